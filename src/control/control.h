@@ -1,0 +1,104 @@
+/*
+ * control.h - what people and programs ask of the server: verbs on pools, disks, hosts, maps, sets,
+ * snapshots, jobs and tokens; the catalog behind them; who may do what.
+ *
+ * Words: a VERB is a row of verbs.def.  A CALL is one request with an ACTOR (who) and JSON arguments.  The
+ * catalog (SQLite) says what exists and how it is called; the engine is the truth for points (a point
+ * exists if and only if its set is committed).
+ *
+ *     struct control *control;
+ *     control_create(rt, &options, &control);  control_start(control, started, arg);
+ *     call->verb = "disk_create"; call->arguments = json; call->done = answered;
+ *     control_submit(control, call);
+ *
+ * Threads: ON_LOOP; each catalog step is one transaction in one function on one serial worker.  http.c is a
+ * thin adapter: it authenticates, posts a call to the loop and turns its end into an answer.  The simulator
+ * submits calls directly.
+ * Ownership: a call is the caller's, in use until done; result and error belong to the caller afterwards.
+ * Failures: struct err with a status of base/status.def (HTTP code, exit code) and, where known, what to do next.
+ */
+#ifndef TARN_CONTROL_CONTROL_H
+#define TARN_CONTROL_CONTROL_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "rt/rt.h"
+#include "scsi/scsi.h"
+
+enum control_role { CONTROL_ROLE_NONE, CONTROL_ROLE_VIEWER, CONTROL_ROLE_OPERATOR, CONTROL_ROLE_ADMIN };
+const char *control_role_name(enum control_role role); /* "backup-operator" */
+
+struct control_options {
+    const char *state_directory;  /* catalog.db, admin.token, key files */
+    uint64_t cache_bytes;         /* per pool; 0 = default */
+    uint64_t lease_tick_ns;       /* 0 = 1 s; tests pass less */
+    /* Facts for `server show`; strings stay the caller's. */
+    const char *server_name, *version, *target_name;
+};
+
+struct control;
+struct err *control_create(struct rt *rt, const struct control_options *options,
+                           struct control **ret_control) MUST_CHECK;
+/* Opens the catalog (makes it when there is none), opens pools, reconciles sets with points, serves maps. */
+void control_start(struct control *control, void (*started)(void *arg, struct err *e), void *arg);
+/* Ends jobs, closes pools with a checkpoint.  No session may be left. */
+void control_stop(struct control *control, void (*stopped)(void *arg), void *arg);
+void control_destroy(struct control *control); /* after stop; or without it: abandons (simulated crash) */
+
+struct control_actor {
+    char name[64];               /* token name, for the audit */
+    enum control_role role;
+};
+
+struct control_call {
+    const char *verb;            /* id of verbs.def */
+    struct control_actor actor;
+    json_t *arguments;           /* object; path parameters under "name" ("host" and "lun" for maps) */
+    char idempotency_key[64];    /* "" = none */
+    void (*done)(struct control_call *call);
+    void *arg;
+    /* The answer: */
+    json_t *result;              /* NULL on failure */
+    struct err *error;
+    struct rt_message message;   /* private */
+    void *private_;
+};
+void control_submit(struct control *control, struct control_call *call);
+
+/* Checks a bearer token; answers ON_LOOP through done.  STATUS_UNAUTHENTICATED when it is unknown. */
+struct control_login {
+    char token[128];
+    struct control_actor actor;
+    enum status status;
+    void (*done)(struct control_login *login);
+    void *arg;
+    struct rt_work work;         /* private */
+    struct rt_message message;   /* private */
+    void *private_;
+};
+void control_authenticate(struct control *control, struct control_login *login);
+
+/* ---- For the iSCSI target (tarnd connects the two) ------------------------------------------------- */
+
+enum control_auth { CONTROL_AUTH_NONE, CONTROL_AUTH_CHAP, CONTROL_AUTH_MUTUAL };
+struct control_host_access {
+    struct scsi_map *map;
+    void *host;
+    enum control_auth auth;
+    const char *chap_user, *chap_secret, *mutual_user, *mutual_secret;
+};
+/* STATUS_NOT_FOUND when no host has this initiator. */
+enum status control_find_initiator(struct control *control, const char *initiator_name,
+                                   struct control_host_access *ret_access);
+void control_session_changed(struct control *control, void *host, const char *initiator_name, bool up);
+/* How control asks the target to end a host's sessions before the host goes; set by tarnd. */
+struct control_target_ops {
+    void (*drop_host)(void *arg, void *host, void (*done)(void *done_arg), void *done_arg);
+    const char *(*portal_address)(void *arg, unsigned index); /* NULL past the end */
+};
+void control_set_target(struct control *control, const struct control_target_ops *ops, void *arg);
+
+#endif
