@@ -30,5 +30,6 @@ enum {
 #define LIMIT_DISK_MIN_BYTES (1 * MIB)
 #define LIMIT_DISK_MAX_BYTES (256 * TIB)
 #define LIMIT_UNMAP_BYTES (1 * GIB) /* E4: one UNMAP batch */
+#define LIMIT_COMPARE_BYTES (256 * KIB) /* E4: compare-and-write fits one batch */
 
 #endif

@@ -1,0 +1,3 @@
+#ifndef TARN_POOL_FORMAT_H
+#define TARN_POOL_FORMAT_H
+#endif
