@@ -158,7 +158,10 @@ void rt_file_submit(struct rt *rt, struct rt_file_io *io)
         check(io->iov_count >= 1 && io->iov_count <= RT_IOV_MAX);
         io->length = rt_iov_length(io->iov, io->iov_count);
     }
-    if (io->op == RT_FILE_SYNC) check(io->site != RT_FLUSH_NONE && io->site < RT_FLUSH_SITE_COUNT);
+    if (io->op == RT_FILE_SYNC) {
+        check(io->site != RT_FLUSH_NONE && io->site < RT_FLUSH_SITE_COUNT);
+        io->length = 0;
+    }
     list_node_init(&io->link);
     io->status = STATUS_OK;
     rt->ops->file_submit(rt, io);

@@ -67,6 +67,9 @@ void sim_node_ignore_flush(struct sim_node *node, enum rt_flush_site site);
 void sim_node_fault(struct sim_node *node, enum sim_fault_kind kind, const char *path, uint64_t after_matches);
 void sim_heal(struct sim *sim); /* ends hangs and pending faults */
 
+/* The wall clock of the node jumps; its monotonic clock does not. */
+void sim_node_wall_jump(struct sim_node *node, int64_t by_ns);
+
 /* Direct access to stored bytes, for checkers and bit rot; the node may be up or down. */
 uint64_t sim_file_size(struct sim_node *node, const char *path); /* 0 when missing */
 void sim_file_create(struct sim_node *node, const char *path, uint64_t size_bytes); /* zeroes, sparse */
