@@ -1,0 +1,520 @@
+# functions.sh - what the demo and the system tests share: namespaces, voices, cleanup, disks over iSCSI.
+# shellcheck shell=bash
+#
+# A run lives in mount, network and process namespaces of its own, on a file system of its own (WORK) whose
+# backing file has no name.  When its first process ends, also by SIGKILL, the kernel takes everything with it.
+#
+#     . functions.sh
+#     enter_world "$0" "$@"          # re-executes the script inside; needs root
+#     chapter "Two disks"
+#     prove "the disk is there" test -e /mnt/disk
+#     finish
+#
+# Two voices: VOICE=tap prints one TAP point for each prove; VOICE=demo prints for a person.
+# A prove that fails is counted and the run goes on; any other command that fails ends the run.
+# Nothing may write to a file system of a shadow copy between freeze and thaw: such a writer cannot be killed.
+
+VOICE=${VOICE:-tap}
+TARN_ROOT=${TARN_ROOT:-$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)}
+TARN_BUILD=${TARN_BUILD:-$TARN_ROOT/build}
+MARK=tarn-world          # label of our file systems; how leftovers are known
+WORK=/mnt                # short, and on every Debian; mounted over in our own mount namespace only
+[[ $TARN_ROOT/ != /mnt/* && $TARN_BUILD/ != /mnt/* ]] || WORK=/srv
+
+# ---- Voices ---------------------------------------------------------------------------------------
+
+exec 3>&1 # what is said while a function's output is captured
+POINTS=0 FAILED=0 SKIPPED=0 WHY='' CHAPTER='' CHAPTERS=0 FINISHED=
+STARTED_MS=${STARTED_MS:-}
+
+now_ms()
+{
+    local t=${EPOCHREALTIME/[.,]/}
+    echo $((t / 1000))
+}
+STARTED_MS=${STARTED_MS:-$(now_ms)}
+
+seconds_since() # MS: "12.3"
+{
+    local ms=$(($(now_ms) - $1))
+    printf '%d.%d' $((ms / 1000)) $((ms % 1000 / 100))
+}
+
+say()
+{
+    if [ "$VOICE" = demo ]; then
+        printf '   %s\n' "$*"
+    else
+        printf '# %s\n' "$*"
+    fi
+}
+
+figure() # LABEL VALUE
+{
+    if [ "$VOICE" = demo ]; then
+        printf '   %-46s %s\n' "$1" "$2"
+    else
+        printf '# %s: %s\n' "$1" "$2"
+    fi
+}
+
+chapter()
+{
+    CHAPTER=$1 CHAPTERS=$((CHAPTERS + 1))
+    if [ "$VOICE" = demo ]; then
+        printf '\n%d. %s  (%s s)\n' "$CHAPTERS" "$1" "$(seconds_since "$STARTED_MS")"
+    else
+        printf '# %d. %s (%s s)\n' "$CHAPTERS" "$1" "$(seconds_since "$STARTED_MS")"
+    fi
+}
+
+point() # ok|"not ok" NAME
+{
+    POINTS=$((POINTS + 1))
+    [ "$1" = ok ] || FAILED=$((FAILED + 1))
+    if [ "$VOICE" = demo ]; then
+        local mark=' ok  '
+        [ "$1" = ok ] || mark='FAIL '
+        printf '  %s %s\n' "$mark" "$2"
+    else
+        printf '%s %d - %s\n' "$1" "$POINTS" "$2"
+    fi
+    if [ "$1" != ok ] && [ -n "$WHY" ]; then say "why: $WHY"; fi
+}
+
+# A predicate may set WHY to say what it saw instead.
+prove() # NAME COMMAND...
+{
+    local name=$1
+    shift
+    WHY=
+    if "$@"; then point ok "$name"; else point 'not ok' "$name"; fi
+}
+
+skip() # NAME REASON
+{
+    POINTS=$((POINTS + 1)) SKIPPED=$((SKIPPED + 1))
+    if [ "$VOICE" = demo ]; then
+        printf '   not yet: %s (%s)\n' "$1" "$2"
+    else
+        printf 'ok %d - %s # SKIP %s\n' "$POINTS" "$1" "$2"
+    fi
+}
+
+equal() # SEEN EXPECTED
+{
+    WHY="it is \"$1\", expected \"$2\""
+    [ "$1" = "$2" ]
+}
+
+die() # WHY: ends the run as failed
+{
+    WHY=$*
+    point 'not ok' "${CHAPTER:-start}"
+    FINISHED=yes
+    exit 1
+}
+
+finish()
+{
+    FINISHED=yes
+    if [ "$VOICE" = tap ]; then printf '1..%d\n' "$POINTS"; fi
+    [ "$FAILED" = 0 ]
+}
+
+skip_all() # REASON
+{
+    FINISHED=yes
+    echo "1..0 # SKIP $*"
+    exit 0
+}
+
+# ---- Cleanup, last in first out ---------------------------------------------------------------------
+
+CLEANUPS=()
+cleanup_push()
+{
+    CLEANUPS+=("$(printf '%q ' "$@")")
+}
+
+run_cleanups()
+{
+    local status=$? i
+    trap - EXIT
+    trap '' INT TERM
+    set +e
+    if [ -z "$FINISHED" ] && [ "$status" != 0 ]; then
+        WHY="a command failed (status $status)${FAILED_COMMAND:+: $FAILED_COMMAND}"
+        point 'not ok' "${CHAPTER:-start}"
+        show_logs
+    elif [ "$FAILED" != 0 ]; then
+        show_logs
+    fi
+    # Without the server an unmount would wait for ever: let the LUNs answer errors instead.
+    alive tarnd || kill_luns
+    for ((i = ${#CLEANUPS[@]} - 1; i >= 0; i--)); do
+        eval "${CLEANUPS[i]}" > /dev/null 2>&1
+    done
+    if [ -z "$FINISHED" ] && [ "$VOICE" = tap ]; then printf '1..%d\n' "$POINTS"; fi
+    if [ "$status" = 0 ] && [ "$FAILED" != 0 ]; then status=1; fi
+    exit "$status"
+}
+
+kill_luns()
+{
+    local name
+    for name in "${!PIDS[@]}"; do
+        if [[ $name == lun-* ]]; then kill -KILL "${PIDS[$name]}"; fi
+    done 2> /dev/null
+}
+
+show_logs()
+{
+    local log
+    for log in "$WORK"/log/*.log; do
+        [ -s "$log" ] || continue
+        echo "# --- ${log##*/}, last lines"
+        tail -n "${LOG_LINES:-12}" "$log" | cut -c 1-300 | sed 's/^/#   /'
+    done
+}
+
+catch_everything()
+{
+    set -E
+    trap 'FAILED_COMMAND="line $LINENO of ${BASH_SOURCE[0]##*/}: $BASH_COMMAND"' ERR
+    trap run_cleanups EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
+}
+
+# ---- The world ------------------------------------------------------------------------------------
+
+# What a run that was killed while a file system was frozen leaves behind: a frozen super block that holds a
+# loop device.  Its device answers only errors; thawing and unmounting lets it go.
+heal_leftovers()
+{
+    local device dir
+    for device in $(leftover_devices); do
+        dir=$(mktemp -d)
+        echo "# healing $device, left behind by an earlier run that was killed"
+        # In a namespace of its own, so that nothing stays mounted whatever happens.
+        # shellcheck disable=SC2016  # the inner shell's own parameters
+        timeout -k 1 20 unshare --mount sh -c '
+            mount "$1" "$2" || mount -o ro,noload "$1" "$2"
+            fsfreeze -u "$2"
+            umount "$2"' sh "$device" "$dir" 2> /dev/null || true
+        losetup -d "$device" 2> /dev/null || true
+        rmdir "$dir"
+    done
+}
+
+leftover_devices()
+{
+    local fs device
+    for fs in /sys/fs/ext4/loop*; do
+        [ -d "$fs" ] || continue
+        device=/dev/${fs##*/}
+        grep -qs "^$device " /proc/[0-9]*/mounts && continue
+        [ "$(lsblk -ndo LABEL "$device" 2> /dev/null)" = "$MARK" ] && echo "$device"
+    done
+}
+
+requires()
+{
+    local program
+    for program in "$@"; do
+        command -v "$program" > /dev/null || skip_all "needs the program $program (tools/deps install demo)"
+    done
+}
+
+# Re-executes the script in namespaces; returns only inside.
+enter_world() # SCRIPT ARGUMENTS...
+{
+    if [ "${TARN_WORLD:-}" != inside ]; then
+        [ "$(id -u)" = 0 ] || skip_all "needs root, for namespaces, loop devices and mounts"
+        if ! [ -e /dev/fuse ] || ! [ -e /dev/loop-control ]; then skip_all "needs /dev/fuse and /dev/loop-control"; fi
+        heal_leftovers
+        export TARN_WORLD=inside VOICE TARN_ROOT TARN_BUILD STARTED_MS
+        exec unshare --mount --net --pid --fork --kill-child --mount-proc -- "$@"
+    fi
+    unset TARN_WORLD
+    catch_everything
+    ip link set lo up
+    make_work
+}
+
+WORK_SIZE=${WORK_SIZE:-6G}
+make_work()
+{
+    local backing device
+    mkdir -p "$TARN_BUILD"
+    backing=$(mktemp "$TARN_BUILD/world.XXXXXX")
+    exec {work_fd}<> "$backing"
+    rm "$backing"
+    truncate -s "$WORK_SIZE" "/proc/self/fd/$work_fd"
+    mkfs.ext4 -q -F -L "$MARK" -O ^has_journal -E lazy_itable_init=1,nodiscard "/proc/self/fd/$work_fd"
+    mount -o loop "/proc/self/fd/$work_fd" "$WORK"
+    exec {work_fd}>&-
+    device=$(findmnt -no SOURCE "$WORK")
+    losetup --direct-io=on "$device" 2> /dev/null || true # only faster
+    mkdir "$WORK/log" "$WORK/fuse"
+    chmod 755 "$WORK"
+}
+
+# ---- Processes --------------------------------------------------------------------------------------
+
+declare -A PIDS=()
+spawn() # NAME COMMAND...: in the background, its output in log/NAME.log
+{
+    local name=$1
+    shift
+    setsid "$@" >> "$WORK/log/$name.log" 2>&1 < /dev/null &
+    PIDS[$name]=$!
+    disown # no word from bash when it is killed
+}
+
+alive() # NAME
+{
+    [ -n "${PIDS[$1]:-}" ] && kill -0 "${PIDS[$1]}" 2> /dev/null
+}
+
+reap() # NAME SECONDS: waits for its end; SIGKILL after that
+{
+    local pid=${PIDS[$1]:-} i
+    [ -n "$pid" ] || return 0
+    for ((i = 0; i < $2 * 20; i++)); do
+        kill -0 "$pid" 2> /dev/null || break
+        sleep 0.05
+    done
+    kill -KILL "$pid" 2> /dev/null || true
+    unset "PIDS[$1]"
+}
+
+stop() # NAME [SIGNAL]
+{
+    [ -n "${PIDS[$1]:-}" ] || return 0
+    kill -"${2:-TERM}" "${PIDS[$1]}" 2> /dev/null || true
+    reap "$1" 10
+}
+
+wait_until() # SECONDS WHAT COMMAND...
+{
+    local limit=$1 what=$2 start
+    shift 2
+    start=$(now_ms)
+    until "$@" > /dev/null 2>&1; do
+        if (($(now_ms) - start > limit * 1000)); then
+            WHY="waited $limit s for $what"
+            return 1
+        fi
+        sleep 0.05
+    done
+}
+
+json() # EXPRESSION over d, the JSON on stdin
+{
+    python3 -c 'import json, sys; d = json.load(sys.stdin); print('"$1"')'
+}
+
+human() # BYTES
+{
+    awk -v b="$1" 'BEGIN {
+        split("B KiB MiB GiB TiB", u); i = 1
+        while (b >= 1024 && i < 5) { b /= 1024; i++ }
+        printf(i == 1 ? "%d %s\n" : "%.1f %s\n", b, u[i]) }'
+}
+
+# ---- The server ---------------------------------------------------------------------------------------
+
+ISCSI=127.0.0.1:3260
+API=127.0.0.1:7260
+INITIATOR=iqn.2026-11.example:db1
+CHAP_USER=db1
+CHAP_SECRET=$(od -An -N12 -tx1 /dev/urandom | tr -d ' \n')
+
+write_tarn_conf()
+{
+    mkdir -p "$WORK/state"
+    cat > "$WORK/tarn.conf" << CONF
+[server]
+state_dir = $WORK/state
+name = world
+[api]
+listen = $API
+[iscsi]
+listen = $ISCSI
+CONF
+    export TARN_CONFIG=$WORK/state/client.json
+    export PATH=$TARN_BUILD/src/cli:$TARN_BUILD/src/tarnd:$TARN_BUILD/tests/system:$PATH
+}
+
+tarnd_ready()
+{
+    alive tarnd || die "tarnd ended: $(tail -n 3 "$WORK/log/tarnd.log")"
+    (($(grep -c 'msg="*ready' "$WORK/log/tarnd.log") > READY_SEEN))
+}
+
+start_tarnd()
+{
+    READY_SEEN=$(grep -cs 'msg="*ready' "$WORK/log/tarnd.log" || true)
+    spawn tarnd "$TARN_BUILD/src/tarnd/tarnd" -c "$WORK/tarn.conf"
+    wait_until 30 "tarnd to be ready" tarnd_ready || die "$WHY"
+}
+
+# One tarn command, bounded; for a person it is shown first.
+tarn()
+{
+    say "\$ tarn $*" >&3
+    quietly_tarn "$@"
+}
+
+quietly_tarn()
+{
+    timeout -k 2 60 "$TARN_BUILD/src/cli/tarn" "$@"
+}
+
+target_name()
+{
+    quietly_tarn server show --json | json 'd["target_name"]'
+}
+
+# ---- A LUN as a block device: QEMU's iSCSI driver, exported through FUSE, under a loop device -----------
+
+lun_attach() # NAME LUN [ro]: the file $WORK/fuse/NAME is then the LUN
+{
+    local name=$1 lun=$2 file=$WORK/fuse/$1 read_only=off writable=on
+    if [ "${3:-}" = ro ]; then read_only=on writable=off; fi
+    : > "$file"
+    spawn "lun-$name" qemu-storage-daemon \
+        --object "secret,id=chap,data=$CHAP_SECRET" \
+        --blockdev "driver=iscsi,node-name=lun,transport=tcp,portal=$ISCSI,target=$TARGET,lun=$lun,user=$CHAP_USER,password-secret=chap,initiator-name=$INITIATOR,cache.direct=on,discard=unmap,read-only=$read_only" \
+        --export "fuse,id=export,node-name=lun,mountpoint=$file,writable=$writable,allow-other=off"
+    wait_until 15 "LUN $lun to appear" lun_there "$name" || die "$WHY: $(tail -n 3 "$WORK/log/lun-$name.log")"
+}
+
+lun_there()
+{
+    alive "lun-$1" || die "qemu-storage-daemon ended: $(tail -n 3 "$WORK/log/lun-$1.log")"
+    findmnt -n "$WORK/fuse/$1" && [ -s "$WORK/fuse/$1" ]
+}
+
+lun_detach() # NAME
+{
+    stop "lun-$1"
+    umount -l "$WORK/fuse/$1" 2> /dev/null || true
+}
+
+lun_format() # NAME
+{
+    timeout 60 mkfs.ext4 -q -F -L "$MARK" -E nodiscard "$WORK/fuse/$1"
+}
+
+# The loop device goes by itself when the file system is unmounted, or with the namespace.
+lun_mount() # NAME [OPTIONS]
+{
+    mkdir -p "$WORK/$1"
+    timeout 60 mount -t ext4 -o "loop${2:+,$2}" "$WORK/fuse/$1" "$WORK/$1"
+    cleanup_push lun_umount "$1"
+}
+
+lun_umount() # NAME
+{
+    mountpoint -q "$WORK/$1" || return 0
+    timeout 5 fsfreeze -u "$WORK/$1" 2> /dev/null || true
+    timeout 30 umount "$WORK/$1" || umount -l "$WORK/$1"
+}
+
+file_system_errors() # NAME: what ext4 counted
+{
+    local device
+    device=$(findmnt -no SOURCE "$WORK/$1")
+    cat "/sys/fs/ext4/${device##*/}/errors_count"
+}
+
+# ---- PostgreSQL -----------------------------------------------------------------------------------------
+# Its programs refuse to run as root, so they run as the user postgres of a user namespace that maps to root
+# outside: no file needs another owner, and no directory on the way needs to be open to others.
+
+PG_PORT=5432
+pg_setup()
+{
+    PG_BIN=$(printf '%s\n' /usr/lib/postgresql/*/bin | sort -V | tail -n 1)
+    [ -x "$PG_BIN/postgres" ] || skip_all "needs PostgreSQL (tools/deps install demo)"
+    PG_AS=(unshare -U "--map-user=$(id -u postgres)" "--map-group=$(id -g postgres)" --)
+    export PGUSER=postgres PGHOST=127.0.0.1 PGDATABASE=postgres PGCONNECT_TIMEOUT=10
+}
+
+pg_init() # DATA WAL
+{
+    timeout 120 "${PG_AS[@]}" "$PG_BIN/initdb" -k -A trust -U postgres -E UTF8 --locale=C --no-sync \
+        -X "$2" -D "$1" > "$WORK/log/initdb.log" 2>&1
+}
+
+pg_start() # NAME DATA PORT [SECONDS]: false when it does not start
+{
+    local name=$1 data=$2 port=$3 limit=${4:-60}
+    spawn "$name" "${PG_AS[@]}" "$PG_BIN/postgres" -D "$data" -p "$port" -c listen_addresses=127.0.0.1 \
+        -c unix_socket_directories= -c shared_buffers=64MB -c max_wal_size=128MB -c log_checkpoints=off -c checkpoint_warning=0 \
+        -c logging_collector=off -c restart_after_crash=off -c log_line_prefix='%m '
+    wait_until "$limit" "PostgreSQL to start" pg_started_or_ended "$name" "$port" || return 1
+    alive "$name"
+}
+
+pg_started_or_ended() # NAME PORT
+{
+    ! alive "$1" || pg_ready "$2"
+}
+
+pg_ready() # PORT
+{
+    "$PG_BIN/psql" -XAtq -p "$1" -c 'select 1' > /dev/null
+}
+
+pg_stop() # NAME: fast shutdown
+{
+    stop "$1" INT
+}
+
+sql() # PORT STATEMENT
+{
+    timeout 60 "$PG_BIN/psql" -XAtq -v ON_ERROR_STOP=1 -p "$1" -c "$2"
+}
+
+# pgbench moves money: each transaction adds one amount to an account, a teller and a branch alike.
+pg_sums() # PORT: three sums
+{
+    sql "$1" 'select (select sum(abalance) from pgbench_accounts), (select sum(tbalance) from pgbench_tellers),
+        (select sum(bbalance) from pgbench_branches)'
+}
+
+pg_invariant() # PORT
+{
+    local a t b
+    IFS='|' read -r a t b < <(pg_sums "$1" 2>&1) || true
+    WHY="accounts $a, tellers $t, branches $b"
+    [ -n "$a" ] && [ "$a" = "$t" ] && [ "$a" = "$b" ]
+}
+
+load_start() # CLIENTS
+{
+    rm -f "$WORK"/log/pgbench_log.*
+    spawn pgbench "$PG_BIN/pgbench" -n -c "$1" -j 2 -T 3600 -p "$PG_PORT" -l \
+        --log-prefix="$WORK/log/pgbench_log" postgres
+}
+
+load_stop()
+{
+    stop pgbench INT
+}
+
+load_count() # transactions so far that reached the log
+{
+    cat "$WORK"/log/pgbench_log.* 2> /dev/null | wc -l
+}
+
+# Columns of pgbench's log: client, number, latency in us, script, end in s, end in us.
+load_max_latency_ms() # FROM_MS: the slowest transaction that ended since then
+{
+    cat "$WORK"/log/pgbench_log.* | awk -v from="$1" \
+        '$5 * 1000 + $6 / 1000 >= from && $3 > max { max = $3 } END { printf "%d\n", max / 1000 }'
+}
