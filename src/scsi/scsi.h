@@ -28,6 +28,7 @@
 
 #define SCSI_VENDOR "TARN    "          /* 8 bytes, for ever (MPIO claims by it) */
 #define SCSI_PRODUCT "VIRTUAL DISK    " /* 16 bytes, for ever, disks and snapshots alike */
+#define SCSI_REVISION "0001"            /* 4 bytes, for ever */
 
 enum {
     SCSI_CDB_MAX = 32,
@@ -60,6 +61,8 @@ struct err *scsi_lun_create(struct rt *rt, const struct scsi_lun_options *option
                             struct scsi_lun **ret_lun) MUST_CHECK;
 /* Must be on no map, with no task running (scsi_map_remove's done tells).  Accepts NULL. */
 void scsi_lun_destroy(struct scsi_lun *lun);
+/* Tells every nexus: thin provisioning soft threshold reached (38h/07h). */
+void scsi_lun_threshold_reached(struct scsi_lun *lun);
 
 /* ---- Maps ------------------------------------------------------------------------------------------ */
 
@@ -108,6 +111,10 @@ struct scsi_task {
     struct iovec *out_iov;
     unsigned out_iov_count;
     uint64_t out_bytes;
+    /* What the initiator said it would send (iSCSI: Expected Data Transfer Length), where that differs
+     * from out_bytes; 0 = out_bytes.  More than transfer_bytes is an error for commands whose data is not
+     * a run of blocks (WRITE SAME, COMPARE AND WRITE). */
+    uint64_t out_offered_bytes;
 
     /* After done: */
     uint8_t scsi_status;
@@ -140,7 +147,8 @@ void scsi_task_begin(struct scsi_task *task, struct scsi_nexus *nexus, const uin
                      const uint8_t *cdb, unsigned cdb_size);
 /* done comes in a later turn of the loop. */
 void scsi_task_execute(struct scsi_task *task, void (*done)(struct scsi_task *task));
-/* Gives the buffers back.  After done, or instead of execute. */
+/* Gives the buffers back.  After done, or instead of execute.  At any other time only after a crash of the
+ * rt (it calls back no more), to free what the crash left. */
 void scsi_task_release(struct scsi_task *task);
 /* The command named an LBA range that a task management function wants gone: the task still runs to done
  * (an engine request cannot be taken back), the transport drops its response. */
@@ -151,8 +159,8 @@ static inline void scsi_task_mark_aborted(struct scsi_task *task)
 
 /* ---- Task management (the transport knows its tasks; this is what the logical unit does) ----------------- */
 
-/* LOGICAL UNIT RESET: reservations of SPC-2 released, mode pages reset, 29h/03h... to other nexuses.
- * false: no such LUN for this nexus. */
+/* LOGICAL UNIT RESET: reservations of SPC-2 released, mode pages reset, 29h/03h to every nexus, the
+ * sender's too (SAM-5 6.3.3).  false: no such LUN for this nexus. */
 bool scsi_lun_reset(struct scsi_nexus *nexus, const uint8_t lun_field[8]);
 /* TARGET WARM or COLD RESET for all LUNs the nexus sees. */
 void scsi_target_reset(struct scsi_nexus *nexus);
