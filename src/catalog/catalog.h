@@ -1,0 +1,228 @@
+/*
+ * catalog.h - what exists and how it is called: one SQLite database in the state directory.
+ *
+ * Words: a ROW is one object as stored.  A TRANSACTION is one function given to catalog_transact: all of its
+ * changes and its audit record are durable together, or none is.  The engine is the truth for points; the
+ * catalog only names them.
+ *
+ *     static struct err *write_disk(struct catalog *catalog, void *arg) { return catalog_put_disk(catalog, arg); }
+ *     TRY(catalog_transact(catalog, write_disk, &row, &audit));
+ *
+ * Threads: ON_WORKER (one serial worker) throughout; catalog_close also after the worker has gone.
+ * Ownership: rows are the caller's and copied.  Failures: struct err *; a broken constraint is EXISTS or CONFLICT
+ * and changes nothing.  A transaction answers when it is on stable storage (synchronous=FULL).
+ * Secrets of hosts are sealed under a key file beside the database (secret.c).
+ */
+#ifndef TARN_CATALOG_CATALOG_H
+#define TARN_CATALOG_CATALOG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/limits.h"
+#include "base/uuid.h"
+#include "rt/rt.h"
+
+enum {
+    CATALOG_NAME_SIZE = LIMIT_NAME_BYTES + 1,
+    CATALOG_PATH_SIZE = 1024,
+    CATALOG_SECRET_SIZE = 256,
+    CATALOG_INITIATOR_SIZE = 224, /* RFC 7143 4.2.7.1: 223 bytes */
+    CATALOG_INITIATORS_MAX = 16,  /* per host */
+    CATALOG_NAA_BYTES = 8,
+};
+
+enum catalog_state { CATALOG_CREATING, CATALOG_READY, CATALOG_DELETING };
+enum catalog_kind { CATALOG_DISK, CATALOG_SNAPSHOT };
+enum catalog_set_state {
+    SET_PREPARED,
+    SET_ARMED,
+    SET_COMMITTED,
+    SET_CONFIRMED,
+    SET_CREATED,
+    SET_ABORTED,
+    SET_DELETING,
+    SET_STATE_COUNT
+};
+enum catalog_job_state { JOB_RUNNING, JOB_DONE, JOB_FAILED };
+
+const char *catalog_state_name(enum catalog_state state);
+const char *catalog_kind_name(enum catalog_kind kind);
+const char *catalog_set_state_name(enum catalog_set_state state);
+const char *catalog_job_state_name(enum catalog_job_state state);
+
+struct catalog_pool {
+    struct uuid uuid;
+    char name[CATALOG_NAME_SIZE];
+    char path[CATALOG_PATH_SIZE];
+    enum catalog_state state;
+    uint64_t created_ns;
+};
+
+struct catalog_disk {
+    struct uuid uuid, pool;
+    char name[CATALOG_NAME_SIZE];
+    enum catalog_state state;
+    uint64_t size_bytes;
+    uint8_t naa[CATALOG_NAA_BYTES];
+    struct uuid parent_point; /* nil unless a branch */
+    uint64_t created_ns;
+};
+
+struct catalog_host {
+    struct uuid uuid;
+    char name[CATALOG_NAME_SIZE];
+    char auth[8]; /* none, chap, mutual */
+    char chap_user[CATALOG_NAME_SIZE], chap_secret[CATALOG_SECRET_SIZE];
+    char mutual_user[CATALOG_NAME_SIZE], mutual_secret[CATALOG_SECRET_SIZE];
+    unsigned initiator_count;
+    char initiators[CATALOG_INITIATORS_MAX][CATALOG_INITIATOR_SIZE];
+    uint64_t created_ns;
+};
+
+struct catalog_map {
+    struct uuid host;
+    unsigned lun;
+    enum catalog_kind kind;
+    struct uuid object;
+    bool read_only;
+    uint64_t created_ns;
+};
+
+/* A LUN number that was given back. */
+struct catalog_slot {
+    struct uuid host;
+    unsigned lun;
+    struct uuid object;       /* who had it last */
+    uint64_t freed_sequence;  /* set by catalog_free_slot */
+    uint64_t freed_ns;
+};
+
+struct catalog_set {
+    struct uuid uuid, pool;
+    char name[CATALOG_NAME_SIZE];
+    enum catalog_set_state state;
+    struct uuid host; /* nil = none */
+    uint64_t lease_s;
+    uint64_t generation, cut_ns, commit_ns; /* 0 before the cut */
+    bool application_consistent;
+    char created_by[64];
+    uint64_t created_ns;
+};
+
+struct catalog_event {
+    struct uuid set;
+    unsigned sequence; /* 0 = prepared */
+    enum catalog_set_state state;
+    uint64_t at_ns;
+};
+
+enum catalog_snapshot_state { SNAPSHOT_PENDING, SNAPSHOT_READY, SNAPSHOT_DELETING };
+const char *catalog_snapshot_state_name(enum catalog_snapshot_state state);
+
+struct catalog_snapshot {
+    struct uuid uuid, set, disk;
+    char name[CATALOG_NAME_SIZE];
+    enum catalog_snapshot_state state;
+    uint64_t size_bytes;
+    uint8_t naa[CATALOG_NAA_BYTES];
+    int lun;           /* kept for the set's host; -1 = none */
+    unsigned position; /* within the set */
+};
+
+struct catalog_token {
+    struct uuid uuid;
+    char name[64];
+    char role[24]; /* administrator, backup-operator, viewer */
+    uint8_t hash[32];
+    uint64_t created_ns;
+};
+
+struct catalog_job {
+    struct uuid uuid;
+    char verb[32];
+    char object[CATALOG_NAME_SIZE];
+    enum catalog_job_state state;
+    uint64_t started_ns, finished_ns;
+    const char *answer; /* JSON; "" while running */
+};
+
+struct catalog_audit {
+    uint64_t at_ns;
+    const char *actor, *verb, *arguments, *result;
+};
+
+struct catalog_idempotency {
+    const char *key, *actor, *request; /* request: verb and arguments */
+    const char *status, *answer;
+    uint64_t at_ns;
+};
+
+struct catalog;
+
+/* Opens or makes DIRECTORY/catalog.db and DIRECTORY/secret.key. */
+ON_WORKER struct err *catalog_open(struct rt *rt, const char *directory,
+                                   struct catalog **ret_catalog) MUST_CHECK;
+void catalog_close(struct catalog *catalog); /* accepts NULL */
+struct uuid catalog_server_uuid(const struct catalog *catalog);
+
+/* One call for each row, in an order in which references are known.  A callback's error ends the load. */
+struct catalog_reader {
+    struct err *(*pool)(void *arg, const struct catalog_pool *row);
+    struct err *(*disk)(void *arg, const struct catalog_disk *row);
+    struct err *(*host)(void *arg, const struct catalog_host *row);
+    struct err *(*set)(void *arg, const struct catalog_set *row);
+    struct err *(*event)(void *arg, const struct catalog_event *row);
+    struct err *(*snapshot)(void *arg, const struct catalog_snapshot *row);
+    struct err *(*map)(void *arg, const struct catalog_map *row);
+    struct err *(*slot)(void *arg, const struct catalog_slot *row);
+    struct err *(*token)(void *arg, const struct catalog_token *row);
+    struct err *(*job)(void *arg, const struct catalog_job *row);
+};
+ON_WORKER struct err *catalog_load(struct catalog *catalog, const struct catalog_reader *reader,
+                                   void *arg) MUST_CHECK;
+
+/* Runs fn (may be NULL) and, if audit is not NULL, appends the audit record, as one transaction. */
+typedef struct err *catalog_fn(struct catalog *catalog, void *arg);
+ON_WORKER struct err *catalog_transact(struct catalog *catalog, catalog_fn *fn, void *arg,
+                                       const struct catalog_audit *audit) MUST_CHECK;
+
+/* ---- Within a transaction.  put inserts or updates by key. ----------------------------------------- */
+
+struct err *catalog_put_pool(struct catalog *catalog, const struct catalog_pool *row) MUST_CHECK;
+struct err *catalog_put_disk(struct catalog *catalog, const struct catalog_disk *row) MUST_CHECK;
+struct err *catalog_put_host(struct catalog *catalog, const struct catalog_host *row) MUST_CHECK;
+struct err *catalog_put_set(struct catalog *catalog, const struct catalog_set *row) MUST_CHECK;
+struct err *catalog_put_snapshot(struct catalog *catalog, const struct catalog_snapshot *row) MUST_CHECK;
+struct err *catalog_put_token(struct catalog *catalog, const struct catalog_token *row) MUST_CHECK;
+struct err *catalog_put_job(struct catalog *catalog, const struct catalog_job *row) MUST_CHECK;
+struct err *catalog_add_event(struct catalog *catalog, const struct catalog_event *row) MUST_CHECK;
+struct err *catalog_add_map(struct catalog *catalog, const struct catalog_map *row) MUST_CHECK;
+/* Takes the map away and remembers the number as freed; sets slot->freed_sequence. */
+struct err *catalog_remove_map(struct catalog *catalog, struct catalog_slot *slot) MUST_CHECK;
+
+struct err *catalog_delete_pool(struct catalog *catalog, const struct uuid *uuid) MUST_CHECK;
+struct err *catalog_delete_disk(struct catalog *catalog, const struct uuid *uuid) MUST_CHECK;
+struct err *catalog_delete_host(struct catalog *catalog, const struct uuid *uuid) MUST_CHECK;
+struct err *catalog_delete_set(struct catalog *catalog, const struct uuid *uuid) MUST_CHECK;
+struct err *catalog_delete_snapshot(struct catalog *catalog, const struct uuid *uuid) MUST_CHECK;
+struct err *catalog_delete_token(struct catalog *catalog, const struct uuid *uuid) MUST_CHECK;
+struct err *catalog_delete_job(struct catalog *catalog, const struct uuid *uuid) MUST_CHECK;
+
+/* Draws an identity for an object (serial = its uuid in hex) that was never issued before, and records it
+ * for ever. */
+struct err *catalog_issue_identity(struct catalog *catalog, const struct uuid *object,
+                                   uint64_t now_ns, uint8_t ret_naa[CATALOG_NAA_BYTES]) MUST_CHECK;
+
+/* *ret_answer (and *ret_request, *ret_status) are malloc'ed, NULL when the key is unknown or older than 24 h. */
+struct err *catalog_find_idempotency(struct catalog *catalog, const char *key, const char *actor,
+                                     uint64_t now_ns, char **ret_request, char **ret_status,
+                                     char **ret_answer) MUST_CHECK;
+struct err *catalog_put_idempotency(struct catalog *catalog,
+                                    const struct catalog_idempotency *row) MUST_CHECK;
+
+/* For tests: rows of a table. */
+struct err *catalog_count(struct catalog *catalog, const char *table, uint64_t *ret_count) MUST_CHECK;
+
+#endif

@@ -1,0 +1,241 @@
+/* Reading everything at start. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "catalog/catalog_int.h"
+
+/* A stored value that the schema's CHECKs do not allow means that somebody else wrote the file. */
+static struct err *damaged(const char *what)
+{
+    return err_next(err_new(STATUS_BLOCK_CORRUPT, "the catalog holds an impossible %s", what),
+                    "restore catalog.db from a backup");
+}
+
+static void take_text(sqlite3_stmt *s, int column, char *to, size_t size)
+{
+    const char *text = (const char *)sqlite3_column_text(s, column);
+    snprintf(to, size, "%s", text ? text : "");
+}
+
+static bool take_uuid(sqlite3_stmt *s, int column, struct uuid *ret_uuid)
+{
+    memset(ret_uuid, 0, sizeof *ret_uuid);
+    const char *text = (const char *)sqlite3_column_text(s, column);
+    return !text || uuid_parse(text, ret_uuid);
+}
+
+static uint64_t take_u64(sqlite3_stmt *s, int column)
+{
+    return (uint64_t)sqlite3_column_int64(s, column);
+}
+
+static bool take_naa(sqlite3_stmt *s, int column, uint8_t ret_naa[CATALOG_NAA_BYTES])
+{
+    const char *text = (const char *)sqlite3_column_text(s, column);
+    return text && text_parse_hex(text, ret_naa, CATALOG_NAA_BYTES);
+}
+
+/* Index of the text in a table of names given by a function; count when there is none. */
+#define TAKE_NAME(s, column, name_of, count)                                                       \
+    ({                                                                                             \
+        const char *take_text_ = (const char *)sqlite3_column_text(s, column);                     \
+        unsigned take_i_ = 0;                                                                      \
+        while (take_i_ < (count) && (!take_text_ || strcmp(take_text_, name_of(take_i_)) != 0)) {  \
+            take_i_++;                                                                             \
+        }                                                                                          \
+        take_i_;                                                                                   \
+    })
+
+struct load {
+    struct catalog *catalog;
+    const struct catalog_reader *reader;
+    void *arg;
+};
+
+typedef struct err *row_fn(struct load *load, sqlite3_stmt *s);
+
+static struct err *each_row(struct load *load, const char *sql, row_fn *fn)
+{
+    sqlite3_stmt *s = NULL;
+    TRY(catalog_query(load->catalog, &s, sql, ""));
+    bool row = false;
+    struct err *e = catalog_step(load->catalog, s, &row);
+    while (!e && row) {
+        e = fn(load, s);
+        if (!e) e = catalog_step(load->catalog, s, &row);
+    }
+    sqlite3_finalize(s);
+    return e;
+}
+
+static struct err *load_pool(struct load *load, sqlite3_stmt *s)
+{
+    struct catalog_pool row = {.created_ns = take_u64(s, 4)};
+    take_text(s, 1, row.name, sizeof row.name);
+    take_text(s, 2, row.path, sizeof row.path);
+    row.state = (enum catalog_state)TAKE_NAME(s, 3, catalog_state_name, 3);
+    if (!take_uuid(s, 0, &row.uuid) || (unsigned)row.state == 3) return damaged("pool");
+    return load->reader->pool(load->arg, &row);
+}
+
+static struct err *load_disk(struct load *load, sqlite3_stmt *s)
+{
+    struct catalog_disk row = {.size_bytes = take_u64(s, 4), .created_ns = take_u64(s, 7)};
+    take_text(s, 2, row.name, sizeof row.name);
+    row.state = (enum catalog_state)TAKE_NAME(s, 3, catalog_state_name, 3);
+    if (!take_uuid(s, 0, &row.uuid) || !take_uuid(s, 1, &row.pool) || !take_naa(s, 5, row.naa) ||
+        !take_uuid(s, 6, &row.parent_point) || (unsigned)row.state == 3) {
+        return damaged("disk");
+    }
+    return load->reader->disk(load->arg, &row);
+}
+
+static struct err *load_initiators(struct load *load, struct catalog_host *row)
+{
+    sqlite3_stmt *s = NULL;
+    TRY(catalog_query(load->catalog, &s, "SELECT name FROM initiator WHERE host = ? ORDER BY rowid", "u",
+                      &row->uuid));
+    bool more = false;
+    struct err *e = catalog_step(load->catalog, s, &more);
+    while (!e && more && row->initiator_count < CATALOG_INITIATORS_MAX) {
+        take_text(s, 0, row->initiators[row->initiator_count++], CATALOG_INITIATOR_SIZE);
+        e = catalog_step(load->catalog, s, &more);
+    }
+    sqlite3_finalize(s);
+    return e;
+}
+
+static struct err *load_host(struct load *load, sqlite3_stmt *s)
+{
+    struct catalog_host row = {.created_ns = take_u64(s, 7)};
+    take_text(s, 1, row.name, sizeof row.name);
+    take_text(s, 2, row.auth, sizeof row.auth);
+    take_text(s, 3, row.chap_user, sizeof row.chap_user);
+    take_text(s, 5, row.mutual_user, sizeof row.mutual_user);
+    if (!take_uuid(s, 0, &row.uuid)) return damaged("host");
+    TRY(catalog_unseal(load->catalog, &row.uuid, "chap", sqlite3_column_blob(s, 4),
+                       (size_t)sqlite3_column_bytes(s, 4), row.chap_secret));
+    TRY(catalog_unseal(load->catalog, &row.uuid, "mutual", sqlite3_column_blob(s, 6),
+                       (size_t)sqlite3_column_bytes(s, 6), row.mutual_secret));
+    TRY(load_initiators(load, &row));
+    return load->reader->host(load->arg, &row);
+}
+
+static struct err *load_set(struct load *load, sqlite3_stmt *s)
+{
+    struct catalog_set row = {.lease_s = take_u64(s, 5),
+                              .generation = take_u64(s, 6),
+                              .cut_ns = take_u64(s, 7),
+                              .commit_ns = take_u64(s, 8),
+                              .application_consistent = take_u64(s, 9) != 0,
+                              .created_ns = take_u64(s, 11)};
+    take_text(s, 2, row.name, sizeof row.name);
+    take_text(s, 10, row.created_by, sizeof row.created_by);
+    row.state = (enum catalog_set_state)TAKE_NAME(s, 3, catalog_set_state_name, SET_STATE_COUNT);
+    if (!take_uuid(s, 0, &row.uuid) || !take_uuid(s, 1, &row.pool) || !take_uuid(s, 4, &row.host) ||
+        row.state == SET_STATE_COUNT) {
+        return damaged("set");
+    }
+    return load->reader->set(load->arg, &row);
+}
+
+static struct err *load_event(struct load *load, sqlite3_stmt *s)
+{
+    struct catalog_event row = {.sequence = (unsigned)take_u64(s, 1), .at_ns = take_u64(s, 3)};
+    row.state = (enum catalog_set_state)TAKE_NAME(s, 2, catalog_set_state_name, SET_STATE_COUNT);
+    if (!take_uuid(s, 0, &row.set) || row.state == SET_STATE_COUNT) return damaged("set history");
+    return load->reader->event(load->arg, &row);
+}
+
+static struct err *load_snapshot(struct load *load, sqlite3_stmt *s)
+{
+    struct catalog_snapshot row = {.size_bytes = take_u64(s, 5),
+                                   .lun = sqlite3_column_int(s, 7),
+                                   .position = (unsigned)take_u64(s, 8)};
+    take_text(s, 3, row.name, sizeof row.name);
+    row.state = (enum catalog_snapshot_state)TAKE_NAME(s, 4, catalog_snapshot_state_name, 3);
+    if (!take_uuid(s, 0, &row.uuid) || !take_uuid(s, 1, &row.set) || !take_uuid(s, 2, &row.disk) ||
+        !take_naa(s, 6, row.naa) || (unsigned)row.state == 3) {
+        return damaged("snapshot");
+    }
+    return load->reader->snapshot(load->arg, &row);
+}
+
+static struct err *load_map(struct load *load, sqlite3_stmt *s)
+{
+    struct catalog_map row = {.lun = (unsigned)take_u64(s, 1),
+                              .read_only = take_u64(s, 4) != 0,
+                              .created_ns = take_u64(s, 5)};
+    row.kind = (enum catalog_kind)TAKE_NAME(s, 2, catalog_kind_name, 2);
+    if (!take_uuid(s, 0, &row.host) || !take_uuid(s, 3, &row.object) || (unsigned)row.kind == 2) {
+        return damaged("map");
+    }
+    return load->reader->map(load->arg, &row);
+}
+
+static struct err *load_slot(struct load *load, sqlite3_stmt *s)
+{
+    struct catalog_slot row = {.lun = (unsigned)take_u64(s, 1),
+                               .freed_sequence = take_u64(s, 3),
+                               .freed_ns = take_u64(s, 4)};
+    if (!take_uuid(s, 0, &row.host) || !take_uuid(s, 2, &row.object)) return damaged("LUN number");
+    return load->reader->slot(load->arg, &row);
+}
+
+static struct err *load_token(struct load *load, sqlite3_stmt *s)
+{
+    struct catalog_token row = {.created_ns = take_u64(s, 4)};
+    take_text(s, 1, row.name, sizeof row.name);
+    take_text(s, 2, row.role, sizeof row.role);
+    if (!take_uuid(s, 0, &row.uuid) || sqlite3_column_bytes(s, 3) != sizeof row.hash) {
+        return damaged("token");
+    }
+    memcpy(row.hash, sqlite3_column_blob(s, 3), sizeof row.hash);
+    return load->reader->token(load->arg, &row);
+}
+
+static struct err *load_job(struct load *load, sqlite3_stmt *s)
+{
+    struct catalog_job row = {.started_ns = take_u64(s, 4), .finished_ns = take_u64(s, 5)};
+    take_text(s, 1, row.verb, sizeof row.verb);
+    take_text(s, 2, row.object, sizeof row.object);
+    row.state = (enum catalog_job_state)TAKE_NAME(s, 3, catalog_job_state_name, 3);
+    row.answer = (const char *)sqlite3_column_text(s, 6);
+    if (!take_uuid(s, 0, &row.uuid) || (unsigned)row.state == 3) return damaged("job");
+    return load->reader->job(load->arg, &row);
+}
+
+struct err *catalog_load(struct catalog *catalog, const struct catalog_reader *reader, void *arg)
+{
+    struct load load = {.catalog = catalog, .reader = reader, .arg = arg};
+    static const struct {
+        const char *sql;
+        row_fn *fn;
+    } tables[] = {
+        {"SELECT uuid, name, path, state, created_ns FROM pool ORDER BY created_ns, uuid", load_pool},
+        {"SELECT uuid, pool, name, state, size_bytes, naa, parent_point, created_ns FROM disk"
+         " ORDER BY created_ns, uuid",
+         load_disk},
+        {"SELECT uuid, name, auth, chap_user, chap_secret, mutual_user, mutual_secret, created_ns"
+         " FROM host ORDER BY created_ns, uuid",
+         load_host},
+        {"SELECT uuid, pool, name, state, host, lease_s, generation, cut_ns, commit_ns,"
+         " application_consistent, created_by, created_ns FROM point_set ORDER BY created_ns, uuid",
+         load_set},
+        {"SELECT point_set, sequence, state, at_ns FROM set_history ORDER BY point_set, sequence",
+         load_event},
+        {"SELECT uuid, point_set, disk, name, state, size_bytes, naa, lun, position FROM snapshot"
+         " ORDER BY point_set, position",
+         load_snapshot},
+        {"SELECT host, lun, kind, object, read_only, created_ns FROM map ORDER BY host, lun", load_map},
+        {"SELECT host, lun, object, freed_sequence, freed_ns FROM lun_slot", load_slot},
+        {"SELECT uuid, name, role, hash, created_ns FROM token ORDER BY created_ns, uuid", load_token},
+        {"SELECT uuid, verb, object, state, started_ns, finished_ns, answer FROM job"
+         " ORDER BY started_ns, uuid",
+         load_job},
+    };
+    for (unsigned i = 0; i < countof(tables); i++) TRY(each_row(&load, tables[i].sql, tables[i].fn));
+    return NULL;
+}

@@ -1,0 +1,118 @@
+-- The catalog: what exists, how it is called, who may do what.  The engine is the truth for points.
+-- Times are nanoseconds since 1970; ids are uuids in text form.  Changes of the schema raise user_version.
+CREATE TABLE server(
+  one INTEGER PRIMARY KEY CHECK (one = 1),
+  uuid TEXT NOT NULL,
+  created_ns INTEGER NOT NULL,
+  freed_sequence INTEGER NOT NULL DEFAULT 0) STRICT;
+CREATE TABLE pool(
+  uuid TEXT PRIMARY KEY,
+  name TEXT NOT NULL UNIQUE CHECK (length(name) > 0),
+  path TEXT NOT NULL UNIQUE,
+  state TEXT NOT NULL CHECK (state IN ('creating', 'ready', 'deleting')),
+  created_ns INTEGER NOT NULL) STRICT;
+-- Every identity ever given to a logical unit; rows are never deleted.
+CREATE TABLE identity_issued(
+  naa TEXT PRIMARY KEY,
+  serial TEXT NOT NULL UNIQUE,
+  object TEXT NOT NULL,
+  issued_ns INTEGER NOT NULL) STRICT;
+CREATE TABLE disk(
+  uuid TEXT PRIMARY KEY,
+  pool TEXT NOT NULL REFERENCES pool(uuid),
+  name TEXT NOT NULL UNIQUE CHECK (length(name) > 0),
+  state TEXT NOT NULL CHECK (state IN ('creating', 'ready', 'deleting')),
+  size_bytes INTEGER NOT NULL CHECK (size_bytes > 0),
+  naa TEXT NOT NULL UNIQUE REFERENCES identity_issued(naa),
+  parent_point TEXT,
+  created_ns INTEGER NOT NULL) STRICT;
+CREATE TABLE host(
+  uuid TEXT PRIMARY KEY,
+  name TEXT NOT NULL UNIQUE CHECK (length(name) > 0),
+  auth TEXT NOT NULL CHECK (auth IN ('none', 'chap', 'mutual')),
+  chap_user TEXT,
+  chap_secret BLOB,   -- sealed under the key file
+  mutual_user TEXT,
+  mutual_secret BLOB, -- sealed under the key file
+  created_ns INTEGER NOT NULL) STRICT;
+CREATE TABLE initiator(
+  name TEXT PRIMARY KEY,
+  host TEXT NOT NULL REFERENCES host(uuid) ON DELETE CASCADE) STRICT;
+CREATE TABLE map(
+  host TEXT NOT NULL REFERENCES host(uuid) ON DELETE CASCADE,
+  lun INTEGER NOT NULL CHECK (lun BETWEEN 0 AND 254),
+  kind TEXT NOT NULL CHECK (kind IN ('disk', 'snapshot')),
+  object TEXT NOT NULL,
+  read_only INTEGER NOT NULL,
+  created_ns INTEGER NOT NULL,
+  PRIMARY KEY (host, lun),
+  UNIQUE (host, object)) STRICT;
+-- LUN numbers that were used: who had them last and in what order they were given back.
+CREATE TABLE lun_slot(
+  host TEXT NOT NULL REFERENCES host(uuid) ON DELETE CASCADE,
+  lun INTEGER NOT NULL CHECK (lun BETWEEN 0 AND 254),
+  object TEXT NOT NULL,
+  freed_sequence INTEGER NOT NULL,
+  freed_ns INTEGER NOT NULL,
+  PRIMARY KEY (host, lun)) STRICT;
+CREATE TABLE point_set(
+  uuid TEXT PRIMARY KEY,
+  pool TEXT NOT NULL REFERENCES pool(uuid),
+  name TEXT NOT NULL CHECK (length(name) > 0),
+  state TEXT NOT NULL CHECK (state IN
+    ('prepared', 'armed', 'committed', 'confirmed', 'created', 'aborted', 'deleting')),
+  host TEXT,
+  lease_s INTEGER NOT NULL CHECK (lease_s > 0),
+  generation INTEGER NOT NULL,
+  cut_ns INTEGER NOT NULL,
+  commit_ns INTEGER NOT NULL,
+  application_consistent INTEGER NOT NULL,
+  created_by TEXT NOT NULL,
+  created_ns INTEGER NOT NULL) STRICT;
+CREATE UNIQUE INDEX point_set_name ON point_set(name) WHERE state <> 'aborted';
+CREATE TABLE set_history(
+  point_set TEXT NOT NULL REFERENCES point_set(uuid) ON DELETE CASCADE,
+  sequence INTEGER NOT NULL,
+  state TEXT NOT NULL,
+  at_ns INTEGER NOT NULL,
+  PRIMARY KEY (point_set, sequence)) STRICT;
+CREATE TABLE snapshot(
+  uuid TEXT PRIMARY KEY,
+  point_set TEXT NOT NULL REFERENCES point_set(uuid),
+  disk TEXT NOT NULL REFERENCES disk(uuid),
+  name TEXT NOT NULL UNIQUE CHECK (length(name) > 0),
+  state TEXT NOT NULL CHECK (state IN ('pending', 'ready', 'deleting')),
+  size_bytes INTEGER NOT NULL CHECK (size_bytes > 0),
+  naa TEXT NOT NULL UNIQUE REFERENCES identity_issued(naa),
+  lun INTEGER NOT NULL CHECK (lun BETWEEN -1 AND 254),
+  position INTEGER NOT NULL) STRICT;
+CREATE TABLE token(
+  uuid TEXT PRIMARY KEY,
+  name TEXT NOT NULL UNIQUE CHECK (length(name) > 0),
+  role TEXT NOT NULL CHECK (role IN ('administrator', 'backup-operator', 'viewer')),
+  hash BLOB NOT NULL UNIQUE,
+  created_ns INTEGER NOT NULL) STRICT;
+CREATE TABLE job(
+  uuid TEXT PRIMARY KEY,
+  verb TEXT NOT NULL,
+  object TEXT NOT NULL,
+  state TEXT NOT NULL CHECK (state IN ('running', 'done', 'failed')),
+  started_ns INTEGER NOT NULL,
+  finished_ns INTEGER NOT NULL,
+  answer TEXT NOT NULL) STRICT;
+CREATE TABLE audit(
+  sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+  at_ns INTEGER NOT NULL,
+  actor TEXT NOT NULL,
+  verb TEXT NOT NULL,
+  arguments TEXT NOT NULL,
+  result TEXT NOT NULL,
+  chain BLOB) STRICT; -- reserved: hash over the row and its predecessor
+CREATE TABLE idempotency(
+  key TEXT NOT NULL,
+  actor TEXT NOT NULL,
+  request TEXT NOT NULL,
+  status TEXT NOT NULL,
+  answer TEXT NOT NULL,
+  at_ns INTEGER NOT NULL,
+  PRIMARY KEY (key, actor)) STRICT;
