@@ -1,0 +1,15 @@
+/* engine_mutation.h - mutations by name; only the engine built with -DTARN_MUTATIONS knows them. */
+#ifndef TARN_TESTS_ENGINE_MUTATION_H
+#define TARN_TESTS_ENGINE_MUTATION_H
+
+#include <stdbool.h>
+
+#include "base/limits.h"
+
+/* A few leaves, so that every operation pages. */
+#define MODEL_TINY_CACHE_BYTES (256 * KIB)
+
+/* "NONE" or a name of timeline/mutation.def; false when unknown or not built in. */
+bool engine_mutation_set(const char *name);
+
+#endif
