@@ -94,6 +94,7 @@ void scsi_task_begin(struct scsi_task *task, struct scsi_nexus *nexus, const uin
     memset(task->cdb, 0, sizeof task->cdb);
     if (task->cdb_size) memcpy(task->cdb, cdb, task->cdb_size);
     list_node_init(&task->lun_link);
+    list_node_init(&task->waiter.link);
 
     state->rt = nexus->map->rt;
     struct scsi_map_entry *entry = scsi_map_lookup(nexus->map, lun_field, &task->lun_number);
@@ -261,7 +262,7 @@ static void completed_later(struct rt_message *message)
 void scsi_complete_later(struct scsi_task *task)
 {
     scsi_state(task)->phase = SCSI_PHASE_RUNNING;
-    task->message.fn = completed_later;
+    task->message = (struct rt_message){.fn = completed_later};
     rt_post(scsi_state(task)->rt, &task->message);
 }
 
