@@ -20,6 +20,7 @@ TARN_BUILD=${TARN_BUILD:-$TARN_ROOT/build}
 MARK=tarn-world          # label of our file systems; how leftovers are known
 WORK=/mnt                # short, and on every Debian; mounted over in our own mount namespace only
 [[ $TARN_ROOT/ != /mnt/* && $TARN_BUILD/ != /mnt/* ]] || WORK=/srv
+LUNS=$WORK/tarn-luns     # the LUNs as files
 
 # ---- Voices ---------------------------------------------------------------------------------------
 
@@ -189,33 +190,64 @@ catch_everything()
 
 # ---- The world ------------------------------------------------------------------------------------
 
-# What a run that was killed while a file system was frozen leaves behind: a frozen super block that holds a
-# loop device.  Its device answers only errors; thawing and unmounting lets it go.
+# A run that is killed while a file system is frozen leaves it frozen: it holds its loop device, and a process
+# that wrote to it cannot end.  Both go when it is thawed.
 heal_leftovers()
 {
-    local device dir
-    for device in $(leftover_devices); do
-        dir=$(mktemp -d)
-        echo "# healing $device, left behind by an earlier run that was killed"
-        # In a namespace of its own, so that nothing stays mounted whatever happens.
-        # shellcheck disable=SC2016  # the inner shell's own parameters
-        timeout -k 1 20 unshare --mount sh -c '
-            mount "$1" "$2" || mount -o ro,noload "$1" "$2"
-            fsfreeze -u "$2"
-            umount "$2"' sh "$device" "$dir" 2> /dev/null || true
-        losetup -d "$device" 2> /dev/null || true
-        rmdir "$dir"
+    local pid fs
+    for pid in $(stuck_processes); do
+        for fs in $(awk -v work="$WORK/" '$3 == "ext4" && index($2, work) == 1 { print $2 }' "/proc/$pid/mounts"); do
+            timeout -k 1 10 nsenter -t "$pid" -m fsfreeze -u "$fs" || true
+        done
+    done 2> /dev/null
+    for fs in /sys/fs/ext4/loop*; do
+        if [ -d "$fs" ] && ! mounted_somewhere "/dev/${fs##*/}"; then thaw_unmounted "/dev/${fs##*/}"; fi
     done
 }
 
-leftover_devices()
+# Killed (SIGKILL pending), asleep in the kernel, with one of our LUNs mounted.
+stuck_processes()
 {
-    local fs device
-    for fs in /sys/fs/ext4/loop*; do
-        [ -d "$fs" ] || continue
-        device=/dev/${fs##*/}
-        grep -qs "^$device " /proc/[0-9]*/mounts && continue
-        [ "$(lsblk -ndo LABEL "$device" 2> /dev/null)" = "$MARK" ] && echo "$device"
+    local status pid
+    for status in /proc/[0-9]*/status; do
+        pid=${status%/status}
+        if awk '/^State:.*D/ { asleep = 1 } /^S..Pnd:.*[13579bdf]..$/ { killed = 1 } END { exit !(asleep && killed) }' \
+            "$status" && grep -q "^/dev/fuse $LUNS/" "$pid/mounts"; then
+            echo "${pid#/proc/}"
+        fi
+    done 2> /dev/null
+}
+
+mounted_somewhere() # DEVICE
+{
+    cat /proc/[0-9]*/mounts 2> /dev/null | grep -q "^$1 "
+}
+
+# Nobody has it mounted, yet it is there: frozen.  Its device answers nothing but errors by now, so the type is
+# given rather than probed, and the label asked from the kernel; another's file system is left as it is.
+thaw_unmounted() # DEVICE
+{
+    local dir
+    dir=$(mktemp -d)
+    # shellcheck disable=SC2016  # the inner shell's own parameters
+    timeout -k 1 20 unshare --mount bash -c '
+        mount -i -t ext4 "$1" "$2" || exit
+        label=$(python3 -c "import fcntl, os, sys
+print(fcntl.ioctl(os.open(sys.argv[1], 0), 0x81009431, bytes(256)).rstrip(b\"\\0\").decode())" "$2") # FS_IOC_GETFSLABEL
+        [ "$label" != "$3" ] || fsfreeze -u "$2"
+        umount "$2"' bash "$1" "$dir" "$MARK" > /dev/null 2>&1 || true
+    rmdir "$dir"
+}
+
+# Outside of the world and of its process group: heals at once when the world is killed.  Its standard input
+# ends when the one process that holds the other end, the parent of the world, is gone.
+guard()
+{
+    trap '' INT TERM HUP
+    cat > /dev/null
+    for pause in 0.1 0.3 0.6; do
+        sleep "$pause"
+        heal_leftovers
     done
 }
 
@@ -234,10 +266,12 @@ enter_world() # SCRIPT ARGUMENTS...
         [ "$(id -u)" = 0 ] || skip_all "needs root, for namespaces, loop devices and mounts"
         if ! [ -e /dev/fuse ] || ! [ -e /dev/loop-control ]; then skip_all "needs /dev/fuse and /dev/loop-control"; fi
         heal_leftovers
-        export TARN_WORLD=inside VOICE TARN_ROOT TARN_BUILD STARTED_MS
+        exec {LIFE_FD}> >(exec setsid bash -c '. "$0"; guard' "${BASH_SOURCE[0]}" > /dev/null 2>&1)
+        export TARN_WORLD=inside VOICE TARN_ROOT TARN_BUILD STARTED_MS LIFE_FD
         exec unshare --mount --net --pid --fork --kill-child --mount-proc -- "$@"
     fi
     unset TARN_WORLD
+    exec {LIFE_FD}>&-
     catch_everything
     ip link set lo up
     make_work
@@ -257,7 +291,7 @@ make_work()
     exec {work_fd}>&-
     device=$(findmnt -no SOURCE "$WORK")
     losetup --direct-io=on "$device" 2> /dev/null || true # only faster
-    mkdir "$WORK/log" "$WORK/fuse"
+    mkdir "$WORK/log" "$LUNS"
     chmod 755 "$WORK"
 }
 
@@ -380,9 +414,9 @@ target_name()
 
 # ---- A LUN as a block device: QEMU's iSCSI driver, exported through FUSE, under a loop device -----------
 
-lun_attach() # NAME LUN [ro]: the file $WORK/fuse/NAME is then the LUN
+lun_attach() # NAME LUN [ro]: the file $LUNS/NAME is then the LUN
 {
-    local name=$1 lun=$2 file=$WORK/fuse/$1 read_only=off writable=on
+    local name=$1 lun=$2 file=$LUNS/$1 read_only=off writable=on
     if [ "${3:-}" = ro ]; then read_only=on writable=off; fi
     : > "$file"
     spawn "lun-$name" qemu-storage-daemon \
@@ -395,25 +429,25 @@ lun_attach() # NAME LUN [ro]: the file $WORK/fuse/NAME is then the LUN
 lun_there()
 {
     alive "lun-$1" || die "qemu-storage-daemon ended: $(tail -n 3 "$WORK/log/lun-$1.log")"
-    findmnt -n "$WORK/fuse/$1" && [ -s "$WORK/fuse/$1" ]
+    findmnt -n "$LUNS/$1" && [ -s "$LUNS/$1" ]
 }
 
 lun_detach() # NAME
 {
     stop "lun-$1"
-    umount -l "$WORK/fuse/$1" 2> /dev/null || true
+    umount -l "$LUNS/$1" 2> /dev/null || true
 }
 
 lun_format() # NAME
 {
-    timeout 60 mkfs.ext4 -q -F -L "$MARK" -E nodiscard "$WORK/fuse/$1"
+    timeout 60 mkfs.ext4 -q -F -L "$MARK" -E nodiscard "$LUNS/$1"
 }
 
 # The loop device goes by itself when the file system is unmounted, or with the namespace.
 lun_mount() # NAME [OPTIONS]
 {
     mkdir -p "$WORK/$1"
-    timeout 60 mount -t ext4 -o "loop${2:+,$2}" "$WORK/fuse/$1" "$WORK/$1"
+    timeout 60 mount -t ext4 -o "loop${2:+,$2}" "$LUNS/$1" "$WORK/$1"
     cleanup_push lun_umount "$1"
 }
 
