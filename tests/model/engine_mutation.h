@@ -8,6 +8,8 @@
 
 /* A few leaves, so that every operation pages. */
 #define MODEL_TINY_CACHE_BYTES (256 * KIB)
+/* A ring that goes round often. */
+#define MODEL_TINY_WAL_BYTES (4 * MIB)
 
 /* "NONE" or a name of timeline/mutation.def; false when unknown or not built in. */
 bool engine_mutation_set(const char *name);

@@ -12,6 +12,8 @@ enum { OPS_RECORD_BYTES = 12 };
 /* One operation per record; recovers after each crash.  At the end: verify, settle, check, delete
  * everything, all space back.  False when the world has failed. */
 bool ops_run(struct world *world, const uint8_t *records, uint32_t record_count);
+/* The operations alone (makes the first disks when there are none); no end. */
+bool ops_run_only(struct world *world, const uint8_t *records, uint32_t record_count);
 /* A whole run with its own world: false and the failure's text (size bytes) when it went red. */
 struct ops_outcome {
     bool ok;

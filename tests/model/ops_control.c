@@ -77,7 +77,7 @@ static void disk_created(void *arg, struct err *e)
     struct task *task = arg;
     struct world *world = task->world;
     if (!task_ended(task, "disk create", e, STATUS_OK)) {
-        world_disk_forget(world, task->disk);
+        if (!world->lossy) world_disk_forget(world, task->disk);
         return;
     }
     world->disks[task->disk].state = THING_THERE;
@@ -114,6 +114,7 @@ static void disk_deleted(void *arg, struct err *e)
         world_disk_forget(world, task->disk);
         return;
     }
+    if (world->lossy) return;
     world->disks[task->disk].state = THING_THERE;
     world_open_handles(world);
 }
@@ -172,8 +173,9 @@ static void disk_grown(void *arg, struct err *e)
     struct world *world = task->world;
     struct disk *disk = &world->disks[task->disk];
     disk->busy--;
-    disk->resizing = false;
-    if (!task_ended(task, "grow", e, STATUS_OK)) return;
+    bool ok = task_ended(task, "grow", e, STATUS_OK);
+    if (ok || !world->lossy) disk->resizing = false;
+    if (!ok) return;
     model_view_grow(&disk->view, task->sector_count);
     if (volume_size_bytes(disk->handle) != (uint64_t)task->sector_count * SECTOR_BYTES)
         world_fail(world, "disk %d was grown to %u sectors, its handle says %llu bytes", task->disk,
@@ -234,11 +236,12 @@ static void cut_done(void *arg, struct err *e)
     world->cut_count += ok;
     for (unsigned i = 0; i < count; i++) {
         struct point *p = &world->points[points[i]];
-        if (!ok) {
+        if (!ok && !world->lossy) {
             world_point_forget(world, points[i]);
             continue;
         }
         model_view_copy(&world->disks[p->disk].view, &p->view);
+        if (!ok) continue;
         p->state = THING_THERE;
         fit_point(world, p, points[i]);
     }
@@ -300,7 +303,7 @@ static void point_deleted(void *arg, struct err *e)
     world->points[task->point].busy--;
     if (task_ended(task, "point delete", e, STATUS_IN_USE))
         world_point_forget(world, task->point);
-    else
+    else if (!world->lossy)
         world->points[task->point].state = THING_THERE;
 }
 
@@ -336,9 +339,9 @@ static void branch_done(void *arg, struct err *e)
     struct world *world = task->world;
     struct disk *disk = &world->disks[task->disk];
     world->points[task->point].busy--;
-    if (!task_ended(task, "branch", e, STATUS_LIMIT_REACHED))
-        world_disk_forget(world, task->disk);
-    else if (world->points[task->point].exact) {
+    if (!task_ended(task, "branch", e, STATUS_LIMIT_REACHED)) {
+        if (!world->lossy) world_disk_forget(world, task->disk);
+    } else if (world->points[task->point].exact) {
         model_view_copy(&world->points[task->point].view, &disk->view);
         disk->state = THING_THERE;
         world_open_handles(world);

@@ -86,6 +86,7 @@ uint32_t world_horizon(const struct world *world)
     uint32_t horizon = model_now(world->model);
     bool power = world->options.crash == WORLD_CRASH_POWER || world->options.crash == WORLD_CRASH_BOTH;
     if (power && world->durable < horizon) horizon = world->durable;
+    if (world->hold && world->hold < horizon) horizon = world->hold;
     for (unsigned i = 0; i < WORLD_SLOTS; i++)
         if (world->slots[i].busy && world->slots[i].submitted < horizon)
             horizon = world->slots[i].submitted;
@@ -377,8 +378,7 @@ static void flush_done(struct volume_io *io)
     container_of(io, struct slot, io)->busy = false;
 }
 
-/* A flush while nothing is in flight: everything is durable afterwards. */
-static bool flush_all(struct world *world)
+bool world_flush(struct world *world)
 {
     for (int i = 0; i < WORLD_DISKS; i++) {
         if (world->disks[i].state != THING_THERE) continue;
@@ -398,7 +398,7 @@ static bool flush_all(struct world *world)
 
 bool world_verify(struct world *world)
 {
-    if (!world_drain(world) || !world_resolve_all(world) || !flush_all(world)) return false;
+    if (!world_drain(world) || !world_resolve_all(world) || !world_flush(world)) return false;
     struct model_bound bound = {.floor = model_tick(world->model), .count_durable = true,
                                 .count_seen = true};
     if (!resolve_live(world, &bound, "verify") || !verify_exact_points(world)) return false;
@@ -446,7 +446,7 @@ bool world_settle(struct world *world)
            world_call(world, "check", call_check);
 }
 
-bool world_reopen(struct world *world)
+bool world_close(struct world *world)
 {
     if (!world_drain(world) || !world_resolve_all(world)) return false;
     close_handles(world);
@@ -455,6 +455,12 @@ bool world_reopen(struct world *world)
     world->pool = NULL;
     world_made_durable(world, submitted);
     world_trace(world, "closed");
+    return true;
+}
+
+bool world_reopen(struct world *world)
+{
+    if (!world_close(world)) return false;
     if (!world_call(world, "open", call_open)) return false;
     world_trace(world, "reopened");
     if (volume_pool_state(world->pool) != VOLUME_POOL_OK)
@@ -704,7 +710,7 @@ bool world_recover(struct world *world)
 
 /* ---- Begin and end --------------------------------------------------------------------------------------------------------- */
 
-struct world *world_create(const struct world_options *options)
+struct world *world_create_only(const struct world_options *options)
 {
     struct world *world = calloc(1, sizeof *world);
     check(world != NULL);
@@ -722,7 +728,14 @@ struct world *world_create(const struct world_options *options)
     for (int i = 0; i < WORLD_TASKS; i++) world->tasks[i].world = world;
     world->reader.world = world;
     sim_node_ignore_flush(world->node, options->ignore_flush);
-    if (world_call(world, "create the pool", call_create)) world_call(world, "open", call_open);
+    world_call(world, "create the pool", call_create);
+    return world;
+}
+
+struct world *world_create(const struct world_options *options)
+{
+    struct world *world = world_create_only(options);
+    if (!world->failed) world_call(world, "open", call_open);
     return world;
 }
 

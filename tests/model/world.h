@@ -128,10 +128,11 @@ struct world {
     struct slot slots[WORLD_SLOTS];
     struct task tasks[WORLD_TASKS];
     uint32_t durable;          /* floor after power loss */
+    uint32_t hold;             /* states since this tick will be asked for; 0 = none */
     uint32_t disk_number;      /* of the newest disk */
     unsigned unflushed_writes;
     bool failed, crashed, done;
-    bool lossy;                /* a fault was injected: errors are allowed answers */
+    bool lossy;                /* faults were injected: errors are allowed, failed calls are in doubt */
     enum sim_crash crash_kind; /* of the armed crash */
     bool power_lost;           /* in this series of crashes */
     uint32_t crash_count, recovery_crash_count, cut_count, verify_count, full_count;
@@ -141,8 +142,9 @@ struct world {
     struct err *call_error;
 };
 
-/* Makes the pool and opens it. */
+/* Makes the pool, and opens it. */
 struct world *world_create(const struct world_options *options);
+struct world *world_create_only(const struct world_options *options);
 void world_destroy(struct world *world);
 TARN_PRINTF(2, 3) bool world_fail(struct world *world, const char *format, ...); /* false */
 TARN_PRINTF(2, 3) void world_trace(struct world *world, const char *format, ...);
@@ -167,12 +169,15 @@ bool world_resolve_set(struct world *world, int set);
 bool world_resolve_all(struct world *world);
 bool world_verify(struct world *world);       /* everything is as the model says; drains first */
 bool world_settle(struct world *world);       /* and the space oracle */
+bool world_close(struct world *world);        /* cleanly; the end */
 bool world_reopen(struct world *world);       /* clean close and open */
 bool world_recover(struct world *world);      /* after a crash; new base */
 void world_arm_crash(struct world *world);
 void world_crash_now(struct world *world);
 /* Deletes everything and demands all space back. */
 bool world_empty(struct world *world);
+
+bool world_flush(struct world *world); /* while nothing is in flight: all is durable */
 
 int world_disk_by_uuid(const struct world *world, const struct uuid *uuid);
 int world_point_by_uuid(const struct world *world, const struct uuid *uuid);
