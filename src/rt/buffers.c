@@ -67,7 +67,7 @@ void rt_buffers_fini(struct rt_buffers *buffers)
     for (unsigned i = 0; i < RT_BUF_CLASSES; i++) {
         struct rt_buf_class *class = &buffers->classes[i];
         if (class->base) {
-            unpoison(class->base, class->count * class_bytes(i));
+            unpoison(class->base, class->fresh * class_bytes(i)); /* the rest never was */
             munmap(class->base, class->count * class_bytes(i));
         }
         free(class->next);
