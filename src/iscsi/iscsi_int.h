@@ -373,6 +373,7 @@ enum rx_verdict task_data_begin(struct iscsi_conn *conn);
 void task_segment_end(struct iscsi_conn *conn);
 struct iscsi_task *task_find(struct iscsi_conn *conn, uint32_t itt);
 void task_release(struct iscsi_task *task);
+void task_abandon(struct iscsi_task *task); /* after a crash of the rt: only frees */
 /* Its answer has gone to the kernel. */
 void task_sent(struct iscsi_task *task);
 /* Takes it out of the world; true when it has gone already, false when it must first end. */

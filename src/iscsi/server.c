@@ -319,10 +319,14 @@ void iscsi_server_abandon(struct iscsi_server *server)
     struct list_node *node;
     while ((node = list_pop_front(&server->conns))) {
         struct iscsi_conn *conn = list_entry(node, struct iscsi_conn, link);
+        conn_put_replies(conn);
+        receive_drop_bulk(conn);
+        for (unsigned i = 0; conn->tasks && i < TASK_SLOTS; i++) task_abandon(&conn->tasks[i]);
         scsi_nexus_destroy(conn->nexus);
         free(conn->tasks);
         conn_free(conn);
     }
+    for (unsigned i = 0; i < server->portal_count; i++) server->portals[i].listener = NULL;
     while ((node = list_pop_front(&server->drops))) free(list_entry(node, struct iscsi_drop, link));
     server_free(server);
 }

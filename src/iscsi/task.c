@@ -159,6 +159,13 @@ void task_release(struct iscsi_task *task)
     if (mask) tmf_task_ended(conn->server, mask);
 }
 
+void task_abandon(struct iscsi_task *task)
+{
+    if (task->state == TASK_FREE) return;
+    put_buffers(task);
+    scsi_task_release(&task->scsi);
+}
+
 void task_sent(struct iscsi_task *task)
 {
     task_release(task);
@@ -234,6 +241,7 @@ static void execute(struct iscsi_task *task)
     scsi->out_iov = task->buffers;
     scsi->out_iov_count = 0;
     scsi->out_bytes = left;
+    scsi->out_offered_bytes = task->write ? task->edtl : 0;
     while (left > 0) {
         struct iovec *v = &task->buffers[scsi->out_iov_count++];
         v->iov_len = min_of(v->iov_len, (size_t)left);

@@ -16,14 +16,16 @@ enum { ANSWER_TAG = 0xE0000000u };
 static void put_address(struct buf_writer *w, const char *address, unsigned portal_group)
 {
     static const char mapped[] = "[::ffff:";
-    char plain[RT_ADDRESS_MAX], line[RT_ADDRESS_MAX + 8];
-    snprintf(plain, sizeof plain, "%s", address);
+    char line[RT_ADDRESS_MAX + 16];
+    const char *rest = address, *bracket = NULL;
     if (strncasecmp(address, mapped, sizeof mapped - 1) == 0 && strchr(address, '.')) {
-        const char *rest = address + sizeof mapped - 1;
-        const char *bracket = strchr(rest, ']');
-        if (bracket) snprintf(plain, sizeof plain, "%.*s%s", (int)(bracket - rest), rest, bracket + 1);
+        rest = address + sizeof mapped - 1;
+        bracket = strchr(rest, ']');
     }
-    snprintf(line, sizeof line, "%s,%u", plain, portal_group);
+    if (bracket)
+        snprintf(line, sizeof line, "%.*s%s,%u", (int)(bracket - rest), rest, bracket + 1, portal_group);
+    else
+        snprintf(line, sizeof line, "%s,%u", address, portal_group);
     iscsi_text_put(w, "TargetAddress", line);
 }
 
@@ -40,8 +42,8 @@ static void put_targets(struct iscsi_conn *conn, struct buf_writer *w)
         const struct iscsi_portal *portal = &server->portals[i];
         const char *address = portal->advertise;
         if (!address && i == conn->portal_index) address = rt_sock_local(conn->sock);
-        if (!address) address = rt_listener_address(portal->listener);
-        if (is_wildcard(address)) continue; /* which of our addresses reaches it is not known */
+        if (!address && portal->listener) address = rt_listener_address(portal->listener);
+        if (!address || is_wildcard(address)) continue; /* which of our addresses reaches it is not known */
         put_address(w, address, i + 1);
     }
 }
