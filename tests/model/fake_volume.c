@@ -52,9 +52,7 @@ struct later { /* reads, flushes and plain answers */
     struct volume_io *io;
     volume_done_fn *done;
     void *arg;
-    struct later *next;
     size_t durable;
-    bool used;
 };
 
 static struct {
@@ -63,12 +61,37 @@ static struct {
     struct entry **log;
     size_t count, applied, durable;
     struct thing things[FAKE_THINGS];
-    struct volume_pool *pool;
     uint64_t leaked;
     struct uuid undo_disk; /* what the newest write covered (CUT_MISSES_NEWEST) */
     uint64_t undo_sector, undo_count;
     uint8_t *undo;
 } fake;
+
+/* Small things that a crash leaves behind; freed with the pool. */
+static void *litter[4096];
+
+static void *litter_new(size_t size_bytes)
+{
+    for (unsigned i = 0; i < countof(litter); i++) {
+        if (litter[i]) continue;
+        litter[i] = calloc(1, size_bytes);
+        check(litter[i] != NULL);
+        return litter[i];
+    }
+    unreachable("too much litter in the fake engine");
+}
+
+static void litter_free(void *thing)
+{
+    for (unsigned i = 0; thing && i < countof(litter); i++)
+        if (litter[i] == thing) litter[i] = NULL;
+    free(thing);
+}
+
+static void litter_sweep(void)
+{
+    for (unsigned i = 0; i < countof(litter); i++) free(take_ptr(&litter[i]));
+}
 
 static bool bug(enum fake_bug which, unsigned one_in)
 {
@@ -241,6 +264,10 @@ static struct entry *append(struct volume_pool *pool, enum entry_kind kind, cons
     check(e != NULL);
     e->kind = kind;
     e->uuid = *uuid;
+    if (fake.log[fake.count]) { /* lost in a crash */
+        free(fake.log[fake.count]->data);
+        free(fake.log[fake.count]);
+    }
     fake.log[fake.count++] = e;
     rt_timer_set(pool->rt, &e->timer, rt_now(pool->rt) + 1000 + prng_below(&fake.prng, 2 * RT_MS),
                  entry_complete);
@@ -322,15 +349,14 @@ static void later_fire(struct rt_timer *timer)
         fake.durable = max_of(fake.durable, l->durable);
     volume_done_fn *done = l->done;
     void *arg = l->arg;
-    free(l);
+    litter_free(l);
     if (io) io->status = STATUS_OK, io->done(io);
     if (done) done(arg, NULL);
 }
 
 static void answer_later(struct volume_pool *pool, struct volume_io *io, volume_done_fn *done, void *arg)
 {
-    struct later *l = calloc(1, sizeof *l);
-    check(l != NULL);
+    struct later *l = litter_new(sizeof *l);
     l->io = io;
     l->done = done;
     l->arg = arg;
@@ -417,6 +443,11 @@ void fake_volume_crashed(enum sim_crash kind)
 
 void fake_volume_reset(enum fake_bug which, uint64_t seed)
 {
+    litter_sweep();
+    for (size_t i = 0; fake.log && i < FAKE_LOG && fake.log[i]; i++) {
+        free(fake.log[i]->data);
+        free(take_ptr(&fake.log[i]));
+    }
     if (!fake.log) fake.log = calloc(FAKE_LOG, sizeof *fake.log);
     check(fake.log != NULL);
     fake.bug = which;
@@ -457,11 +488,14 @@ void volume_pool_open(struct rt *rt, const char *path, const struct volume_pool_
 
 void volume_pool_close(struct volume_pool *pool, volume_done_fn *done, void *arg)
 {
-    answer_later(pool, NULL, done, arg);
+    struct volume_pool temporary = *pool;
+    free(pool);
+    answer_later(&temporary, NULL, done, arg);
 }
 
 void volume_pool_abandon(struct volume_pool *pool)
 {
+    litter_sweep();
     free(pool);
 }
 
@@ -540,13 +574,12 @@ static void refuse_now(struct rt_timer *timer)
 {
     struct refusal *r = container_of(timer, struct refusal, timer);
     r->done(r->arg, err_new(r->status, "refused"));
-    free(r);
+    litter_free(r);
 }
 
 static void refuse(struct volume_pool *pool, enum status status, volume_done_fn *done, void *arg)
 {
-    struct refusal *r = calloc(1, sizeof *r);
-    check(r != NULL);
+    struct refusal *r = litter_new(sizeof *r);
     *r = (struct refusal){.done = done, .arg = arg, .status = status};
     rt_timer_set(pool->rt, &r->timer, rt_now(pool->rt) + 1000, refuse_now);
 }
@@ -627,8 +660,7 @@ struct err *volume_open(struct volume_pool *pool, const struct uuid *disk, const
 {
     const struct uuid *uuid = point ? point : disk;
     if (!find(uuid)) return err_new(STATUS_NOT_FOUND, "no such view");
-    struct volume *v = calloc(1, sizeof *v);
-    check(v != NULL);
+    struct volume *v = litter_new(sizeof *v);
     *v = (struct volume){.pool = pool, .uuid = *uuid, .is_point = point != NULL};
     *ret_volume = v;
     return NULL;
@@ -636,7 +668,7 @@ struct err *volume_open(struct volume_pool *pool, const struct uuid *disk, const
 
 void volume_close(struct volume *volume)
 {
-    free(volume);
+    litter_free(volume);
 }
 
 uint64_t volume_size_bytes(const struct volume *volume)
