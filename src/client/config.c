@@ -110,7 +110,12 @@ static struct err *load(const char *path, struct client_config *ret_config)
 struct err *client_config_find(const char *explicit_path, struct client_config *ret_config)
 {
     const char *named = explicit_path ? explicit_path : getenv("TARN_CONFIG");
-    if (named && named[0]) return load(named, ret_config);
+    if (named && named[0]) {
+        struct err *e = load(named, ret_config);
+        if (err_status(e) != STATUS_NOT_FOUND) return e;
+        err_free(e); /* "not found" is for objects of the server */
+        return err_new(STATUS_BAD_CONFIG, "the configuration %s is not there", named);
+    }
 
     const char *config_home = getenv("XDG_CONFIG_HOME"), *home = getenv("HOME");
     auto_free char *own = NULL;
@@ -130,7 +135,7 @@ struct err *client_config_find(const char *explicit_path, struct client_config *
         if (!e || err_status(e) != STATUS_NOT_FOUND) return e;
         err_free(e);
     }
-    return err_next(err_new(STATUS_NOT_FOUND, "no client configuration was found"),
+    return err_next(err_new(STATUS_BAD_CONFIG, "no client configuration was found"),
                     "name one with --config FILE or TARN_CONFIG; tarnd writes client.json into its "
                     "state directory "
                     "(also looked at: ~/.config/tarn/client.json, /etc/tarn/host.json, "

@@ -1,0 +1,202 @@
+/*
+ * forms.c - how people type each verb: what is positional, what options are called, examples.
+ *
+ * What is not said here follows from verbs.def: path parameters are positional, every other
+ * argument is an option of its own name.
+ */
+#include <ctype.h>
+#include <string.h>
+
+#include "cli/cli_int.h"
+
+static const struct cli_form forms[] = {
+    {.id = "server_show", .examples = {"tarn server show"}},
+    {.id = "pool_create",
+     .positionals = "name",
+     .examples = {"tarn pool create main --file /var/lib/tarn/main.pool --size 100G",
+                  "tarn pool create fast --file /dev/nvme0n1"},
+     .note = "The file is written through once, so that it cannot run out of space later; that "
+             "takes a while and "
+             "shows its progress. --sparse skips it, for tests."},
+    {.id = "pool_check", .examples = {"tarn pool check main"}},
+    {.id = "disk_create",
+     .positionals = "name",
+     .examples = {"tarn disk create mail --size 200G",
+                  "tarn disk create mail --size 200G --pool fast"},
+     .note = "Disks are thin: they take space in the pool when they are written."},
+    {.id = "disk_grow", .examples = {"tarn disk grow mail --size 400G"}},
+    {.id = "disk_rename",
+     .positionals = "name new_name",
+     .examples = {"tarn disk rename mail mail-old"}},
+    {.id = "disk_delete",
+     .examples = {"tarn disk delete mail --dry-run", "tarn disk delete mail --with-snapshots"}},
+    {.id = "host_create",
+     .positionals = "name",
+     .examples = {"tarn host create web1 --initiator iqn.1993-08.org.debian:01:web1",
+                  "tarn host create lab --initiator iqn.2026-01.lab:a --auth none",
+                  "tarn host create db1 --initiator iqn.2026-01.lab:db1 --chap-secret-file "
+                  "/root/db1.secret"},
+     .note = "Without --auth the host logs in with CHAP; a secret that is not given is drawn by "
+             "the server and "
+             "shown once. Secret files hold one line; - reads standard input."},
+    {.id = "map_add",
+     .positionals = "host object",
+     .shown = "HOST DISK|SNAPSHOT",
+     .examples = {"tarn map add web1 mail", "tarn map add web1 mail --lun 3 --read-only",
+                  "tarn map add backup1 --snapshot nightly-mail"},
+     .note = "Looks up whether the name is a disk or a snapshot; --disk NAME and --snapshot NAME "
+             "say so instead. "
+             "Snapshots are served write-protected; for a writable copy make a branch first.",
+     .handler = cli_map_add},
+    {.id = "map_remove", .examples = {"tarn map remove web1 3"}},
+    {.id = "snapshot_create",
+     .positionals = "disks...",
+     .examples = {"tarn snapshot create mail --name before-upgrade",
+                  "tarn snapshot create data wal --name nightly"},
+     .note = "All disks are cut at one instant, without asking the hosts that use them: like after "
+             "a power "
+             "failure. For a copy of a quiet application see tarn shadow create."},
+    {.id = "snapshot_rename",
+     .positionals = "name new_name",
+     .examples = {"tarn snapshot rename nightly-mail keep"}},
+    {.id = "snapshot_branch",
+     .positionals = "name new_name",
+     .shown = "SNAPSHOT NEWDISK",
+     .examples = {"tarn snapshot branch nightly-mail mail-test"},
+     .note = "The new disk is writable and copies nothing: blocks that it did not write are those "
+             "of the snapshot."},
+    {.id = "snapshot_delete", .examples = {"tarn snapshot delete nightly-mail --dry-run"}},
+    {.id = "set_prepare",
+     .positionals = "disks...",
+     .examples = {"tarn set prepare data wal --name nightly"},
+     .note = "The steps of a set, in order: prepare, arm, commit (the cut), confirm, finish; abort "
+             "at any step "
+             "before finish leaves nothing. tarn shadow create does all of it."},
+    {.id = "set_delete", .examples = {"tarn set delete nightly --dry-run"}},
+    {.id = "job_wait", .examples = {"tarn job wait 7"}, .handler = cli_job_wait},
+    {.id = "token_create",
+     .positionals = "name",
+     .examples = {"tarn token create nightly-backup --role backup-operator"},
+     .note = "The token is shown once; the server keeps only a hash of it."},
+    {.id = "shadow_create",
+     .positionals = "mounts...",
+     .shown = "MOUNT=DISK...",
+     .examples = {"tarn shadow create /srv/data=data /srv/wal=wal --name nightly",
+                  "tarn shadow create /srv/data=data /srv/wal=wal --writer "
+                  "'postgresql:host=/run/postgresql user=postgres'"},
+     .note = "Writers prepare (a CHECKPOINT), file systems are written out and frozen, one request "
+             "cuts all disks "
+             "at one instant, and everything is thawed at once. The copy counts only if every thaw "
+             "proves that the "
+             "freeze held. Needs root. A file system on several disks is named once for each: "
+             "/srv=a /srv=b.",
+     .handler = cli_shadow_create},
+    {.id = "shadow_delete", .examples = {"tarn shadow delete nightly"}},
+};
+
+static const struct {
+    const char *id, *arg, *option;
+    bool is_file;
+} renamed[] = {
+    {"pool_create", "path", "file", false},
+    {"host_create", "initiators", "initiator", false},
+    {"host_create", "chap_secret", "chap-secret-file", true},
+    {"host_create", "mutual_secret", "mutual-secret-file", true},
+};
+
+const struct cli_form *cli_form_of(const struct cli_row *verb)
+{
+    static const struct cli_form plain;
+    for (size_t i = 0; i < countof(forms); i++) {
+        if (strcmp(forms[i].id, verb->id) == 0) return &forms[i];
+    }
+    return &plain;
+}
+
+static const char *renamed_option(const struct cli_row *arg, bool *ret_is_file)
+{
+    for (size_t i = 0; i < countof(renamed); i++) {
+        if (strcmp(renamed[i].id, arg->id) == 0 && strcmp(renamed[i].arg, arg->name) == 0) {
+            *ret_is_file = renamed[i].is_file;
+            return renamed[i].option;
+        }
+    }
+    *ret_is_file = false;
+    return NULL;
+}
+
+bool cli_option_is_file(const struct cli_row *arg)
+{
+    bool is_file;
+    return renamed_option(arg, &is_file) && is_file;
+}
+
+/* The word at *at up to the next space; advances.  False at the end. */
+static bool next_word(const char **at, char word[64])
+{
+    while (**at == ' ')
+        (*at)++;
+    if (!**at) return false;
+    size_t length = strcspn(*at, " ");
+    size_t kept = min_of(length, (size_t)63);
+    memcpy(word, *at, kept);
+    word[kept] = '\0';
+    *at += length;
+    return true;
+}
+
+/* Path parameters, when no form says otherwise. */
+static bool path_parameter(const struct cli_row *verb, unsigned index, char name[64])
+{
+    const char *at = verb->path;
+    for (unsigned i = 0;; i++) {
+        const char *open = strchr(at, '{'), *close = open ? strchr(open, '}') : NULL;
+        if (!open || !close) return false;
+        if (i == index) {
+            size_t length = min_of((size_t)(close - open - 1), (size_t)63);
+            memcpy(name, open + 1, length);
+            name[length] = '\0';
+            return true;
+        }
+        at = close + 1;
+    }
+}
+
+bool cli_positional(const struct cli_row *verb, unsigned index, char name[64], bool *ret_rest)
+{
+    const struct cli_form *form = cli_form_of(verb);
+    *ret_rest = false;
+    if (!form->positionals) return path_parameter(verb, index, name);
+    const char *at = form->positionals;
+    for (unsigned i = 0; next_word(&at, name); i++) {
+        if (i < index) continue;
+        char *dots = strstr(name, "...");
+        if (dots) *dots = '\0';
+        *ret_rest = dots != NULL;
+        return true;
+    }
+    return false;
+}
+
+bool cli_is_positional(const struct cli_row *verb, const char *name)
+{
+    char word[64];
+    bool rest;
+    for (unsigned i = 0; cli_positional(verb, i, word, &rest); i++) {
+        if (strcmp(word, name) == 0) return true;
+    }
+    return false;
+}
+
+const char *cli_option_name(const struct cli_row *arg, char buf[64])
+{
+    bool is_file;
+    const char *other = renamed_option(arg, &is_file);
+    size_t length = min_of(strlen(other ? other : arg->name), (size_t)63);
+    memcpy(buf, other ? other : arg->name, length);
+    buf[length] = '\0';
+    for (char *at = buf; *at; at++) {
+        if (*at == '_') *at = '-';
+    }
+    return buf;
+}

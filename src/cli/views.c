@@ -1,0 +1,578 @@
+/*
+ * views.c - what people see of each answer: lists as tables, objects as labelled lines, changes as
+ * a sentence.
+ *
+ * One row per column or line; a cell is the text that a formatter makes of one member of the
+ * object.
+ */
+#include <inttypes.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/text.h"
+#include "cli/cli_int.h"
+
+enum cell_flags { RIGHT = 1, IF_ANY = 2 };
+
+typedef void format_fn(const json_t *object, const char *key, char text[CLI_CELL_MAX]);
+
+struct cell {
+    const char *title, *key;
+    format_fn *format;
+    unsigned flags;
+};
+
+struct section {
+    const char *title, *key; /* an array of objects inside the object shown */
+    const struct cell *cells;
+};
+
+struct view {
+    const char *noun, *list_key;
+    const struct cell *columns, *lines;
+    struct section sections[3];
+    const char *when_empty;
+};
+
+/* ---- Formatters ---- */
+
+static void put_text(char text[CLI_CELL_MAX], const char *value)
+{
+    snprintf(text, CLI_CELL_MAX, "%s", value ? value : "");
+}
+
+static void as_text(const json_t *object, const char *key, char text[CLI_CELL_MAX])
+{
+    const json_t *value = json_object_get(object, key);
+    text[0] = '\0';
+    if (json_is_string(value))
+        put_text(text, json_string_value(value));
+    else if (json_is_integer(value)) {
+        snprintf(text, CLI_CELL_MAX, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
+    }
+}
+
+static void as_size(const json_t *object, const char *key, char text[CLI_CELL_MAX])
+{
+    char size[TEXT_SIZE_MAX];
+    const json_t *value = json_object_get(object, key);
+    put_text(text, json_is_integer(value)
+                       ? text_format_size((uint64_t)json_integer_value(value), size)
+                       : NULL);
+}
+
+static void as_consistency(const json_t *object, const char *key, char text[CLI_CELL_MAX])
+{
+    const json_t *value = json_object_get(object, key);
+    put_text(text, json_is_true(value) ? "application" : json_is_false(value) ? "crash" : NULL);
+}
+
+static void as_access(const json_t *object, const char *key, char text[CLI_CELL_MAX])
+{
+    bool is_snapshot =
+        strcmp(json_string_value(json_object_get(object, "kind")) ?: "", "snapshot") == 0;
+    put_text(text, is_snapshot || json_is_true(json_object_get(object, key)) ? "read-only"
+                                                                             : "read-write");
+}
+
+static void as_ms(const json_t *object, const char *key, char text[CLI_CELL_MAX])
+{
+    char duration[TEXT_SIZE_MAX];
+    const json_t *value = json_object_get(object, key);
+    put_text(text,
+             json_is_integer(value)
+                 ? text_format_duration((uint64_t)json_integer_value(value) * 1000000, duration)
+                 : NULL);
+}
+
+static void as_ns(const json_t *object, const char *key, char text[CLI_CELL_MAX])
+{
+    char duration[TEXT_SIZE_MAX];
+    const json_t *value = json_object_get(object, key);
+    put_text(text, json_is_integer(value)
+                       ? text_format_duration((uint64_t)json_integer_value(value), duration)
+                       : NULL);
+}
+
+/* "2026-11-22T15:44:47Z (12 min ago)" */
+static void as_time(const json_t *object, const char *key, char text[CLI_CELL_MAX])
+{
+    const char *value = json_string_value(json_object_get(object, key));
+    struct tm parts = {0};
+    put_text(text, value);
+    if (!value || !strptime(value, "%Y-%m-%dT%H:%M:%S", &parts)) return;
+    long long age = (long long)time(NULL) - (long long)timegm(&parts);
+    size_t used = strlen(text);
+    if (age < 0 || used > CLI_CELL_MAX - 40) return;
+    const char *unit = age < 120 ? "s" : age < 7200 ? "min" : age < 172800 ? "h" : "days";
+    long long count = age < 120      ? age
+                      : age < 7200   ? age / 60
+                      : age < 172800 ? age / 3600
+                                     : age / 86400;
+    snprintf(text + used, CLI_CELL_MAX - used, " (%lld %s ago)", count, unit);
+}
+
+static void as_used(const json_t *object, const char *key, char text[CLI_CELL_MAX])
+{
+    char size[TEXT_SIZE_MAX];
+    const json_t *used = json_object_get(object, key),
+                 *capacity = json_object_get(object, "capacity_bytes");
+    text[0] = '\0';
+    if (!json_is_integer(used)) return;
+    text_format_size((uint64_t)json_integer_value(used), size);
+    if (json_integer_value(capacity) > 0) {
+        double percent =
+            100.0 * (double)json_integer_value(used) / (double)json_integer_value(capacity);
+        snprintf(text, CLI_CELL_MAX, "%s (%.0f %%)", size, percent);
+    } else {
+        put_text(text, size);
+    }
+}
+
+/* "data, wal"; of a list of objects the member "disk" or "initiator", of a list of maps "web1:3 ro"
+ */
+static void as_names(const json_t *object, const char *key, char text[CLI_CELL_MAX])
+{
+    const json_t *list = json_object_get(object, key);
+    size_t used = 0;
+    text[0] = '\0';
+    for (size_t i = 0; i < json_array_size(list) && used < CLI_CELL_MAX - 1; i++) {
+        const json_t *item = json_array_get(list, i);
+        const char *name = json_string_value(item);
+        const char *host = json_string_value(json_object_get(item, "host"));
+        const char *comma = used ? ", " : "";
+        int wrote;
+        if (host) {
+            wrote = snprintf(text + used, CLI_CELL_MAX - used, "%s%s:%" JSON_INTEGER_FORMAT "%s",
+                             comma, host, json_integer_value(json_object_get(item, "lun")),
+                             json_is_true(json_object_get(item, "read_only")) ? " ro" : "");
+        } else {
+            wrote = snprintf(text + used, CLI_CELL_MAX - used, "%s%s", comma, name ? name : "?");
+        }
+        used += wrote > 0 ? (size_t)wrote : 0;
+    }
+}
+
+static void as_count(const json_t *object, const char *key, char text[CLI_CELL_MAX])
+{
+    snprintf(text, CLI_CELL_MAX, "%zu", json_array_size(json_object_get(object, key)));
+}
+
+/* Of a job: "42 %" or its error. */
+static void as_progress(const json_t *object, const char *key, char text[CLI_CELL_MAX])
+{
+    const json_t *error = json_object_get(object, "error");
+    json_int_t done = json_integer_value(json_object_get(object, key));
+    json_int_t total = json_integer_value(json_object_get(object, "total_bytes"));
+    text[0] = '\0';
+    if (json_is_object(error))
+        put_text(text, json_string_value(json_object_get(error, "message")));
+    else if (total > 0)
+        snprintf(text, CLI_CELL_MAX, "%.0f %%", 100.0 * (double)done / (double)total);
+}
+
+static void as_from(const json_t *object, const char *key, char text[CLI_CELL_MAX])
+{
+    as_text(object, key, text);
+    if (!text[0]) as_text(object, "parent_disk", text);
+}
+
+/* Of a pool: "clean", or what was replayed. */
+static void as_recovery(const json_t *object, const char *key, char text[CLI_CELL_MAX])
+{
+    const json_t *r = json_object_get(object, key);
+    char duration[TEXT_SIZE_MAX];
+    text[0] = '\0';
+    if (!json_is_object(r)) return;
+    snprintf(text, CLI_CELL_MAX,
+             "%s; %" JSON_INTEGER_FORMAT " batches replayed, %" JSON_INTEGER_FORMAT
+             " blocks verified, %" JSON_INTEGER_FORMAT " cut, in %s",
+             json_is_true(json_object_get(r, "clean")) ? "after a clean stop" : "after a crash",
+             json_integer_value(json_object_get(r, "batches_replayed")),
+             json_integer_value(json_object_get(r, "blocks_verified")),
+             json_integer_value(json_object_get(r, "batches_cut")),
+             text_format_duration((uint64_t)json_integer_value(json_object_get(r, "duration_ns")),
+                                  duration));
+}
+
+/* ---- The views ---- */
+
+#define END                                                                                        \
+    {                                                                                              \
+        NULL, NULL, NULL, 0                                                                        \
+    }
+
+static const struct cell server_lines[] = {{"name", "name", as_text, 0},
+                                           {"version", "version", as_text, 0},
+                                           {"id", "uuid", as_text, 0},
+                                           {"iSCSI target", "target_name", as_text, 0},
+                                           {"portals", "portals", as_names, 0},
+                                           {"started", "started_at", as_time, 0},
+                                           {"pools", "pool_count", as_text, 0},
+                                           {"disks", "disk_count", as_text, 0},
+                                           {"hosts", "host_count", as_text, 0},
+                                           {"sessions", "session_count", as_text, 0},
+                                           END};
+
+static const struct cell pool_columns[] = {{"NAME", "name", as_text, 0},
+                                           {"STATE", "state", as_text, 0},
+                                           {"SIZE", "size_bytes", as_size, RIGHT},
+                                           {"USED", "used_bytes", as_used, RIGHT},
+                                           {"FREE", "free_bytes", as_size, RIGHT},
+                                           {"DISKS", "disk_count", as_text, RIGHT},
+                                           {"SNAPSHOTS", "snapshot_count", as_text, RIGHT},
+                                           {"FILE", "path", as_text, 0},
+                                           {"TROUBLE", "trouble", as_text, IF_ANY},
+                                           END};
+static const struct cell pool_lines[] = {{"name", "name", as_text, 0},
+                                         {"id", "uuid", as_text, 0},
+                                         {"state", "state", as_text, 0},
+                                         {"trouble", "trouble", as_text, IF_ANY},
+                                         {"file", "path", as_text, 0},
+                                         {"size", "size_bytes", as_size, 0},
+                                         {"for data", "capacity_bytes", as_size, 0},
+                                         {"used", "used_bytes", as_used, 0},
+                                         {"  data", "data_bytes", as_size, 0},
+                                         {"  metadata", "metadata_bytes", as_size, 0},
+                                         {"  coming back", "reclaiming_bytes", as_size, 0},
+                                         {"reserved", "reserved_bytes", as_size, 0},
+                                         {"free", "free_bytes", as_size, 0},
+                                         {"disks", "disk_count", as_text, 0},
+                                         {"snapshots", "snapshot_count", as_text, 0},
+                                         {"made", "created_at", as_time, 0},
+                                         {"last start", "recovery", as_recovery, IF_ANY},
+                                         END};
+static const struct cell unclaimed_columns[] = {
+    {"POINT", "uuid", as_text, 0},        {"DISK", "disk_uuid", as_text, 0},
+    {"SET", "set_uuid", as_text, IF_ANY}, {"GENERATION", "generation", as_text, RIGHT},
+    {"CUT", "cut_at", as_time, 0},        END};
+
+static const struct cell disk_columns[] = {{"NAME", "name", as_text, 0},
+                                           {"POOL", "pool", as_text, 0},
+                                           {"STATE", "state", as_text, 0},
+                                           {"SIZE", "size_bytes", as_size, RIGHT},
+                                           {"USED", "used_bytes", as_size, RIGHT},
+                                           {"SNAPSHOTS", "snapshot_count", as_text, RIGHT},
+                                           {"BRANCH OF", "parent_snapshot", as_from, IF_ANY},
+                                           {"SERVED TO", "maps", as_names, 0},
+                                           END};
+static const struct cell disk_lines[] = {{"name", "name", as_text, 0},
+                                         {"id", "uuid", as_text, 0},
+                                         {"pool", "pool", as_text, 0},
+                                         {"state", "state", as_text, 0},
+                                         {"size", "size_bytes", as_size, 0},
+                                         {"used", "used_bytes", as_size, 0},
+                                         {"serial", "serial", as_text, 0},
+                                         {"NAA", "naa", as_text, 0},
+                                         {"branch of", "parent_snapshot", as_text, IF_ANY},
+                                         {"of disk", "parent_disk", as_text, IF_ANY},
+                                         {"snapshots", "snapshot_count", as_text, 0},
+                                         {"served to", "maps", as_names, IF_ANY},
+                                         {"made", "created_at", as_time, 0},
+                                         END};
+
+static const struct cell host_columns[] = {{"NAME", "name", as_text, 0},
+                                           {"AUTH", "auth", as_text, 0},
+                                           {"SESSIONS", "session_count", as_text, RIGHT},
+                                           {"LUNS", "luns", as_count, RIGHT},
+                                           {"INITIATORS", "initiators", as_names, 0},
+                                           END};
+static const struct cell host_lines[] = {{"name", "name", as_text, 0},
+                                         {"id", "uuid", as_text, 0},
+                                         {"initiators", "initiators", as_names, 0},
+                                         {"login", "auth", as_text, 0},
+                                         {"CHAP user", "chap_user", as_text, IF_ANY},
+                                         {"CHAP secret", "chap_secret", as_text, IF_ANY},
+                                         {"mutual user", "mutual_user", as_text, IF_ANY},
+                                         {"mutual secret", "mutual_secret", as_text, IF_ANY},
+                                         {"sessions", "session_count", as_text, 0},
+                                         {"made", "created_at", as_time, 0},
+                                         END};
+static const struct cell host_lun_columns[] = {{"LUN", "lun", as_text, RIGHT},
+                                               {"KIND", "kind", as_text, 0},
+                                               {"SERVES", "object", as_text, 0},
+                                               {"ACCESS", "read_only", as_access, 0},
+                                               END};
+static const struct cell host_session_columns[] = {{"INITIATOR", "initiator", as_text, 0}, END};
+
+static const struct cell map_columns[] = {
+    {"HOST", "host", as_text, 0},          {"LUN", "lun", as_text, RIGHT},
+    {"KIND", "kind", as_text, 0},          {"SERVES", "object", as_text, 0},
+    {"ACCESS", "read_only", as_access, 0}, {"SIZE", "size_bytes", as_size, RIGHT},
+    {"SERIAL", "serial", as_text, 0},      END};
+static const struct cell map_lines[] = {{"host", "host", as_text, 0},
+                                        {"LUN", "lun", as_text, 0},
+                                        {"serves", "object", as_text, 0},
+                                        {"kind", "kind", as_text, 0},
+                                        {"access", "read_only", as_access, 0},
+                                        {"size", "size_bytes", as_size, 0},
+                                        {"serial", "serial", as_text, 0},
+                                        {"NAA", "naa", as_text, 0},
+                                        END};
+
+static const struct cell set_columns[] = {
+    {"NAME", "name", as_text, 0},
+    {"STATE", "state", as_text, 0},
+    {"DISKS", "disks", as_names, 0},
+    {"HOST", "host", as_text, IF_ANY},
+    {"CUT", "cut_at", as_time, 0},
+    {"CONSISTENT", "application_consistent", as_consistency, 0},
+    {"LEASE LEFT", "lease_left_ms", as_ms, IF_ANY},
+    END};
+static const struct cell set_lines[] = {{"name", "name", as_text, 0},
+                                        {"id", "uuid", as_text, 0},
+                                        {"state", "state", as_text, 0},
+                                        {"pool", "pool", as_text, 0},
+                                        {"host", "host", as_text, IF_ANY},
+                                        {"cut", "cut_at", as_time, IF_ANY},
+                                        {"commit took", "commit_ns", as_ns, IF_ANY},
+                                        {"consistent", "application_consistent", as_consistency, 0},
+                                        {"generation", "generation", as_text, IF_ANY},
+                                        {"lease left", "lease_left_ms", as_ms, IF_ANY},
+                                        {"armed for", "armed_left_ms", as_ms, IF_ANY},
+                                        {"made by", "created_by", as_text, 0},
+                                        {"made", "created_at", as_time, 0},
+                                        END};
+static const struct cell member_columns[] = {
+    {"DISK", "disk", as_text, 0},           {"SNAPSHOT", "snapshot", as_text, 0},
+    {"SIZE", "size_bytes", as_size, RIGHT}, {"LUN", "lun", as_text, RIGHT | IF_ANY},
+    {"SERIAL", "serial", as_text, 0},       END};
+static const struct cell history_columns[] = {
+    {"STATE", "state", as_text, 0}, {"SINCE", "at", as_time, 0}, END};
+
+static const struct cell snapshot_columns[] = {
+    {"NAME", "name", as_text, 0},
+    {"DISK", "disk", as_text, 0},
+    {"STATE", "state", as_text, 0},
+    {"SIZE", "size_bytes", as_size, RIGHT},
+    {"CUT", "cut_at", as_time, 0},
+    {"CONSISTENT", "application_consistent", as_consistency, 0},
+    {"BRANCHES", "branch_count", as_text, RIGHT},
+    {"SERVED TO", "maps", as_names, IF_ANY},
+    END};
+static const struct cell snapshot_lines[] = {
+    {"name", "name", as_text, 0},
+    {"id", "uuid", as_text, 0},
+    {"disk", "disk", as_text, 0},
+    {"pool", "pool", as_text, 0},
+    {"state", "state", as_text, 0},
+    {"set", "set", as_text, IF_ANY},
+    {"set is", "set_state", as_text, IF_ANY},
+    {"size", "size_bytes", as_size, 0},
+    {"cut", "cut_at", as_time, IF_ANY},
+    {"generation", "generation", as_text, IF_ANY},
+    {"consistent", "application_consistent", as_consistency, 0},
+    {"serial", "serial", as_text, 0},
+    {"NAA", "naa", as_text, 0},
+    {"branches", "branch_count", as_text, 0},
+    {"served to", "maps", as_names, IF_ANY},
+    END};
+
+static const struct cell job_columns[] = {{"ID", "id", as_text, RIGHT},
+                                          {"WORK", "verb", as_text, 0},
+                                          {"OBJECT", "object", as_text, 0},
+                                          {"STATE", "state", as_text, 0},
+                                          {"PROGRESS", "done_bytes", as_progress, 0},
+                                          {"STARTED", "started_at", as_time, 0},
+                                          END};
+static const struct cell job_lines[] = {{"id", "id", as_text, 0},
+                                        {"work", "verb", as_text, 0},
+                                        {"object", "object", as_text, 0},
+                                        {"state", "state", as_text, 0},
+                                        {"progress", "done_bytes", as_progress, IF_ANY},
+                                        {"started", "started_at", as_time, 0},
+                                        {"ended", "finished_at", as_time, IF_ANY},
+                                        END};
+
+static const struct cell token_columns[] = {{"NAME", "name", as_text, 0},
+                                            {"ROLE", "role", as_text, 0},
+                                            {"MADE", "created_at", as_time, 0},
+                                            END};
+static const struct cell token_lines[] = {{"name", "name", as_text, 0},
+                                          {"role", "role", as_text, 0},
+                                          {"token", "token", as_text, IF_ANY},
+                                          {"made", "created_at", as_time, 0},
+                                          END};
+
+static const struct view views[] = {
+    {"server", NULL, NULL, server_lines, {{0}}, NULL},
+    {"pool",
+     "pools",
+     pool_columns,
+     pool_lines,
+     {{"Points that the catalog does not know", "unclaimed", unclaimed_columns}},
+     "No pool yet. Make one: tarn pool create NAME --file FILE --size SIZE"},
+    {"disk",
+     "disks",
+     disk_columns,
+     disk_lines,
+     {{0}},
+     "No disk yet. Make one: tarn disk create NAME --size SIZE"},
+    {"host",
+     "hosts",
+     host_columns,
+     host_lines,
+     {{"Serves", "luns", host_lun_columns}, {"Sessions", "sessions", host_session_columns}},
+     "No host yet. Register one: tarn host create NAME --initiator IQN"},
+    {"map",
+     "maps",
+     map_columns,
+     map_lines,
+     {{0}},
+     "Nothing is served. Serve a disk: tarn map add HOST DISK"},
+    {"set",
+     "sets",
+     set_columns,
+     set_lines,
+     {{"Members", "members", member_columns}, {"History", "history", history_columns}},
+     "No snapshot set."},
+    {"shadow",
+     "sets",
+     set_columns,
+     set_lines,
+     {{"Snapshots", "members", member_columns}},
+     "No shadow copy yet. Make one: tarn shadow create MOUNT=DISK"},
+    {"snapshot",
+     "snapshots",
+     snapshot_columns,
+     snapshot_lines,
+     {{0}},
+     "No snapshot yet. Cut one: tarn snapshot create DISK --name NAME"},
+    {"job", "jobs", job_columns, job_lines, {{0}}, "No jobs."},
+    {"token", "tokens", token_columns, token_lines, {{0}}, "No tokens."},
+};
+
+static const struct view *view_of(const char *noun)
+{
+    for (size_t i = 0; i < countof(views); i++) {
+        if (strcmp(views[i].noun, noun) == 0) return &views[i];
+    }
+    return NULL;
+}
+
+/* ---- Printing ---- */
+
+static void print_rows(FILE *out, const struct cell *cells, const json_t *list, const char *indent)
+{
+    unsigned count = 0;
+    while (cells[count].title)
+        count++;
+    struct cli_table *table = cli_table_create(count);
+    for (unsigned c = 0; c < count; c++) {
+        cli_table_add(table, cells[c].title);
+        if (cells[c].flags & RIGHT) cli_table_set_right(table, c);
+        if (cells[c].flags & IF_ANY) cli_table_drop_if_empty(table, c);
+    }
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        for (unsigned c = 0; c < count; c++) {
+            char text[CLI_CELL_MAX];
+            cells[c].format(json_array_get(list, i), cells[c].key, text);
+            cli_table_add(table, text);
+        }
+    }
+    cli_table_print(table, out, indent);
+    cli_table_destroy(table);
+}
+
+static void print_object(FILE *out, const struct view *view, const json_t *object)
+{
+    struct cli_table *table = cli_table_create(2);
+    for (const struct cell *line = view->lines; line->title; line++) {
+        char text[CLI_CELL_MAX];
+        line->format(object, line->key, text);
+        if (!text[0] && (line->flags & IF_ANY)) continue;
+        cli_table_add(table, line->title);
+        cli_table_add(table, text);
+    }
+    cli_table_print(table, out, "");
+    cli_table_destroy(table);
+    for (size_t i = 0; i < countof(view->sections) && view->sections[i].key; i++) {
+        const json_t *list = json_object_get(object, view->sections[i].key);
+        if (json_array_size(list) == 0) continue;
+        fprintf(out, "\n%s\n", view->sections[i].title);
+        print_rows(out, view->sections[i].cells, list, "  ");
+    }
+}
+
+static void print_list(FILE *out, const struct view *view, const json_t *list)
+{
+    if (json_array_size(list) > 0)
+        print_rows(out, view->columns, list, "");
+    else
+        fprintf(out, "%s\n", view->when_empty);
+}
+
+static bool print_removed(FILE *out, const json_t *answer)
+{
+    const json_t *deleted = json_object_get(answer, "deleted");
+    if (json_is_true(json_object_get(answer, "dry_run"))) {
+        const json_t *would = json_object_get(answer, "would");
+        fputs("Nothing was changed. It would:\n", out);
+        for (size_t i = 0; i < json_array_size(would); i++) {
+            fprintf(out, "  %s\n", json_string_value(json_array_get(would, i)) ?: "?");
+        }
+        return true;
+    }
+    if (!json_is_object(deleted)) return false;
+    const char *kind = json_string_value(json_object_get(deleted, "kind"));
+    const char *name = json_string_value(json_object_get(deleted, "name"));
+    const char *host = json_string_value(json_object_get(deleted, "host"));
+    if (host) {
+        fprintf(out, "LUN %" JSON_INTEGER_FORMAT " is no longer served to %s.\n",
+                json_integer_value(json_object_get(deleted, "lun")), host);
+    } else {
+        fprintf(out, "Deleted %s %s.\n", kind ? kind : "it:", name ? name : "");
+    }
+    return true;
+}
+
+/* What follows a change, by verb: one sentence before the object. */
+static const struct {
+    const char *id, *sentence;
+} sentences[] = {
+    {"pool_create", "The pool is made and open."},
+    {"disk_create", "The disk is made; serve it with: tarn map add HOST DISK"},
+    {"disk_grow", "The disk is larger now."},
+    {"disk_rename", "The disk has a new name."},
+    {"host_create", "The host may log in; serve it a disk with: tarn map add HOST DISK"},
+    {"map_add", "Served."},
+    {"set_prepare", "The set is prepared; next: tarn set arm, or tarn set abort"},
+    {"snapshot_rename", "The snapshot has a new name."},
+    {"snapshot_branch", "The branch is made; it is a writable disk."},
+    {"snapshot_create", "Cut:"},
+    {"token_create", "The token is shown only now:"},
+};
+
+static void print_job_result(FILE *out, const struct cli_row *verb, const json_t *job)
+{
+    const json_t *result = json_object_get(job, "result");
+    if (json_is_object(result) && json_object_get(result, "clean")) {
+        fprintf(out, json_is_true(json_object_get(result, "clean"))
+                         ? "Clean: the allocation map and the block maps agree.\n"
+                         : "NOT clean: see the server's log.\n");
+    } else if (json_is_object(result)) {
+        print_object(out, view_of(verb->noun), result);
+    } else {
+        print_object(out, view_of("job"), job);
+    }
+}
+
+void cli_view(FILE *out, const struct cli_row *verb, const json_t *answer)
+{
+    const struct view *view = view_of(verb->noun);
+    const json_t *list = view && view->list_key ? json_object_get(answer, view->list_key) : NULL;
+    const json_t *job = json_object_get(answer, "job");
+    if (print_removed(out, answer)) return;
+    bool is_running =
+        json_is_object(job) &&
+        strcmp(json_string_value(json_object_get(job, "state")) ?: "", "running") == 0;
+    for (size_t i = 0; i < countof(sentences) && !is_running; i++) {
+        if (strcmp(sentences[i].id, verb->id) == 0) fprintf(out, "%s\n", sentences[i].sentence);
+    }
+    if (json_is_object(job))
+        print_job_result(out, verb, job);
+    else if (json_is_array(list))
+        print_list(out, view, list);
+    else if (view)
+        print_object(out, view, answer);
+}
