@@ -364,6 +364,19 @@ static void answer_later(struct volume_pool *pool, struct volume_io *io, volume_
     rt_timer_set(pool->rt, &l->timer, rt_now(pool->rt) + 1000 + prng_below(&fake.prng, RT_MS), later_fire);
 }
 
+struct query_later {
+    struct rt_timer timer;
+    struct volume_map_query *query;
+};
+
+static void query_fire(struct rt_timer *timer)
+{
+    struct query_later *l = container_of(timer, struct query_later, timer);
+    struct volume_map_query *query = l->query;
+    litter_free(l);
+    query->done(query);
+}
+
 void volume_submit(struct volume *volume, struct volume_io *io)
 {
     io->volume = volume;
@@ -375,6 +388,18 @@ void volume_submit(struct volume *volume, struct volume_io *io)
     case VOLUME_UNMAP: submit_change(volume, io, ENTRY_ZERO); break;
     case VOLUME_COMPARE_WRITE: submit_change(volume, io, ENTRY_COMPARE); break;
     }
+}
+
+void volume_map_status(struct volume *volume, struct volume_map_query *query)
+{
+    static const uint8_t zeroes[SECTOR_BYTES];
+    struct query_later *l = litter_new(sizeof *l);
+    struct thing *t = find(&volume->uuid);
+    query->mapped = memcmp(t->data + query->sector * SECTOR_BYTES, zeroes, SECTOR_BYTES) != 0;
+    query->run_sectors = fake.bug == FAKE_MAP_LIES ? query->sector_count : 1;
+    query->status = STATUS_OK;
+    l->query = query;
+    rt_timer_set(volume->pool->rt, &l->timer, rt_now(volume->pool->rt) + 1000, query_fire);
 }
 
 /* ---- Crash ------------------------------------------------------------------------------------------------ */

@@ -225,7 +225,7 @@ static bool trial_run(struct world *world, const struct image *image, struct ver
 /* Writes and flushes only; everything before is on record as durable (D) afterwards. */
 static void write_some_more(struct world *world)
 {
-    enum { KIND_WRITE = 0, KIND_FLUSH = 160, RECORDS = 60 }; /* places in the table of ops.c */
+    enum { KIND_WRITE = 0, KIND_FLUSH = 152, RECORDS = 60 }; /* places in the table of ops.c */
     auto_free uint8_t *records = ops_draw(world->options.seed + 1, RECORDS);
     for (unsigned i = 0; i < RECORDS; i++)
         records[(size_t)i * OPS_RECORD_BYTES] = i % 6 == 5 ? KIND_FLUSH : KIND_WRITE;

@@ -389,6 +389,16 @@ bool model_cell_may_differ(const struct model *model, const struct model_view *v
     return false;
 }
 
+bool model_cell_may_be_zero(const struct model *model, const struct model_view *view, uint32_t sector,
+                            const struct model_bound *bound)
+{
+    struct link links[CHAIN_MAX];
+    unsigned count = chain_read(model, view->cells[sector], links);
+    for (unsigned i = 0; i < count; i++)
+        if (links[i].zero && !link_is_hidden(links, count, i, bound)) return true;
+    return false;
+}
+
 /* The allowed link that explains what was found with the least claim: for zeroes the one submitted first.
  * NULL when none is allowed. */
 static const struct link *explain(const struct link *links, unsigned count, const struct found *found,

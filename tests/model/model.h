@@ -77,6 +77,10 @@ bool model_cell_certain(const struct model *model, const struct model_view *view
 bool model_cell_may_differ(const struct model *model, const struct model_view *view, uint32_t sector,
                            const struct model_bound *bound, const uint8_t *content);
 
+/* May this sector read as zeroes under the bound? */
+bool model_cell_may_be_zero(const struct model *model, const struct model_view *view, uint32_t sector,
+                            const struct model_bound *bound);
+
 /* A read of a changing view returned data: every sector must be allowed and no block torn; what was seen
  * is remembered. */
 bool model_check_read(struct model *model, struct model_view *view, uint32_t sector, uint32_t sector_count,

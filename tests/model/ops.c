@@ -403,6 +403,42 @@ static void do_point_read(struct world *world, const struct record *record)
     volume_submit(slot->handle, &slot->io);
 }
 
+static void query_done(struct volume_map_query *query)
+{
+    struct slot *slot = container_of(query, struct slot, query);
+    struct world *world = slot->world;
+    struct model_bound bound = {.floor = slot->submitted, .count_seen = true};
+    uint32_t sector = (uint32_t)query->sector;
+    model_tick(world->model);
+    world->disks[slot->disk].busy--;
+    slot->busy = false;
+    if (query->status != STATUS_OK && !world->lossy)
+        world_fail(world, "map query of disk %d failed: %s", slot->disk, status_text(query->status));
+    if (query->status != STATUS_OK) return;
+    if (query->run_sectors == 0 || query->run_sectors > query->sector_count)
+        world_fail(world, "map query of %llu sectors answers a run of %llu",
+                   (unsigned long long)query->sector_count, (unsigned long long)query->run_sectors);
+    for (uint32_t i = 0; !query->mapped && i < query->run_sectors && !world->failed; i++)
+        if (!model_cell_may_be_zero(world->model, &world->disks[slot->disk].view, sector + i, &bound))
+            world_fail(world, "disk %d, sector %u is told to be unmapped, but holds data", slot->disk,
+                       sector + i);
+}
+
+static void do_map_query(struct world *world, const struct record *record)
+{
+    struct slot *slot = slot_get(world);
+    int disk = slot ? pick_disk(world, record->disk) : -1;
+    if (disk < 0) return;
+    uint32_t sector, count;
+    pick_extent(record, world->disks[disk].view.sector_count, &sector, &count);
+    slot->query = (struct volume_map_query){.sector = sector, .sector_count = count, .done = query_done};
+    slot->disk = disk;
+    slot->busy = true;
+    slot->submitted = model_tick(world->model);
+    world->disks[disk].busy++;
+    volume_map_status(world->disks[disk].handle, &slot->query);
+}
+
 /* ---- The table --------------------------------------------------------------------------------------------- */
 
 void ops_control(struct world *world, unsigned which, const uint8_t *bytes); /* ops_control.c */
@@ -448,12 +484,12 @@ static const struct {
     void (*run)(struct world *world, const struct record *record); /* NULL: control call `which` */
     unsigned which;
 } table[] = {
-    {82, do_write, 0},    {44, do_read, 0},     {12, do_zero, 0},          {14, do_unmap, 0},
+    {82, do_write, 0},    {40, do_read, 0},     {12, do_zero, 0},          {14, do_unmap, 0},
     {13, do_flush, 0},    {10, do_compare_write, 0}, {12, do_chain, 0},    {15, do_point_read, 0},
     {13, NULL, TASK_CUT}, {10, NULL, TASK_POINT_DELETE}, {6, NULL, TASK_BRANCH},
     {4, NULL, TASK_DISK_CREATE}, {4, NULL, TASK_DISK_DELETE}, {3, NULL, TASK_DISK_GROW},
     {3, NULL, TASK_CHECKPOINT}, {5, do_resolve, 0}, {2, do_drain, 0}, {2, do_verify, 0},
-    {1, do_settle, 0},    {1, do_reopen, 0},
+    {1, do_settle, 0},    {1, do_reopen, 0},   {4, do_map_query, 0},
 };
 
 static void execute(struct world *world, const uint8_t *bytes)

@@ -49,6 +49,7 @@ struct world;
 
 struct slot {
     struct volume_io io;
+    struct volume_map_query query;
     struct iovec iov[3];
     struct world *world;
     uint8_t *data;
