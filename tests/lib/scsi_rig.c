@@ -95,7 +95,12 @@ void rig_start(struct rig *rig, struct rig_task *task, struct scsi_nexus *nexus,
         task->done = true;
         return;
     }
-    task->task.out_iov = NULL;
+    rig_execute(task);
+}
+
+void rig_execute(struct rig_task *task)
+{
+    task->done = false;
     scsi_task_execute(&task->task, set_done);
 }
 

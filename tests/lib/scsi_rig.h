@@ -64,5 +64,7 @@ struct rig_task {
 };
 void rig_start(struct rig *rig, struct rig_task *task, struct scsi_nexus *nexus, unsigned lun,
                const uint8_t *cdb, unsigned cdb_size);
+/* Executes a task that the test began. */
+void rig_execute(struct rig_task *task);
 
 #endif
