@@ -32,6 +32,7 @@ static const struct option long_options[] = {
     {"written-through", no_argument, NULL, 'W'},    {"ignore-flush", required_argument, NULL, 'f'},
     {"mutation", required_argument, NULL, 'M'},     {"seeds", required_argument, NULL, 'N'},
     {"replay", required_argument, NULL, 'R'},       {"shrink", required_argument, NULL, 'S'},
+    {"buffers", required_argument, NULL, 'B'},      {"big", no_argument, NULL, 'G'},
     {"pace", required_argument, NULL, 'P'},
     {"trace", no_argument, NULL, 't'},              {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
@@ -42,7 +43,7 @@ static int usage(FILE *to)
     fprintf(to,
             "usage: tarn-model [--seed S] [--seeds COUNT] [--ops N] [--crash none|process|power|both]\n"
             "  [--crash-every WRITES] [--crash-at WRITE] [--recovery-crashes N] [--cache tiny|SIZE]\n"
-            "  [--pool SIZE] [--wal SIZE] [--disk-blocks N] [--pace N] [--exact-space] [--written-through]\n"
+            "  [--pool SIZE] [--wal SIZE] [--disk-blocks N] [--pace N] [--buffers SIZE] [--big] [--exact-space] [--written-through]\n"
             "  [--ignore-flush SITE] [--mutation NAME] [--replay FILE] [--shrink FILE] [--trace]\n"
             "--replay takes the operations from FILE, --shrink writes the fewest that still fail to it.\n");
     return to == stdout ? 0 : 2;
@@ -95,6 +96,8 @@ static bool parse_one(int option, const char *value, struct arguments *a)
     case 'w': o->wal_bytes = number; return is_number;
     case 'b': o->disk_blocks_max = (uint32_t)number; return is_number;
     case 'P': o->pace = (unsigned)number; return is_number;
+    case 'B': o->buffer_bytes = number; return is_number;
+    case 'G': o->big_requests = true; return true;
     case 'N': a->seeds = number; return is_number;
     case 'c': return parse_crash(value, &o->crash);
     case 'f': return parse_site(value, &o->ignore_flush);

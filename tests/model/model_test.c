@@ -26,6 +26,9 @@ static const struct row rows[] = {
      {.seed = 300, .op_count = 2500, .pace = 4, .no_ragged_zero = true}},
     {"a_full_pool", 4,
      {.seed = 400, .op_count = 2500, .pace = 6, .disk_blocks_max = 6000, .wal_bytes = 16 * MIB}},
+    {"big_requests_and_few_buffers", 4,
+     {.seed = 450, .op_count = 1000, .pace = 2, .disk_blocks_max = 1500, .big_requests = true,
+      .buffer_bytes = 2 * MIB, .pool_bytes = 256 * MIB}},
     {"process_crashes", 6,
      {.seed = 500, .op_count = 2000, .pace = 4, .crash = WORLD_CRASH_PROCESS, .crash_every = 300,
       .recovery_crashes = 2}},
@@ -54,7 +57,7 @@ static bool row_is_green(const void *arg)
 
 static void equal_seeds_give_equal_traces(void)
 {
-    struct world_options options = rows[7].options;
+    struct world_options options = rows[8].options;
     options.op_count = 300;
     struct ops_outcome a = ops_world_run(&options), b = ops_world_run(&options);
     options.seed++;

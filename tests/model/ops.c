@@ -70,8 +70,8 @@ static struct slot *slot_get(struct world *world)
 
 /* Where and how much: mostly small, often in a hot corner so that requests overlap, sometimes ragged,
  * seldom larger than a batch. */
-static void pick_extent(const struct record *record, uint32_t sector_count, uint32_t *ret_sector,
-                        uint32_t *ret_count)
+static void pick_extent(const struct world *world, const struct record *record, uint32_t sector_count,
+                        uint32_t *ret_sector, uint32_t *ret_count)
 {
     uint32_t count;
     switch (record->extra & 15) {
@@ -82,6 +82,7 @@ static void pick_extent(const struct record *record, uint32_t sector_count, uint
     case 14: count = 8 * (1 + record->count % 64); break;
     default: count = (record->extra & 0x70) ? 1 + record->count % 100 : 1 + record->count % 1600; break;
     }
+    if (world->options.big_requests && (record->extra & 15) >= 14) count = 1 + record->count % 8192;
     if (count > sector_count) count = sector_count;
     uint32_t span = record->flags & 1 ? min_of(sector_count, (uint32_t)128) : sector_count;
     uint32_t sector = record->sector % span;
@@ -302,7 +303,7 @@ static void do_write(struct world *world, const struct record *record)
     disk = pick_disk(world, record->disk);
     if (disk < 0) return;
     uint32_t sector, count;
-    pick_extent(record, world->disks[disk].view.sector_count, &sector, &count);
+    pick_extent(world, record, world->disks[disk].view.sector_count, &sector, &count);
     submit_write(slot, disk, sector, count, record->extra >> 4);
 }
 
@@ -325,7 +326,7 @@ static void do_clear(struct world *world, const struct record *record, enum volu
     disk = pick_disk(world, record->disk);
     if (disk < 0) return;
     uint32_t sector, count;
-    pick_extent(record, world->disks[disk].view.sector_count, &sector, &count);
+    pick_extent(world, record, world->disks[disk].view.sector_count, &sector, &count);
     if (world->options.no_ragged_zero && op == VOLUME_ZERO) {
         sector -= sector % SECTORS_PER_BLOCK;
         count = (count + SECTORS_PER_BLOCK - 1) / SECTORS_PER_BLOCK * SECTORS_PER_BLOCK;
@@ -346,7 +347,7 @@ static void do_compare_write(struct world *world, const struct record *record)
     if (disk < 0) return;
     struct model_view *view = &world->disks[disk].view;
     uint32_t sector, count;
-    pick_extent(record, view->sector_count, &sector, &count);
+    pick_extent(world, record, view->sector_count, &sector, &count);
     if (count > 24) count = 24;
     slot_take_data(slot, (size_t)count * 2 * SECTOR_BYTES);
     for (uint32_t i = 0; i < count; i++) {
@@ -370,7 +371,7 @@ static void do_read(struct world *world, const struct record *record)
     disk = pick_disk(world, record->disk);
     if (disk < 0) return;
     uint32_t sector, count;
-    pick_extent(record, world->disks[disk].view.sector_count, &sector, &count);
+    pick_extent(world, record, world->disks[disk].view.sector_count, &sector, &count);
     slot->io = (struct volume_io){.op = VOLUME_READ, .sector = sector, .sector_count = count};
     slot_take_data(slot, (size_t)count * SECTOR_BYTES);
     slot_set_iov(slot, record->extra >> 4);
@@ -384,7 +385,7 @@ static void do_point_read(struct world *world, const struct record *record)
     if (point < 0) return;
     struct point *p = &world->points[point];
     uint32_t sector, count;
-    pick_extent(record, p->view.sector_count, &sector, &count);
+    pick_extent(world, record, p->view.sector_count, &sector, &count);
     struct err *e = volume_open(world->pool, NULL, &p->uuid, VOLUME_READ_ONLY, &slot->handle);
     if (e) {
         char text[200];
@@ -430,7 +431,7 @@ static void do_map_query(struct world *world, const struct record *record)
     int disk = slot ? pick_disk(world, record->disk) : -1;
     if (disk < 0) return;
     uint32_t sector, count;
-    pick_extent(record, world->disks[disk].view.sector_count, &sector, &count);
+    pick_extent(world, record, world->disks[disk].view.sector_count, &sector, &count);
     slot->query = (struct volume_map_query){.sector = sector, .sector_count = count, .done = query_done};
     slot->disk = disk;
     slot->busy = true;
