@@ -19,6 +19,7 @@ struct err {
 /* Returned when there is no memory for a real one; never freed, never changed. */
 static struct err out_of_memory = {.status = STATUS_NO_MEMORY};
 
+TARN_PRINTF(1, 0)
 static char *format_text(const char *format, va_list arguments)
 {
     char buf[ERR_TEXT_MAX];
@@ -78,6 +79,7 @@ static enum status status_from_errno(int code)
     }
 }
 
+TARN_PRINTF(2, 0)
 static struct err *from_code(int code, const char *format, va_list arguments)
 {
     char what[ERR_TEXT_MAX];
