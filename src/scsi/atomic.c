@@ -61,7 +61,7 @@ static void or_written(struct volume_io *io)
 {
     struct scsi_task *task = scsi_task_of_io(io);
     struct scsi_task_state *state = scsi_state(task);
-    if (io->status == STATUS_MISCOMPARE && !task->aborted) {
+    if (io->status == STATUS_MISCOMPARE && !scsi_is_aborted(task)) {
         or_next(task);
         return;
     }

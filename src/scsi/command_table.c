@@ -18,6 +18,11 @@
 #define LBA4 FF, FF, FF, FF
 #define LBA8 LBA4, LBA4
 
+#define PR_OUT_ROW(action_name, action)                                                            \
+    {"PERSISTENT RESERVE OUT, " action_name, 0x5F, action, 10, SCSI_ACCESS_PR_OUT, SA,             \
+     NO_ALLOCATION, 10, scsi_pr_out_parse, scsi_pr_out_run,                                        \
+     {0x5F, action, FF, 0, 0, LBA4, 0x04}}
+
 /* name; opcode, service action, CDB bytes; access, flags; allocation length at, bytes, bound of the reply;
  * timeout; parse, run; usage */
 const struct scsi_command scsi_commands[] = {
@@ -65,6 +70,21 @@ const struct scsi_command scsi_commands[] = {
      scsi_mode_select_run, {0x55, 0x11, 0, 0, 0, 0, 0, FF, FF, 0x04}},
     {"MODE SENSE(10)", 0x5A, 0, 10, WRITE, 0, 7, 2, SCSI_REPLY_SMALL, 10, scsi_mode_sense_parse,
      scsi_mode_sense_run, {0x5A, 0x18, FF, FF, 0, 0, 0, FF, FF, 0x04}},
+    {"PERSISTENT RESERVE IN, READ KEYS", 0x5E, 0, 10, QUERY, SA, 7, 2, SCSI_REPLY_SMALL, 10, NULL,
+     scsi_pr_read_keys_run, {0x5E, 0x00, 0, 0, 0, 0, 0, FF, FF, 0x04}},
+    {"PERSISTENT RESERVE IN, READ RESERVATION", 0x5E, 1, 10, QUERY, SA, 7, 2, SCSI_REPLY_SMALL, 10,
+     NULL, scsi_pr_read_reservation_run, {0x5E, 0x01, 0, 0, 0, 0, 0, FF, FF, 0x04}},
+    {"PERSISTENT RESERVE IN, REPORT CAPABILITIES", 0x5E, 2, 10, QUERY, SA, 7, 2, SCSI_REPLY_SMALL,
+     10, NULL, scsi_pr_capabilities_run, {0x5E, 0x02, 0, 0, 0, 0, 0, FF, FF, 0x04}},
+    {"PERSISTENT RESERVE IN, READ FULL STATUS", 0x5E, 3, 10, QUERY, SA, 7, 2, SCSI_REPLY_LARGE, 10,
+     NULL, scsi_pr_full_status_run, {0x5E, 0x03, 0, 0, 0, 0, 0, FF, FF, 0x04}},
+    PR_OUT_ROW("REGISTER", 0),
+    PR_OUT_ROW("RESERVE", 1),
+    PR_OUT_ROW("RELEASE", 2),
+    PR_OUT_ROW("CLEAR", 3),
+    PR_OUT_ROW("PREEMPT", 4),
+    PR_OUT_ROW("PREEMPT AND ABORT", 5),
+    PR_OUT_ROW("REGISTER AND IGNORE EXISTING KEY", 6),
     {"READ(16)", 0x88, 0, 16, READ, 0, NO_ALLOCATION, 30, scsi_read_parse, scsi_read_run,
      {0x88, 0xFA, LBA8, LBA4, 0, 0x04}},
     {"COMPARE AND WRITE", 0x89, 0, 16, WRITE, WRITES, NO_ALLOCATION, 30, scsi_compare_write_parse,

@@ -28,6 +28,7 @@ struct err *scsi_lun_create(struct rt *rt, const struct scsi_lun_options *option
     scsi_mode_reset(&lun->mode);
     list_init(&lun->entries);
     list_init(&lun->tasks);
+    list_init(&lun->preempting);
     lun->watch.fn = volume_changed;
     volume_watch_add(lun->volume, &lun->watch);
     *ret_lun = lun;

@@ -1,7 +1,11 @@
-/* Reservations: who may do what.  RESERVE and RELEASE of SPC-2; persistent ones in pr_in.c, pr_out.c. */
+/* Reservations: who may do what.  RESERVE and RELEASE of SPC-2; PERSISTENT RESERVE IN of SPC-4 6.15.  The
+ * service actions that change something are in pr_out.c. */
 #include "scsi/scsi_int.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+
+#include "base/text.h"
 
 void scsi_pr_fini(struct scsi_pr *pr)
 {
@@ -9,9 +13,30 @@ void scsi_pr_fini(struct scsi_pr *pr)
     *pr = (struct scsi_pr){0};
 }
 
-void scsi_release_reservations_of(struct scsi_nexus *nexus, struct scsi_lun *lun)
+int scsi_pr_find(const struct scsi_pr *pr, const struct scsi_port *port)
 {
-    if (lun->reserved_by == nexus) lun->reserved_by = NULL;
+    for (unsigned i = 0; i < pr->count; i++) {
+        if (scsi_port_equal(&pr->registrations[i].port, port)) return (int)i;
+    }
+    return -1;
+}
+
+bool scsi_pr_is_holder(const struct scsi_pr *pr, int index)
+{
+    if (index < 0 || !pr->type) return false;
+    return scsi_pr_all_registrants(pr->type) || (unsigned)index == pr->holder;
+}
+
+/* SPC-4 5.13.5 and table 67: WE 1, EA 3, WE registrants only 5, EA RO 6, WE all registrants 7, EA AR 8. */
+static bool persistent_conflict(const struct scsi_pr *pr, enum scsi_access access, int index)
+{
+    if (!pr->type || scsi_pr_is_holder(pr, index)) return false;
+    bool exclusive_access = pr->type == PR_EXCLUSIVE_ACCESS ||
+                            pr->type == PR_EXCLUSIVE_ACCESS_REGISTRANTS ||
+                            pr->type == PR_EXCLUSIVE_ACCESS_ALL;
+    bool registrants_may = pr->type >= PR_WRITE_EXCLUSIVE_REGISTRANTS;
+    if (registrants_may && index >= 0) return false;
+    return access == SCSI_ACCESS_WRITE || (access == SCSI_ACCESS_READ && exclusive_access);
 }
 
 bool scsi_reservation_conflicts(const struct scsi_task *task)
@@ -21,12 +46,21 @@ bool scsi_reservation_conflicts(const struct scsi_task *task)
     enum scsi_access access = command->access;
     if (access == SCSI_ACCESS_FREE) return false;
     if (lun->reserved_by && lun->reserved_by != task->nexus) {
-        return command->opcode != 0x17; /* RELEASE of a stranger is accepted and does nothing */
+        return command->run != scsi_release_run; /* a stranger's RELEASE is accepted and does nothing */
     }
-    return false;
+    /* REPORT CAPABILITIES says CRH 0: the two kinds of reservation do not mix (SPC-4 5.13.3). */
+    if (access == SCSI_ACCESS_RESERVE) return lun->pr.count > 0;
+    return persistent_conflict(&lun->pr, access, scsi_pr_find(&lun->pr, &task->nexus->port));
 }
 
-/* SPC-2 7.21: whole logical units only; a second RESERVE of the same initiator is fine. */
+/* ---- RESERVE and RELEASE (SPC-2 7.21, 7.17): whole logical units only -------------------------------- */
+
+void scsi_release_reservations_of(struct scsi_nexus *nexus, struct scsi_lun *lun)
+{
+    if (lun->reserved_by == nexus) lun->reserved_by = NULL;
+}
+
+/* A second RESERVE of the same initiator is fine. */
 void scsi_reserve_run(struct scsi_task *task)
 {
     task->lun->reserved_by = task->nexus;
@@ -37,4 +71,88 @@ void scsi_release_run(struct scsi_task *task)
 {
     scsi_release_reservations_of(task->nexus, task->lun);
     scsi_complete_later(task);
+}
+
+/* ---- PERSISTENT RESERVE IN ----------------------------------------------------------------------------- */
+
+static uint8_t *put_header(struct scsi_task *task)
+{
+    uint8_t *header = buf_put(&scsi_state(task)->reply, 8);
+    store_be32(header, task->lun->pr.generation);
+    return header;
+}
+
+static void finish(struct scsi_task *task, uint8_t *header)
+{
+    store_be32(header + 4, (uint32_t)(buf_used(&scsi_state(task)->reply) - 8));
+    scsi_reply_done(task);
+}
+
+void scsi_pr_read_keys_run(struct scsi_task *task)
+{
+    const struct scsi_pr *pr = &task->lun->pr;
+    uint8_t *header = put_header(task);
+    for (unsigned i = 0; i < pr->count; i++) {
+        buf_put_be64(&scsi_state(task)->reply, pr->registrations[i].key);
+    }
+    finish(task, header);
+}
+
+void scsi_pr_read_reservation_run(struct scsi_task *task)
+{
+    const struct scsi_pr *pr = &task->lun->pr;
+    uint8_t *header = put_header(task);
+    if (pr->type) {
+        uint8_t *p = buf_put(&scsi_state(task)->reply, 16);
+        /* Held by all registrants: no one's key (SPC-4 6.15.3.3). */
+        if (!scsi_pr_all_registrants(pr->type)) store_be64(p, pr->registrations[pr->holder].key);
+        p[13] = pr->type; /* scope 0: the logical unit */
+    }
+    finish(task, header);
+}
+
+void scsi_pr_capabilities_run(struct scsi_task *task)
+{
+    uint8_t *p = buf_put(&scsi_state(task)->reply, 8);
+    store_be16(p, 8);
+    /* No CRH, SIP_C, ATP_C, PTPL_C; TMV with the types 1, 3, 5, 6, 7 and 8. */
+    p[3] = 0x80;
+    p[4] = 0xEA;
+    p[5] = 0x01;
+    scsi_reply_done(task);
+}
+
+/* TransportID of an iSCSI initiator port: name, ",i,0x", ISID (SPC-4 7.6.4.6). */
+static void put_transport_id(struct buf_writer *w, const struct scsi_port *port)
+{
+    char text[SCSI_NAME_MAX + 32], isid[13];
+    text_format_hex(port->isid, 6, isid);
+    int length = snprintf(text, sizeof text, "%s,i,0x%s", port->name, isid);
+    unsigned padded = ((unsigned)length + 4) / 4 * 4;
+    buf_put_u8(w, 0x45);
+    buf_put_u8(w, 0);
+    buf_put_be16(w, (uint16_t)padded);
+    uint8_t *p = buf_put(w, padded);
+    memset(p, 0, padded);
+    memcpy(p, text, (size_t)length);
+}
+
+void scsi_pr_full_status_run(struct scsi_task *task)
+{
+    const struct scsi_pr *pr = &task->lun->pr;
+    struct buf_writer *w = &scsi_state(task)->reply;
+    uint8_t *header = put_header(task);
+    for (unsigned i = 0; i < pr->count; i++) {
+        const struct scsi_registration *registration = &pr->registrations[i];
+        bool holds = scsi_pr_is_holder(pr, (int)i);
+        uint8_t *p = buf_put(w, 24);
+        store_be64(p, registration->key);
+        p[12] = holds ? 0x01 : 0;
+        p[13] = holds ? pr->type : 0;
+        store_be16(p + 18, registration->port.relative_target_port);
+        size_t before = buf_used(w);
+        put_transport_id(w, &registration->port);
+        store_be32(p + 20, (uint32_t)(buf_used(w) - before));
+    }
+    finish(task, header);
 }

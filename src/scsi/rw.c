@@ -86,7 +86,7 @@ bool scsi_io_ended(struct scsi_task *task)
 {
     if (task->io.status != STATUS_OK) {
         scsi_fail(task, task->io.status);
-    } else if (task->aborted) {
+    } else if (scsi_is_aborted(task)) {
         scsi_fail_status(task, SCSI_STATUS_TASK_ABORTED);
     } else {
         return false;

@@ -106,6 +106,21 @@ struct scsi_pr {
     unsigned holder;           /* index; meaningless for the all-registrants types */
 };
 
+enum {
+    PR_WRITE_EXCLUSIVE = 1,
+    PR_EXCLUSIVE_ACCESS = 3,
+    PR_WRITE_EXCLUSIVE_REGISTRANTS = 5,
+    PR_EXCLUSIVE_ACCESS_REGISTRANTS = 6,
+    PR_WRITE_EXCLUSIVE_ALL = 7,
+    PR_EXCLUSIVE_ACCESS_ALL = 8,
+};
+static inline bool scsi_pr_all_registrants(uint8_t type)
+{
+    return type >= PR_WRITE_EXCLUSIVE_ALL;
+}
+int scsi_pr_find(const struct scsi_pr *pr, const struct scsi_port *port); /* -1: not registered */
+bool scsi_pr_is_holder(const struct scsi_pr *pr, int index);
+
 struct scsi_mode_state {
     bool write_cache, descriptor_sense, software_write_protect;
 };
@@ -121,6 +136,7 @@ struct scsi_lun {
     struct volume_watch watch;
     struct list entries;            /* map entries */
     struct list tasks;              /* begun and not done, in order of arrival */
+    struct list preempting;         /* PREEMPT AND ABORTs that wait for the tasks they cancelled */
 };
 
 struct scsi_map_entry {
@@ -208,7 +224,9 @@ struct scsi_task_state {
     uint32_t have_bytes;
     struct rt_timer patience;
     struct buf_writer reply;
-    bool fua, verify_follows;
+    bool fua;
+    bool cancelled;                /* its initiator was preempted: do nothing more */
+    bool preempting;               /* on lun->preempting, by query.link */
     uint8_t compare;               /* BYTCHK */
     uint64_t progress;             /* sectors, descriptors...: the command's own */
     uint64_t step;
@@ -269,6 +287,11 @@ static inline struct scsi_task *scsi_task_of_io(struct volume_io *io)
 }
 /* The end of a command of one volume request. */
 void scsi_io_done(struct volume_io *io);
+/* Is there no point in going on? */
+static inline bool scsi_is_aborted(struct scsi_task *task)
+{
+    return task->aborted || scsi_state(task)->cancelled;
+}
 /* Ends the task when its request failed or the task was aborted in between; true = ended. */
 bool scsi_io_ended(struct scsi_task *task);
 unsigned scsi_write_flags(struct scsi_task *task);
@@ -294,6 +317,8 @@ bool scsi_attention_take(struct scsi_nexus *nexus, unsigned number, unsigned mas
 /* Is the command refused by a reservation of another nexus? */
 bool scsi_reservation_conflicts(const struct scsi_task *task);
 void scsi_pr_fini(struct scsi_pr *pr);
+/* A task that may have been cancelled has ended. */
+void scsi_pr_task_ended(struct scsi_lun *lun);
 void scsi_release_reservations_of(struct scsi_nexus *nexus, struct scsi_lun *lun);
 
 void scsi_vpd_run(struct scsi_task *task);
@@ -309,7 +334,8 @@ void scsi_vpd_run(struct scsi_task *task);
     X(write_verify_run) X(write_same_parse) X(write_same_run) X(unmap_parse) X(unmap_run)          \
     X(lba_status_parse) X(lba_status_run) X(compare_write_parse) X(compare_write_run)              \
     X(or_write_parse) X(or_write_run) X(reserve_run) X(release_run) X(rsoc_parse) X(rsoc_run)      \
-    X(rstmf_run) X(rtpg_parse) X(rtpg_run)
+    X(rstmf_run) X(rtpg_parse) X(rtpg_run) X(pr_read_keys_run) X(pr_read_reservation_run)          \
+    X(pr_capabilities_run) X(pr_full_status_run) X(pr_out_parse) X(pr_out_run)
 #define X(name) void scsi_##name(struct scsi_task *task);
 SCSI_HANDLERS(X)
 #undef X

@@ -189,7 +189,7 @@ static void buffer_came(struct rt_buf_waiter *waiter)
 {
     struct scsi_task *task = container_of(waiter, struct scsi_task, waiter);
     struct scsi_task_state *state = scsi_state(task);
-    if (task->aborted) {
+    if (scsi_is_aborted(task)) {
         rt_timer_cancel(state->rt, &state->patience);
         scsi_fail_status(task, SCSI_STATUS_TASK_ABORTED);
         scsi_complete(task);
@@ -214,7 +214,7 @@ static bool may_still_run(struct scsi_task *task)
     } else if (task->lun && scsi_reservation_conflicts(task)) {
         /* A fenced initiator's late write must not land after the PREEMPT was answered. */
         scsi_fail_status(task, SCSI_STATUS_RESERVATION_CONFLICT);
-    } else if (task->aborted) {
+    } else if (scsi_is_aborted(task)) {
         scsi_fail_status(task, SCSI_STATUS_TASK_ABORTED);
     }
     return !scsi_has_failed(task);
@@ -241,6 +241,8 @@ static void detach(struct scsi_task *task)
     task->nexus->running--;
     if (state->entry) {
         list_remove(&task->lun_link);
+        if (state->preempting) list_remove(&task->query.link); /* only after a crash */
+        scsi_pr_task_ended(task->lun);
         scsi_map_entry_drop(state->entry);
     }
     state->entry = NULL;

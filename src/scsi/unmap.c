@@ -157,7 +157,7 @@ static void status_known(struct volume_map_query *query)
                           ? (state->allocation_bytes - HEADER_BYTES) / DESCRIPTOR_BYTES
                           : 1;
     uint64_t have = (buf_used(w) - HEADER_BYTES) / DESCRIPTOR_BYTES;
-    if (state->lba < scsi_lun_sectors(task->lun) && !task->aborted &&
+    if (state->lba < scsi_lun_sectors(task->lun) && !scsi_is_aborted(task) &&
         have < min_of(wanted, (uint64_t)STATUS_DESCRIPTORS_MAX) &&
         ++state->progress < STATUS_QUERIES_MAX) {
         status_query(task);
