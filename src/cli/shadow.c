@@ -90,6 +90,7 @@ static struct err *run_shadow(struct cli *cli, const json_t *arguments, const st
         .mounts = words->mounts,
         .mount_count = words->mount_count,
         .name = json_string_value(json_object_get(arguments, "name")),
+        .host = json_string_value(json_object_get(arguments, "host")),
         .writers = words->writers,
         .writer_count = words->writer_count,
         .hold_ms = (unsigned)json_integer_value(json_object_get(arguments, "timeout")) * 1000,

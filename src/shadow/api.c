@@ -13,15 +13,14 @@ struct shadow_api {
     char *set; /* id of the set, encoded for a path */
 };
 
-static struct err *api_prepare(void *arg, const char *const *disks, unsigned count,
-                               const char *name, unsigned lease_s, json_t **ret_set)
+static struct err *api_prepare(void *arg, const struct shadow_request *request, json_t **ret_set)
 {
     struct shadow_api *api = arg;
     json_t *list = json_array(), *answer = NULL;
-    for (unsigned i = 0; i < count; i++)
-        json_array_append_new(list, json_string(disks[i]));
-    json_t *body =
-        json_pack("{s:o, s:s*, s:i}", "disks", list, "name", name, "lease_s", (int)lease_s);
+    for (unsigned i = 0; i < request->disk_count; i++)
+        json_array_append_new(list, json_string(request->disks[i]));
+    json_t *body = json_pack("{s:o, s:s*, s:s*, s:i}", "disks", list, "name", request->name, "host",
+                             request->host, "lease_s", (int)request->lease_s);
     if (!body)
         return err_new(STATUS_BAD_REQUEST, "a disk or the set has a name that is not valid UTF-8");
     struct err *e = client_call(api->client, "POST", "/v1/sets", body, &answer);

@@ -217,9 +217,9 @@ static struct err *prepare_server(struct run *run)
         if (!seen) disks[count++] = options->mounts[i].disk;
     }
     say(run, "Preparing the set on the server");
-    TRY(run->server->ops->prepare(run->server->arg, disks, count,
-                                  options->name ? options->name : name, LEASE_S,
-                                  &run->report->set));
+    struct shadow_request request = {disks, count, options->name ? options->name : name,
+                                     options->host, LEASE_S};
+    TRY(run->server->ops->prepare(run->server->arg, &request, &run->report->set));
     run->is_prepared = true;
     run->renewed_ns = now_ns();
     return NULL;

@@ -27,6 +27,12 @@ static json_t *disks_of(const struct shadow_options *options, const char *mount)
     return disks;
 }
 
+/* To a hundredth, for people who read JSON. */
+static double rounded_ms(uint64_t ns)
+{
+    return (double)((ns + 5000) / 10000) / 100.0;
+}
+
 json_t *shadow_report_json(const struct shadow_options *options, const struct shadow_report *report)
 {
     json_t *phases = json_array(), *members = json_array();
@@ -41,9 +47,11 @@ json_t *shadow_report_json(const struct shadow_options *options, const struct sh
                                         m->fs_type, "disks", disks_of(options, m->mount), "frozen",
                                         m->is_frozen, "frozen_ns", (json_int_t)m->frozen_ns));
     }
-    return json_pack("{s:O?, s:s?, s:I, s:I, s:b, s:b, s:o, s:o, s:O?}", "set", report->set,
-                     "consistency", report->consistency, "frozen_ns", (json_int_t)report->frozen_ns,
-                     "commit_ns", (json_int_t)report->commit_ns, "connection_reused",
+    return json_pack("{s:O?, s:O?, s:s?, s:I, s:I, s:f, s:f, s:b, s:b, s:o, s:o, s:O?}", "set",
+                     report->set, "members", json_object_get(report->set, "members"), "consistency",
+                     report->consistency, "frozen_ns", (json_int_t)report->frozen_ns, "commit_ns",
+                     (json_int_t)report->commit_ns, "frozen_ms", rounded_ms(report->frozen_ns),
+                     "commit_ms", rounded_ms(report->commit_ns), "connection_reused",
                      report->connection_reused, "watchdog_fired", report->watchdog_fired, "phases",
                      phases, "file_systems", members, "writers", report->writers);
 }

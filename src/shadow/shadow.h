@@ -47,11 +47,18 @@ struct shadow_mount {
     const char *mount, *disk;
 };
 
+struct shadow_request {
+    const char *const *disks;
+    unsigned disk_count;
+    const char *name, *host; /* host may be NULL */
+    unsigned lease_s;
+};
+
 /* What the requester asks of the server; the real one is shadow_server_open. */
 struct shadow_server_ops {
-    /* Answers the set as JSON (borrowed from nobody: the caller's). */
-    struct err *(*prepare)(void *arg, const char *const *disks, unsigned count, const char *name,
-                           unsigned lease_s, json_t **ret_set)MUST_CHECK;
+    /* Answers the set as JSON, the caller's. */
+    struct err *(*prepare)(void *arg, const struct shadow_request *request,
+                           json_t **ret_set)MUST_CHECK;
     /* "renew", "confirm", "finish", "abort" of the prepared set; ret_set may be NULL. */
     struct err *(*step)(void *arg, const char *verb, json_t **ret_set)MUST_CHECK;
     /* Arms, and makes the commit ready: after this, commit allocates nothing of ours. */
@@ -84,6 +91,7 @@ struct shadow_options {
     const struct shadow_mount *mounts;
     unsigned mount_count;
     const char *name;           /* NULL: shadow-TIME */
+    const char *host;           /* for whom, or NULL: LUN numbers are kept for it */
     const char *const *writers; /* "postgresql:DSN", "/path/of/program:ARGUMENT" */
     unsigned writer_count;
     const char *writers_directory; /* NULL: $TARN_WRITERS, then where they were installed */
