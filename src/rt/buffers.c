@@ -1,7 +1,7 @@
 /*
- * Each size has a range of addresses of its own, as long as the bound of all; memory behind it exists only
- * where buffers are in use or kept.  So nothing fragments: whenever the bound allows a buffer, there is
- * one, and a wrong size or a double put is noticed.
+ * Each size has a range of addresses of its own, as long as the bound of all; memory behind it
+ * exists only where buffers are in use or kept.  So nothing fragments: whenever the bound allows a
+ * buffer, there is one, and a wrong size or a double put is noticed.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -75,7 +75,8 @@ void rt_buffers_fini(struct rt_buffers *buffers)
     }
 }
 
-/* Gives memory of free buffers of any size back to the kernel until `size` more fits into the bound. */
+/* Gives memory of free buffers of any size back to the kernel until `size` more fits into the
+ * bound. */
 static void make_room(struct rt_buffers *buffers, size_t size)
 {
     for (unsigned i = RT_BUF_CLASSES; i-- > 0;) {
@@ -136,7 +137,8 @@ void rt_buffers_put(struct rt_buffers *buffers, void *buf, size_t size_bytes)
     poison(buf, size);
 }
 
-/* Goes through the waiters once: who finds his buffer still too large waits again, behind the others. */
+/* Goes through the waiters once: who finds his buffer still too large waits again, behind the
+ * others. */
 void rt_buffers_run_waiters(struct rt_buffers *buffers)
 {
     struct list waiters;

@@ -9,7 +9,8 @@
  * loop), so no caller has to guard against re-entry.  A WORKER is a thread that may block.
  *
  * Ownership: request structs (rt_timer, rt_message, rt_work, rt_file_io, rt_sock_io) are embedded in the
- * caller's objects; they belong to rt from the call until their callback has begun.
+ * caller's objects; they belong to rt from the call until their callback has begun.  Timers, messages,
+ * works and waiters must be zeroed before their first use.
  * Failures: a status in the request; blocking calls return struct err *.
  * Limits: limits.h.
  *
@@ -189,7 +190,7 @@ struct rt_sock_io {
     struct rt_sock *sock;    /* CONNECT: set before done is called when the status is OK */
     const struct iovec *iov; /* RECV, SEND: memory of the caller until done; array too */
     unsigned iov_count;      /* at most RT_IOV_MAX */
-    const char *address;     /* CONNECT */
+    const char *address;     /* CONNECT: a literal address; gives up after about 15 s */
     void (*done)(struct rt_sock_io *io);
     enum status status;      /* RECV at the end of the stream: PEER_CLOSED */
     size_t bytes;            /* RECV: how many came (>= 1).  SEND: all of them when the status is OK */

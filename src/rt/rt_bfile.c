@@ -35,7 +35,8 @@ struct err *rt_linux_sync_directory_of(const char *path)
     return e;
 }
 
-/* Whether the file is made here is known from the first try, so that its name is made durable once. */
+/* Whether the file is made here is known from the first try, so that its name is made durable once.
+ */
 static struct err *open_or_create(const char *path, unsigned flags, int *ret_fd)
 {
     int how = O_CLOEXEC | (flags & RT_BOPEN_READ_ONLY ? O_RDONLY : O_RDWR);

@@ -1,6 +1,6 @@
 /*
- * rt_int.h - what the two runtimes share: the operations that rt.c dispatches to, the heap of timers and
- * the pool of buffers.  Only for implementations of rt.h (src/rt, tests/sim).
+ * rt_int.h - what the two runtimes share: the operations that rt.c dispatches to, the heap of
+ * timers and the pool of buffers.  Only for implementations of rt.h (src/rt, tests/sim).
  *
  * An implementation embeds struct rt as its first member, calls rt_init, and gives every rt_file,
  * rt_sock... it hands out the base struct below as first member.
@@ -121,7 +121,8 @@ struct rt_sock {
     char peer[RT_ADDRESS_MAX], local[RT_ADDRESS_MAX];
 };
 
-/* The place `done` bytes into an array of iovecs: the iovec it lies in and how far.  False at the end. */
+/* The place `done` bytes into an array of iovecs: the iovec it lies in and how far.  False at the
+ * end. */
 bool rt_iov_seek(const struct iovec *iov, unsigned iov_count, size_t done, unsigned *ret_index,
                  size_t *ret_skip);
 size_t rt_iov_length(const struct iovec *iov, unsigned iov_count);

@@ -167,13 +167,25 @@ static void complete(struct rt_linux *l, uint64_t data, int result)
 {
     void *pointer = (void *)(uintptr_t)(data & ~(uint64_t)TAG_MASK);
     switch ((enum rt_linux_tag)(data & TAG_MASK)) {
-    case TAG_FILE: rt_linux_file_complete(l, pointer, result); return;
-    case TAG_SOCK: rt_linux_sock_complete(l, pointer, result); return;
-    case TAG_LISTENER: rt_linux_listener_complete(l, pointer, result); return;
-    case TAG_WAKE: l->wake_armed = false; return;
-    case TAG_SIGNAL: take_signals(l); return;
-    case TAG_NONE: return;
-    case TAG_MASK: break;
+    case TAG_FILE:
+        rt_linux_file_complete(l, pointer, result);
+        return;
+    case TAG_SOCK:
+        rt_linux_sock_complete(l, pointer, result);
+        return;
+    case TAG_LISTENER:
+        rt_linux_listener_complete(l, pointer, result);
+        return;
+    case TAG_WAKE:
+        l->wake_armed = false;
+        return;
+    case TAG_SIGNAL:
+        take_signals(l);
+        return;
+    case TAG_NONE:
+        return;
+    case TAG_MASK:
+        break;
     }
     unreachable("unknown completion");
 }
@@ -249,8 +261,8 @@ static void begin_loop(struct rt_linux *l)
 {
     /* The ring belongs to the thread that enables it (liburing 2.3 forgets to export the call). */
     if (l->ring.flags & IORING_SETUP_R_DISABLED) {
-        long code = syscall(__NR_io_uring_register, l->ring.ring_fd, IORING_REGISTER_ENABLE_RINGS,
-                            NULL, 0);
+        long code =
+            syscall(__NR_io_uring_register, l->ring.ring_fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
         check(code == 0);
     }
     l->ring_enabled = true;
@@ -334,7 +346,8 @@ static struct err *create_ring(struct rt_linux *l, unsigned queue_depth)
         IORING_SETUP_R_DISABLED | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN, 0};
     int code = 0;
     for (unsigned i = 0; i < countof(flags); i++) {
-        struct io_uring_params params = {.flags = flags[i] | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP,
+        struct io_uring_params params = {.flags =
+                                             flags[i] | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP,
                                          .cq_entries = 4 * queue_depth};
         code = io_uring_queue_init_params(queue_depth, &l->ring, &params);
         if (code == 0) {
@@ -350,15 +363,15 @@ struct err *rt_linux_create(const struct rt_linux_options *options, struct rt **
 {
     struct rt_linux *l = calloc(1, sizeof *l);
     if (!l) return err_new(STATUS_NO_MEMORY, "no memory for the runtime");
-    struct err *e = rt_init(&l->base, &linux_ops,
-                            options->buffer_bytes ? options->buffer_bytes : 128 * MIB);
+    struct err *e =
+        rt_init(&l->base, &linux_ops, options->buffer_bytes ? options->buffer_bytes : 128 * MIB);
     if (e) {
         free(l);
         return e;
     }
-    struct list *lists[] = {&l->posted,        &l->works_done,    &l->ready_files, &l->ready_socks,
-                            &l->waiting_files, &l->waiting_socks, &l->closing_socks, &l->socks,
-                            &l->listeners};
+    struct list *lists[] = {&l->posted,        &l->works_done,    &l->ready_files,
+                            &l->ready_socks,   &l->waiting_files, &l->waiting_socks,
+                            &l->closing_socks, &l->socks,         &l->listeners};
     for (unsigned i = 0; i < countof(lists); i++) {
         list_init(lists[i]);
     }
@@ -366,9 +379,9 @@ struct err *rt_linux_create(const struct rt_linux_options *options, struct rt **
     l->loop_thread = pthread_self();
     l->signal_fd = -1;
     l->wake_fd = eventfd(0, EFD_CLOEXEC);
-    e = l->wake_fd < 0 ? err_from_errno("create an eventfd")
-                       : create_ring(l, options->queue_depth ? options->queue_depth
-                                                             : DEFAULT_QUEUE_DEPTH);
+    e = l->wake_fd < 0
+            ? err_from_errno("create an eventfd")
+            : create_ring(l, options->queue_depth ? options->queue_depth : DEFAULT_QUEUE_DEPTH);
     if (e) {
         rt_linux_destroy(&l->base);
         return e;

@@ -14,8 +14,8 @@ struct linux_file {
     int fd;
 };
 
-/* A device begins with the first requests while the next ones are made: on a virtual disk at depth 32
- * this gave a sixth more reads than one submission per turn. */
+/* A device begins with the first requests while the next ones are made: on a virtual disk at depth
+ * 32 this gave a sixth more reads than one submission per turn. */
 enum { SUBMIT_BATCH = 8 };
 
 /* Request private_: how much is done. */
@@ -135,8 +135,12 @@ bool rt_linux_file_issue(struct rt_linux *l, struct rt_file_io *io)
     if (!sqe) return false;
     switch (io->op) {
     case RT_FILE_READ:
-    case RT_FILE_WRITE: prepare_transfer(sqe, fd, io); break;
-    case RT_FILE_SYNC: io_uring_prep_fsync(sqe, fd, IORING_FSYNC_DATASYNC); break;
+    case RT_FILE_WRITE:
+        prepare_transfer(sqe, fd, io);
+        break;
+    case RT_FILE_SYNC:
+        io_uring_prep_fsync(sqe, fd, IORING_FSYNC_DATASYNC);
+        break;
     case RT_FILE_DISCARD:
         /* On a block device this discards, too. */
         io_uring_prep_fallocate(sqe, fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
@@ -160,10 +164,14 @@ void rt_linux_file_submit(struct rt *rt, struct rt_file_io *io)
 static enum status failure_status(const struct rt_file_io *io, int code)
 {
     switch (io->op) {
-    case RT_FILE_READ: return STATUS_READ_FAILED;
-    case RT_FILE_WRITE: return code == ENOSPC || code == EDQUOT ? STATUS_NO_SPACE : STATUS_WRITE_FAILED;
-    case RT_FILE_SYNC: return STATUS_FLUSH_FAILED;
-    case RT_FILE_DISCARD: return STATUS_OK; /* best effort */
+    case RT_FILE_READ:
+        return STATUS_READ_FAILED;
+    case RT_FILE_WRITE:
+        return code == ENOSPC || code == EDQUOT ? STATUS_NO_SPACE : STATUS_WRITE_FAILED;
+    case RT_FILE_SYNC:
+        return STATUS_FLUSH_FAILED;
+    case RT_FILE_DISCARD:
+        return STATUS_OK; /* best effort */
     }
     unreachable("file operation");
 }

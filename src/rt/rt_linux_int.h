@@ -1,9 +1,9 @@
 /*
  * rt_linux_int.h - the parts of the Linux runtime.
  *
- * Completions carry a pointer and, in its low three bits, what it points to.  Callbacks run while the
- * completions of a turn are gone through, or from one of the lists of what became ready without the ring;
- * so never inside the call that started them.
+ * Completions carry a pointer and, in its low three bits, what it points to.  Callbacks run while
+ * the completions of a turn are gone through, or from one of the lists of what became ready without
+ * the ring; so never inside the call that started them.
  */
 #ifndef TARN_RT_RT_LINUX_INT_H
 #define TARN_RT_RT_LINUX_INT_H
@@ -78,7 +78,8 @@ struct err *rt_linux_file_open(struct rt *rt, const char *path, unsigned flags,
                                struct rt_file **ret_file, struct rt_file_info *ret_info);
 void rt_linux_file_close(struct rt_file *file);
 void rt_linux_file_submit(struct rt *rt, struct rt_file_io *io);
-bool rt_linux_file_issue(struct rt_linux *l, struct rt_file_io *io); /* false: no place in the ring */
+bool rt_linux_file_issue(struct rt_linux *l,
+                         struct rt_file_io *io); /* false: no place in the ring */
 void rt_linux_file_complete(struct rt_linux *l, struct rt_file_io *io, int result);
 
 /* rt_linux_sock.c */

@@ -151,8 +151,7 @@ static void prepare_transfer(struct io_uring_sqe *sqe, struct linux_sock *sock,
         }
         return;
     }
-    struct msghdr *message =
-        io->op == RT_SOCK_SEND ? &sock->send_message : &sock->recv_message;
+    struct msghdr *message = io->op == RT_SOCK_SEND ? &sock->send_message : &sock->recv_message;
     *message = (struct msghdr){.msg_iovlen = count};
     memcpy(&message->msg_iov, &v, sizeof v); /* not const in POSIX, though nobody writes it */
     if (io->op == RT_SOCK_SEND) {
@@ -238,12 +237,16 @@ static enum status transfer_status(const struct linux_sock *sock, const struct r
 static enum status connect_status(int result)
 {
     switch (-result) {
-    case 0: return STATUS_OK;
-    case ETIMEDOUT: return STATUS_TIMED_OUT;
+    case 0:
+        return STATUS_OK;
+    case ETIMEDOUT:
+        return STATUS_TIMED_OUT;
     case ECONNREFUSED:
     case EHOSTUNREACH:
-    case ENETUNREACH: return STATUS_UNREACHABLE;
-    default: return STATUS_SOCKET_FAILED;
+    case ENETUNREACH:
+        return STATUS_UNREACHABLE;
+    default:
+        return STATUS_SOCKET_FAILED;
     }
 }
 
@@ -370,8 +373,7 @@ struct err *rt_linux_listen(struct rt *rt, const char *address, rt_accept_fn *fn
 
 void rt_linux_listeners_arm(struct rt_linux *l)
 {
-    list_for_each(node, &l->listeners)
-    {
+    list_for_each (node, &l->listeners) {
         struct linux_listener *listener = list_entry(node, struct linux_listener, link);
         if (listener->armed || rt_timer_is_pending(&listener->retry)) continue;
         struct io_uring_sqe *sqe = rt_linux_sqe(l);

@@ -3,8 +3,9 @@
  *
  *     NAME_fuzz [--random COUNT SEED MAX_BYTES] [FILE | DIRECTORY]...
  *
- * The made-up inputs are random bytes or, when files are given, mostly damaged copies of them.  Prints
- * TAP.  An input that crashes the target is left in the current directory as crash-standalone.bin.
+ * The made-up inputs are random bytes or, when files are given, mostly damaged copies of them.
+ * Prints TAP.  An input that crashes the target is left in the current directory as
+ * crash-standalone.bin.
  */
 #include <dirent.h>
 #include <fcntl.h>
@@ -95,10 +96,18 @@ static size_t damage(struct prng *prng, uint8_t *to, size_t max)
     for (uint64_t n = prng_below(prng, 8); n-- > 0 && size > 0;) {
         size_t at = (size_t)prng_below(prng, size);
         switch (prng_below(prng, 5)) {
-        case 0: to[at] ^= (uint8_t)(1 << prng_below(prng, 8)); break;
-        case 1: to[at] = (uint8_t)prng_u64(prng); break;
-        case 2: to[at] = prng_chance(prng, 1, 2) ? 0xFF : 0; break;
-        case 3: size = at; break;
+        case 0:
+            to[at] ^= (uint8_t)(1 << prng_below(prng, 8));
+            break;
+        case 1:
+            to[at] = (uint8_t)prng_u64(prng);
+            break;
+        case 2:
+            to[at] = prng_chance(prng, 1, 2) ? 0xFF : 0;
+            break;
+        case 3:
+            size = at;
+            break;
         default: { /* another file's bytes from here on */
             const struct input *other = &inputs[prng_below(prng, input_count)];
             if (other->size <= at) break;
@@ -122,7 +131,8 @@ static void run_random(uint64_t count, uint64_t seed, size_t max)
             size = damage(&prng, data, max);
         } else {
             /* Mostly short: what is random is refused early. */
-            size = (size_t)prng_below(&prng, prng_chance(&prng, 7, 8) ? min_of(max, 128u) + 1 : max + 1);
+            size = (size_t)prng_below(&prng,
+                                      prng_chance(&prng, 7, 8) ? min_of(max, 128u) + 1 : max + 1);
             prng_fill(&prng, data, size);
         }
         run_one(data, size);

@@ -154,7 +154,8 @@ static void rt_sim_buffers_returned(struct rt *rt)
 static void mail_due(struct rt_timer *timer)
 {
     struct sim_rt *srt = container_of(timer, struct sim_rt, mail_event.timer);
-    struct rt_message *message = list_entry(list_pop_front(&srt->messages), struct rt_message, link);
+    struct rt_message *message =
+        list_entry(list_pop_front(&srt->messages), struct rt_message, link);
     message->fn(message);
     if (srt->base.dead || list_is_empty(&srt->messages) || sim_event_is_set(&srt->mail_event))
         return;
@@ -240,8 +241,8 @@ struct rt *sim_node_boot(struct sim_node *node)
     struct err *e = rt_init(&srt->base, &sim_ops, node->sim->options.buffer_bytes);
     check(!e);
     srt->node = node;
-    struct list *lists[] = {&srt->messages, &srt->workers, &srt->files,   &srt->bfiles,
-                            &srt->listeners, &srt->socks,  &srt->connects};
+    struct list *lists[] = {&srt->messages,  &srt->workers, &srt->files,   &srt->bfiles,
+                            &srt->listeners, &srt->socks,   &srt->connects};
     for (unsigned i = 0; i < countof(lists); i++) {
         list_init(lists[i]);
     }
@@ -251,7 +252,8 @@ struct rt *sim_node_boot(struct sim_node *node)
     return &srt->base;
 }
 
-/* The program of a node ends: none of its callbacks runs any more, its structs are not touched again. */
+/* The program of a node ends: none of its callbacks runs any more, its structs are not touched
+ * again. */
 static void kill_rt(struct sim_rt *srt, enum sim_crash kind)
 {
     srt->base.dead = true;
@@ -360,8 +362,7 @@ void sim_destroy(struct sim *sim)
 
 void sim_heal(struct sim *sim)
 {
-    list_for_each(n, &sim->nodes)
-    {
+    list_for_each (n, &sim->nodes) {
         sim_files_heal(list_entry(n, struct sim_node, link));
     }
     sim_net_heal(sim);

@@ -1,4 +1,5 @@
-/* Blocking files: every call takes no time and is an event of nobody, but writes count and crash. */
+/* Blocking files: every call takes no time and is an event of nobody, but writes count and crash.
+ */
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,7 +23,8 @@ static struct err *down(void)
     return err_new(STATUS_OS_ERROR, "the node is down");
 }
 
-struct err *sim_bfile_open(struct rt *rt, const char *path, unsigned flags, struct rt_bfile **ret_file)
+struct err *sim_bfile_open(struct rt *rt, const char *path, unsigned flags,
+                           struct rt_bfile **ret_file)
 {
     struct sim_rt *srt = sim_rt_of(rt);
     if (rt->dead) return down();
@@ -78,9 +80,15 @@ static void complete_part(struct sim_file *file, struct sim_change *change)
     struct list parts;
     list_init(&parts);
     switch (prng_below(prng, 3)) {
-    case 0: sim_change_free(change); return;
-    case 1: list_push_back(&parts, &change->link); break;
-    default: sim_change_tear(change, prng, &parts); break;
+    case 0:
+        sim_change_free(change);
+        return;
+    case 1:
+        list_push_back(&parts, &change->link);
+        break;
+    default:
+        sim_change_tear(change, prng, &parts);
+        break;
     }
     while (!list_is_empty(&parts)) {
         sim_store_complete(file, list_entry(list_pop_front(&parts), struct sim_change, link));
@@ -127,8 +135,7 @@ struct err *sim_bfile_sync(struct rt_bfile *base, enum rt_flush_site site)
         sim_node_crash(node, node->crash_kind);
         return down();
     }
-    if (site != node->ignored_site)
-        sim_store_sync(handle->file, handle->file->completed_seq);
+    if (site != node->ignored_site) sim_store_sync(handle->file, handle->file->completed_seq);
     return NULL;
 }
 

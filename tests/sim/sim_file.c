@@ -37,12 +37,16 @@ static bool fault_matches(const struct sim_fault *fault, const char *path, enum 
 {
     if (fault->path && strcmp(fault->path, path) != 0) return false;
     switch (fault->kind) {
-    case SIM_FAULT_READ_ERROR: return op == RT_FILE_READ;
+    case SIM_FAULT_READ_ERROR:
+        return op == RT_FILE_READ;
     case SIM_FAULT_WRITE_ERROR:
     case SIM_FAULT_LOST_WRITE:
-    case SIM_FAULT_MISDIRECTED_WRITE: return op == RT_FILE_WRITE;
-    case SIM_FAULT_FLUSH_ERROR: return op == RT_FILE_SYNC;
-    case SIM_FAULT_HANG: return true;
+    case SIM_FAULT_MISDIRECTED_WRITE:
+        return op == RT_FILE_WRITE;
+    case SIM_FAULT_FLUSH_ERROR:
+        return op == RT_FILE_SYNC;
+    case SIM_FAULT_HANG:
+        return true;
     }
     unreachable("fault kind");
 }
@@ -57,8 +61,7 @@ void sim_fault_free(struct sim_fault *fault)
 
 struct sim_fault *sim_fault_take(struct sim_node *node, const char *path, enum rt_file_op op)
 {
-    list_for_each_safe(n, &node->faults)
-    {
+    list_for_each_safe (n, &node->faults) {
         struct sim_fault *fault = list_entry(n, struct sim_fault, link);
         if (!fault_matches(fault, path, op)) continue;
         if (fault->after_matches-- > 0) continue;
@@ -152,10 +155,14 @@ static struct sim_change *change_of(const struct rt_file_io *io)
 static enum status failed_status(enum rt_file_op op)
 {
     switch (op) {
-    case RT_FILE_READ: return STATUS_READ_FAILED;
-    case RT_FILE_WRITE: return STATUS_WRITE_FAILED;
-    case RT_FILE_SYNC: return STATUS_FLUSH_FAILED;
-    case RT_FILE_DISCARD: return STATUS_OK;
+    case RT_FILE_READ:
+        return STATUS_READ_FAILED;
+    case RT_FILE_WRITE:
+        return STATUS_WRITE_FAILED;
+    case RT_FILE_SYNC:
+        return STATUS_FLUSH_FAILED;
+    case RT_FILE_DISCARD:
+        return STATUS_OK;
     }
     unreachable("file operation");
 }
@@ -174,20 +181,26 @@ static void apply_fault(struct sim_op *op, const struct sim_fault *fault, struct
     struct sim_change *change = op->change;
     switch (fault->kind) {
     case SIM_FAULT_WRITE_ERROR:
-        change->length =
-            min_of(change->length, SECTOR_BYTES * prng_below(prng, change->length / SECTOR_BYTES + 1));
+        change->length = min_of(change->length,
+                                SECTOR_BYTES * prng_below(prng, change->length / SECTOR_BYTES + 1));
         op->status = STATUS_WRITE_FAILED;
         break;
     case SIM_FAULT_READ_ERROR:
-    case SIM_FAULT_FLUSH_ERROR: op->status = failed_status(op->op); break;
-    case SIM_FAULT_LOST_WRITE: op->ignored = true; break;
+    case SIM_FAULT_FLUSH_ERROR:
+        op->status = failed_status(op->op);
+        break;
+    case SIM_FAULT_LOST_WRITE:
+        op->ignored = true;
+        break;
     case SIM_FAULT_MISDIRECTED_WRITE: {
         uint64_t blocks = op->file->current.size_bytes / BLOCK_BYTES;
         uint64_t length = (change->length + BLOCK_BYTES - 1) / BLOCK_BYTES;
         if (blocks > length) change->offset = BLOCK_BYTES * prng_below(prng, blocks - length);
         break;
     }
-    case SIM_FAULT_HANG: op->hung = true; break;
+    case SIM_FAULT_HANG:
+        op->hung = true;
+        break;
     }
 }
 
@@ -203,8 +216,12 @@ static void count(struct sim_node *node, const struct rt_file_io *io)
         c->writes++;
         c->write_bytes += io->length;
         break;
-    case RT_FILE_SYNC: c->syncs++; break;
-    case RT_FILE_DISCARD: c->discards++; break;
+    case RT_FILE_SYNC:
+        c->syncs++;
+        break;
+    case RT_FILE_DISCARD:
+        c->discards++;
+        break;
     }
 }
 
@@ -239,9 +256,8 @@ void sim_file_submit(struct rt *rt, struct rt_file_io *io)
     struct sim_node *node = handle->file->node;
     struct sim_op *op = make_op(handle, io);
     count(node, io);
-    struct sim_fault *fault = op->status == STATUS_OK
-                                  ? sim_fault_take(node, handle->file->path, io->op)
-                                  : NULL;
+    struct sim_fault *fault =
+        op->status == STATUS_OK ? sim_fault_take(node, handle->file->path, io->op) : NULL;
     if (fault) apply_fault(op, fault, &node->sim->prng);
     sim_fault_free(fault);
     bool crashes =
@@ -275,8 +291,8 @@ static void late_due(struct rt_timer *timer)
     free_op(op);
 }
 
-/* Who gets the lock knows that nothing of the dead program can land any more (E15): what was on its way
- * has landed, or never will. */
+/* Who gets the lock knows that nothing of the dead program can land any more (E15): what was on its
+ * way has landed, or never will. */
 static void settle_late(struct sim_file *file)
 {
     struct prng *prng = &file->node->sim->prng;
@@ -307,8 +323,8 @@ static struct err *find_or_create(struct sim_node *node, const char *path, unsig
     return NULL;
 }
 
-struct err *sim_file_open(struct rt *rt, const char *path, unsigned flags, struct rt_file **ret_file,
-                          struct rt_file_info *ret_info)
+struct err *sim_file_open(struct rt *rt, const char *path, unsigned flags,
+                          struct rt_file **ret_file, struct rt_file_info *ret_info)
 {
     struct sim_rt *srt = sim_rt_of(rt);
     struct sim_file *file = NULL;
@@ -391,8 +407,7 @@ static void orphan(struct sim_op *op)
             list_push_back(&parts, &change->link);
         }
         while (!list_is_empty(&parts)) {
-            sim_store_complete(file,
-                               list_entry(list_pop_front(&parts), struct sim_change, link));
+            sim_store_complete(file, list_entry(list_pop_front(&parts), struct sim_change, link));
         }
         return;
     }
@@ -418,8 +433,7 @@ static void crash_file(struct sim_file *file, enum sim_crash kind)
 /* An unsynced deletion may be undone by power loss; else it is certain from then on. */
 static void settle_names(struct sim_node *node)
 {
-    list_for_each_safe(n, &node->limbo)
-    {
+    list_for_each_safe (n, &node->limbo) {
         struct sim_file *file = list_entry(n, struct sim_file, link);
         if (file->is_gone || sim_store_find(node, file->path)) continue;
         if (!prng_chance(&node->sim->prng, 1, 2)) continue;
@@ -437,8 +451,7 @@ void sim_files_crash(struct sim_node *node, enum sim_crash kind)
     }
     struct list *lists[] = {&node->files, &node->limbo};
     for (unsigned i = 0; i < countof(lists); i++) {
-        list_for_each(n, lists[i])
-        {
+        list_for_each (n, lists[i]) {
             crash_file(list_entry(n, struct sim_file, link), kind);
         }
     }

@@ -1,8 +1,9 @@
 /*
  * sim_int.h - the parts of the simulated world: events, stored files, runtimes, streams.
  *
- * Everything that will happen is an event in one heap, ordered by (time, order of setting).  What a node
- * keeps over a crash hangs on the node (files); what dies with its program hangs on its sim_rt.
+ * Everything that will happen is an event in one heap, ordered by (time, order of setting).  What a
+ * node keeps over a crash hangs on the node (files); what dies with its program hangs on its
+ * sim_rt.
  */
 #ifndef TARN_TESTS_SIM_INT_H
 #define TARN_TESTS_SIM_INT_H
@@ -63,7 +64,8 @@ static inline bool sim_event_is_set(const struct sim_event *event)
 void sim_trace(struct sim *sim, uint64_t value);
 uint64_t sim_latency(struct sim *sim, uint64_t max_ns);
 
-/* ---- Stored files (sim_store.c): what a device holds, and what it would hold after power loss ---- */
+/* ---- Stored files (sim_store.c): what a device holds, and what it would hold after power loss
+ * ---- */
 
 enum { IMAGE_CHUNK_BYTES = 16384, IMAGE_TABLE_CHUNKS = 1024 };
 
@@ -90,14 +92,14 @@ struct sim_file {
     struct sim_node *node;
     char *path;
     bool is_directory;
-    bool is_gone;     /* in limbo and its deletion is durable */
-    unsigned handles; /* open ones */
+    bool is_gone;             /* in limbo and its deletion is durable */
+    unsigned handles;         /* open ones */
     struct sim_image current; /* what reads see */
     struct sim_image durable; /* what is certain to survive power loss */
     struct list changes;      /* completed, in order, not yet in durable */
     uint64_t completed_seq;
-    struct list ops;   /* sim_op in flight */
-    struct list late;  /* sim_op of a program that is gone */
+    struct list ops;  /* sim_op in flight */
+    struct list late; /* sim_op of a program that is gone */
     const void *locked_by;
 };
 
@@ -119,7 +121,8 @@ void sim_store_complete(struct sim_file *file, struct sim_change *change);
 void sim_store_sync(struct sim_file *file, uint64_t seq);
 /* Power loss: an arbitrary part of what no sync covers survives.  in_flight: changes, taken. */
 void sim_store_lose_power(struct sim_file *file, struct prng *prng, struct list *in_flight);
-/* Makes an arbitrary selection of sectors of a write; the rest does not happen.  Length may become 0. */
+/* Makes an arbitrary selection of sectors of a write; the rest does not happen.  Length may become
+ * 0. */
 void sim_change_tear(struct sim_change *change, struct prng *prng, struct list *ret_parts);
 
 /* ---- Nodes and runtimes ---- */
@@ -171,8 +174,8 @@ void sim_workers_stop(struct sim_rt *srt);
 void sim_workers_free(struct sim_rt *srt);
 
 /* sim_file.c */
-struct err *sim_file_open(struct rt *rt, const char *path, unsigned flags, struct rt_file **ret_file,
-                          struct rt_file_info *ret_info);
+struct err *sim_file_open(struct rt *rt, const char *path, unsigned flags,
+                          struct rt_file **ret_file, struct rt_file_info *ret_info);
 void sim_file_close(struct rt_file *file);
 void sim_file_submit(struct rt *rt, struct rt_file_io *io);
 void sim_files_crash(struct sim_node *node, enum sim_crash kind);
@@ -186,7 +189,8 @@ struct sim_fault *sim_fault_take(struct sim_node *node, const char *path, enum r
 void sim_fault_free(struct sim_fault *fault);
 
 /* sim_bfile.c */
-struct err *sim_bfile_open(struct rt *rt, const char *path, unsigned flags, struct rt_bfile **ret_file);
+struct err *sim_bfile_open(struct rt *rt, const char *path, unsigned flags,
+                           struct rt_bfile **ret_file);
 struct err *sim_bfile_read(struct rt_bfile *file, uint64_t offset, void *to, size_t size_bytes,
                            size_t *ret_read);
 struct err *sim_bfile_write(struct rt_bfile *file, uint64_t offset, const void *from,

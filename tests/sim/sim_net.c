@@ -1,6 +1,6 @@
 /*
- * Byte streams.  What is sent travels in segments of drawn sizes, each with a latency of its own but in
- * order; a window bounds what is under way and unread, so that senders feel slow readers.
+ * Byte streams.  What is sent travels in segments of drawn sizes, each with a latency of its own
+ * but in order; a window bounds what is under way and unread, so that senders feel slow readers.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,8 +40,8 @@ struct sim_sock {
     uint64_t last_arrival_ns;
     uint8_t *ring; /* arrived, unread */
     size_t head, count;
-    bool ended; /* the peer's end has arrived */
-    bool reset; /* the stream is broken */
+    bool ended;   /* the peer's end has arrived */
+    bool reset;   /* the stream is broken */
     bool severed; /* cut, but this side does not know yet: what it sends is lost */
     struct rt_sock_io *recv, *send;
     struct sim_event recv_event, send_event, reset_event, accept_event, close_event;
@@ -74,8 +74,7 @@ static struct sim *sim_of(const struct sim_sock *sock)
 
 static bool is_cut(const struct sim *sim, const struct sim_node *a, const struct sim_node *b)
 {
-    list_for_each(n, &sim->cuts)
-    {
+    list_for_each (n, &sim->cuts) {
         const struct sim_cut *cut = list_entry(n, struct sim_cut, link);
         if ((cut->a == a && cut->b == b) || (cut->a == b && cut->b == a)) return true;
     }
@@ -330,8 +329,7 @@ void sim_sock_close(struct rt_sock *base, void (*closed)(void *arg), void *arg)
 
 static struct sim_listener *find_listener(const struct sim *sim, const char *address)
 {
-    list_for_each(n, &sim->listeners)
-    {
+    list_for_each (n, &sim->listeners) {
         struct sim_listener *listener = list_entry(n, struct sim_listener, world_link);
         if (strcmp(listener->base.address, address) == 0) return listener;
     }
@@ -445,8 +443,7 @@ void sim_listener_close(struct rt_listener *base)
 {
     struct sim_listener *listener = container_of(base, struct sim_listener, base);
     if (base->rt->dead) return;
-    list_for_each_safe(n, &sim_rt_of(base->rt)->socks)
-    {
+    list_for_each_safe (n, &sim_rt_of(base->rt)->socks) {
         struct sim_sock *sock = list_entry(n, struct sim_sock, link);
         if (sock->listener != listener) continue;
         struct sim_sock *other = sock->other;
@@ -461,13 +458,13 @@ void sim_listener_close(struct rt_listener *base)
 
 /* ---- Crashes and partitions ---- */
 
-/* Peers of a dead program hear of it soon; peers of a dead machine only when their patience ends. */
+/* Peers of a dead program hear of it soon; peers of a dead machine only when their patience ends.
+ */
 void sim_net_crash(struct sim_rt *srt, enum sim_crash kind)
 {
     uint64_t notice_ns = srt->node->sim->options.net_latency_max_ns;
     if (kind == SIM_CRASH_POWER) notice_ns = 2 * RT_SECOND;
-    list_for_each(n, &srt->socks)
-    {
+    list_for_each (n, &srt->socks) {
         struct sim_sock *sock = list_entry(n, struct sim_sock, link);
         struct sim_sock *other = sock->other;
         if (other) {
@@ -480,12 +477,10 @@ void sim_net_crash(struct sim_rt *srt, enum sim_crash kind)
         }
         cancel_events(sock);
     }
-    list_for_each(n, &srt->connects)
-    {
+    list_for_each (n, &srt->connects) {
         sim_event_cancel(&list_entry(n, struct sim_connect, link)->event);
     }
-    list_for_each(n, &srt->listeners)
-    {
+    list_for_each (n, &srt->listeners) {
         list_remove(&list_entry(n, struct sim_listener, link)->world_link);
     }
 }
@@ -511,8 +506,7 @@ void sim_partition(struct sim *sim, struct sim_node *a, struct sim_node *b)
     cut->b = b;
     list_push_back(&sim->cuts, &cut->link);
     if (!a->up) return;
-    list_for_each(n, &a->rt->socks)
-    {
+    list_for_each (n, &a->rt->socks) {
         struct sim_sock *sock = list_entry(n, struct sim_sock, link);
         struct sim_sock *other = sock->other;
         if (!other || other->srt->node != b) continue;

@@ -1,6 +1,7 @@
 /*
- * Stored bytes.  A file has two images: what reads see, and what is certain to survive power loss; between
- * them the list of completed changes.  A sync folds the changes it covers into the second one.
+ * Stored bytes.  A file has two images: what reads see, and what is certain to survive power loss;
+ * between them the list of completed changes.  A sync folds the changes it covers into the second
+ * one.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -145,8 +146,7 @@ struct sim_file *sim_store_create(struct sim_node *node, const char *path)
 
 struct sim_file *sim_store_find(const struct sim_node *node, const char *path)
 {
-    list_for_each(n, &node->files)
-    {
+    list_for_each (n, &node->files) {
         struct sim_file *file = list_entry(n, struct sim_file, link);
         if (strcmp(file->path, path) == 0) return file;
     }
@@ -175,8 +175,7 @@ void sim_store_drop_handle(struct sim_file *file)
 
 void sim_store_sync_names(struct sim_node *node)
 {
-    list_for_each_safe(n, &node->limbo)
-    {
+    list_for_each_safe (n, &node->limbo) {
         struct sim_file *file = list_entry(n, struct sim_file, link);
         file->is_gone = true;
         if (file->handles == 0 && list_is_empty(&file->late)) sim_store_free(file);
@@ -220,8 +219,12 @@ static void apply(struct sim_image *image, const struct sim_change *change)
     case CHANGE_WRITE:
         if (change->length) sim_image_write(image, change->offset, change->data, change->length);
         return;
-    case CHANGE_TRUNCATE: image_truncate(image, change->offset); return;
-    case CHANGE_DISCARD: image_zero(image, change->offset, change->length); return;
+    case CHANGE_TRUNCATE:
+        image_truncate(image, change->offset);
+        return;
+    case CHANGE_DISCARD:
+        image_zero(image, change->offset, change->length);
+        return;
     }
 }
 
@@ -263,8 +266,12 @@ void sim_change_tear(struct sim_change *change, struct prng *prng, struct list *
     }
     uint64_t middle = (1 + prng_below(prng, sectors - 1)) * SECTOR_BYTES;
     switch (prng_below(prng, 3)) {
-    case 0: add_part(change, 0, middle, parts); break;
-    case 1: add_part(change, middle, change->length, parts); break;
+    case 0:
+        add_part(change, 0, middle, parts);
+        break;
+    case 1:
+        add_part(change, middle, change->length, parts);
+        break;
     default:
         for (uint64_t i = 0; i < sectors; i++) {
             uint64_t end = min_of((i + 1) * SECTOR_BYTES, change->length);
@@ -327,7 +334,8 @@ struct touched {
 static size_t list_length(const struct list *list)
 {
     size_t n = 0;
-    list_for_each(node, list) n++;
+    list_for_each (node, list)
+        n++;
     return n;
 }
 

@@ -91,8 +91,7 @@ void sim_work(struct rt_worker *base, struct rt_work *work)
 
 void sim_workers_stop(struct sim_rt *srt)
 {
-    list_for_each(node, &srt->workers)
-    {
+    list_for_each (node, &srt->workers) {
         struct sim_worker *worker = list_entry(node, struct sim_worker, link);
         sim_event_cancel(&worker->run_event);
         sim_event_cancel(&worker->done_event);

@@ -1,8 +1,8 @@
 /*
  * rt_contract.h - the frame of the contract test: every case runs on both runtimes.
  *
- * A case starts operations inside STARTING(...), whose callbacks begin with came(): so each of them also
- * proves that no callback runs from inside the call that started it.
+ * A case starts operations inside STARTING(...), whose callbacks begin with came(): so each of them
+ * also proves that no callback runs from inside the call that started it.
  */
 #ifndef TARN_TESTS_RT_CONTRACT_H
 #define TARN_TESTS_RT_CONTRACT_H
@@ -38,7 +38,10 @@ struct contract_case {
     const char *name;
     void (*body)(void);
 };
-#define CASE(name) {#name, name}
+#define CASE(name)                                                                                 \
+    {                                                                                              \
+#name, name                                                                                \
+    }
 
 extern const struct contract_case loop_cases[], file_cases[], sock_cases[];
 extern const unsigned loop_case_count, file_case_count, sock_case_count;

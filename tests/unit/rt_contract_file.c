@@ -196,8 +196,7 @@ static void discard_and_sync_complete(void)
     require(file != NULL);
     fill(memory_a, 1024 * 1024, 4);
     expect_eq(transfer(file, RT_FILE_WRITE, 0, memory_a, 1024 * 1024), STATUS_OK);
-    struct rt_file_io io = {
-        .op = RT_FILE_DISCARD, .file = file, .offset = 65536, .length = 65536};
+    struct rt_file_io io = {.op = RT_FILE_DISCARD, .file = file, .offset = 65536, .length = 65536};
     expect_eq(run_io(&io), STATUS_OK);
     expect_eq(io.length, 65536);
     expect_eq(sync_file(file), STATUS_OK);
@@ -302,9 +301,9 @@ static void names_are_made_moved_and_deleted(void)
     expect(!rt_path_exists(rt, path_of("a")));
     static const char *const names[] = {"a", "b"};
     for (unsigned i = 0; i < 2; i++) {
-        expect_status(rt_bfile_open(rt, path_of(names[i]), RT_BOPEN_CREATE | RT_BOPEN_EXCLUSIVE,
-                                    &file),
-                      STATUS_OK);
+        expect_status(
+            rt_bfile_open(rt, path_of(names[i]), RT_BOPEN_CREATE | RT_BOPEN_EXCLUSIVE, &file),
+            STATUS_OK);
         expect_status(rt_bfile_write(file, 0, names[i], 1), STATUS_OK);
         rt_bfile_close(file);
     }

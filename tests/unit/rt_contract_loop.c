@@ -155,7 +155,8 @@ static void many_timers_keep_their_order(void)
     for (unsigned i = 0; i < MANY_TIMERS; i++) {
         state = state * 6364136223846793005u + 1442695040888963407u;
         t[i].mark = i;
-        STARTING(rt_timer_set(rt, &t[i].timer, base + RT_SECOND * 1000 + (state >> 40), timer_fired));
+        STARTING(
+            rt_timer_set(rt, &t[i].timer, base + RT_SECOND * 1000 + (state >> 40), timer_fired));
     }
     for (unsigned i = 0; i < MANY_TIMERS; i++) {
         if (i % 50) STARTING(rt_timer_cancel(rt, &t[i].timer));

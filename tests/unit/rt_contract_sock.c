@@ -186,11 +186,8 @@ static void start_reader(struct rt_sock *sock, size_t step)
     read_bytes = 0;
     read_step = step;
     reader_iov = (struct iovec){incoming, step};
-    reader = (struct rt_sock_io){.op = RT_SOCK_RECV,
-                                 .sock = sock,
-                                 .iov = &reader_iov,
-                                 .iov_count = 1,
-                                 .done = read_on};
+    reader = (struct rt_sock_io){
+        .op = RT_SOCK_RECV, .sock = sock, .iov = &reader_iov, .iov_count = 1, .done = read_on};
     waiting++;
     STARTING(rt_sock_submit(rt, &reader));
 }
@@ -284,11 +281,8 @@ static void close_cancels_what_is_in_flight(void)
     require(begin());
     order = recv_order = send_order = closed_order = 0;
     struct iovec in = {incoming, 100}, out = {outgoing, BIG_BYTES};
-    struct rt_sock_io recv = {.op = RT_SOCK_RECV,
-                              .sock = connected,
-                              .iov = &in,
-                              .iov_count = 1,
-                              .done = cancelled_recv};
+    struct rt_sock_io recv = {
+        .op = RT_SOCK_RECV, .sock = connected, .iov = &in, .iov_count = 1, .done = cancelled_recv};
     struct rt_sock_io send = {.op = RT_SOCK_SEND, /* nobody reads it */
                               .sock = connected,
                               .iov = &out,
@@ -336,11 +330,8 @@ static void a_socket_may_be_closed_in_its_own_callback(void)
 {
     require(begin());
     struct iovec in = {incoming, 100}, out = {outgoing, 1};
-    struct rt_sock_io recv = {.op = RT_SOCK_RECV,
-                              .sock = connected,
-                              .iov = &in,
-                              .iov_count = 1,
-                              .done = close_own_sock};
+    struct rt_sock_io recv = {
+        .op = RT_SOCK_RECV, .sock = connected, .iov = &in, .iov_count = 1, .done = close_own_sock};
     struct rt_sock_io send = {.op = RT_SOCK_SEND, .sock = accepted, .iov = &out, .iov_count = 1};
     waiting++;
     STARTING(rt_sock_submit(rt, &recv));
@@ -403,8 +394,8 @@ static void many_connections_are_all_accepted(void)
     require(begin_at("127.0.0.1:0"));
     waiting = MANY;
     for (unsigned i = 0; i < MANY; i++) {
-        ios[i] = (struct rt_sock_io){.op = RT_SOCK_CONNECT,
-                                     .address = rt_listener_address(listener)};
+        ios[i] =
+            (struct rt_sock_io){.op = RT_SOCK_CONNECT, .address = rt_listener_address(listener)};
         start(&ios[i]);
     }
     rt_run(rt);

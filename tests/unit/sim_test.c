@@ -561,11 +561,8 @@ static void two_nodes(void)
     expect(!rt_listen(other_rt, "127.0.0.1:0", on_accept, NULL, &listener));
     connect_nodes();
     expect_eq(net_done, 2);
-    recv_io = (struct rt_sock_io){.op = RT_SOCK_RECV,
-                                  .sock = near_sock,
-                                  .iov = &byte_iov,
-                                  .iov_count = 1,
-                                  .done = on_net};
+    recv_io = (struct rt_sock_io){
+        .op = RT_SOCK_RECV, .sock = near_sock, .iov = &byte_iov, .iov_count = 1, .done = on_net};
     rt_sock_submit(rt, &recv_io);
 }
 
