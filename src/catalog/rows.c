@@ -137,7 +137,7 @@ struct err *catalog_put_job(struct catalog *catalog, const struct catalog_job *r
 struct err *catalog_add_event(struct catalog *catalog, const struct catalog_event *row)
 {
     return catalog_run(catalog,
-                       "INSERT INTO set_history(point_set, sequence, state, at_ns) VALUES(?,?,?,?)",
+                       "INSERT OR REPLACE INTO set_history(point_set, sequence, state, at_ns) VALUES(?,?,?,?)",
                        "uiti", &row->set, (uint64_t)row->sequence, set_state_names[row->state],
                        row->at_ns);
 }

@@ -100,5 +100,13 @@ struct control_target_ops {
     const char *(*portal_address)(void *arg, unsigned index); /* NULL past the end */
 };
 void control_set_target(struct control *control, const struct control_target_ops *ops, void *arg);
+/* Known once started: the id that the default target name is made of. */
+struct uuid control_server_uuid(const struct control *control);
+void control_set_target_name(struct control *control, const char *target_name);
+
+/* Prometheus text; malloc'ed.  ON_LOOP. */
+char *control_metrics(struct control *control);
+/* {"status","message","causes","next"} of a failure, for answers. */
+json_t *control_failure_json(const struct err *e);
 
 #endif

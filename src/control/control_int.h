@@ -1,0 +1,406 @@
+/*
+ * control_int.h - shared by the files of src/control only: the inventory in memory, operations and lanes.
+ *
+ * Words: an OBJECT is a thing with a name and an id.  An OPERATION (op) is a verb being carried out: a list of
+ * STEPS, each of which ends by starting one asynchronous thing or by op_next.  A LANE lets one operation pass at
+ * a time: the general lane for everything that changes the inventory, a set's own lane for the verbs of a set
+ * that is being made, so that a commit never waits for anything else.
+ */
+#ifndef TARN_CONTROL_INT_H
+#define TARN_CONTROL_INT_H
+
+#include "base/check.h"
+#include "base/text.h"
+#include "catalog/catalog.h"
+#include "control/control.h"
+#include "control/set_machine.h"
+#include "control/verbs.h"
+#include "volume/volume.h"
+
+enum {
+    SET_HISTORY_MAX = 32,
+    SET_HOLDERS_MAX = 64,
+    JOB_KEPT_MAX = 200,
+    JOB_WAIT_MAX_S = 30,
+    TROUBLE_SIZE = 512,
+};
+#define SET_LEASE_DEFAULT_S ((uint64_t)900)
+#define SET_LEASE_MAX_S ((uint64_t)24 * 3600)
+#define SET_ARMED_DEFAULT_MS ((uint64_t)10000)
+#define LUN_REUSE_NS (600 * RT_SECOND)
+
+struct op;
+
+/* ---- Inventory --------------------------------------------------------------------------------------- */
+
+struct object {
+    struct list_node link;
+    const struct uuid *uuid;
+    const char *name;
+    bool past; /* found by id, and by name only if nothing else has it (aborted sets) */
+};
+
+struct pool {
+    struct object object;
+    struct catalog_pool row;
+    struct volume_pool *engine; /* NULL: missing or being made */
+    char trouble[TROUBLE_SIZE];
+};
+
+/* What stands between a view and the LUNs that serve it. */
+struct served {
+    struct volume *volume;
+    struct scsi_lun *lun[2]; /* by write protection */
+    unsigned users[2];
+};
+
+struct disk {
+    struct object object;
+    struct catalog_disk row;
+    struct pool *pool;
+    struct served served;
+    unsigned map_count;
+};
+
+struct lane {
+    bool busy;
+    struct list waiting; /* op.lane_link */
+};
+
+struct set {
+    struct object object;
+    struct catalog_set row;
+    struct pool *pool;
+    struct list members; /* snapshot.member_link, in order of position */
+    unsigned event_count;
+    struct catalog_event events[SET_HISTORY_MAX];
+    uint64_t lease_until_ns, armed_until_ns; /* rt_now */
+    struct lane lane;
+    bool lapsing; /* an operation that ends it is under way */
+    bool gone;    /* forgotten; freed when its lane is empty */
+    bool changed; /* at start: its state is to be written */
+    unsigned holder_count;
+    struct uuid holders[SET_HOLDERS_MAX]; /* hosts whose unit attention is held */
+};
+
+struct snapshot {
+    struct object object;
+    struct list_node member_link;
+    struct catalog_snapshot row;
+    struct set *set;
+    struct disk *disk;
+    struct served served;
+    unsigned map_count;
+};
+
+struct slot {
+    bool used_before;
+    struct uuid object;
+    uint64_t freed_sequence;
+    uint64_t freed_at_ns; /* rt_now; at start: then */
+};
+
+struct session {
+    struct list_node link;
+    char initiator[CATALOG_INITIATOR_SIZE];
+    unsigned count;
+};
+
+struct host {
+    struct object object;
+    struct catalog_host row;
+    struct scsi_map *map;
+    struct list maps, sessions;
+    struct slot slots[LIMIT_LUNS_PER_HOST];
+    bool leaving;
+};
+
+struct map {
+    struct list_node link; /* host.maps, in order of LUN */
+    struct catalog_map row;
+    struct host *host;
+    struct disk *disk;         /* one of the two */
+    struct snapshot *snapshot;
+    struct scsi_lun *lun; /* NULL: not served (its pool is missing) */
+};
+
+struct token {
+    struct object object;
+    struct catalog_token row;
+    enum control_role role;
+};
+
+struct job {
+    struct object object;
+    struct catalog_job row; /* row.answer == answer */
+    char *answer;
+    char name[UUID_TEXT_SIZE];
+    uint64_t done_bytes, total_bytes;
+    struct list waiters; /* op.lane_link of job_show?wait= */
+    struct control *control;
+    struct err *failure;
+    struct pool *pool; /* while it works on it */
+    struct volume_pool_options pool_options;
+    bool overwrite;
+    uint64_t size_bytes;
+};
+
+struct control_counters {
+    uint64_t calls, failures, sets_committed, sets_aborted, lapsed;
+};
+
+struct control {
+    struct rt *rt;
+    struct control_options options;
+    char state_directory[CATALOG_PATH_SIZE];
+    char server_name[CATALOG_NAME_SIZE], version[64], target_name[CATALOG_INITIATOR_SIZE];
+    struct rt_worker *worker;
+    struct catalog *catalog;
+    struct uuid server;
+    struct list pools, disks, hosts, sets, snapshots, tokens, jobs; /* object.link */
+    struct lane lane;
+    struct list ops; /* op.link */
+    unsigned jobs_running;
+    struct rt_timer lease_timer;
+    const struct control_target_ops *target;
+    void *target_arg;
+    bool started, stopping, stopped;
+    uint64_t started_ns; /* wall */
+    struct control_counters counters;
+    void (*on_started)(void *arg, struct err *e);
+    void (*on_stopped)(void *arg);
+    void *start_arg, *stop_arg;
+};
+
+/* inventory.c */
+struct pool *inventory_add_pool(struct control *control, const struct catalog_pool *row);
+struct disk *inventory_add_disk(struct control *control, const struct catalog_disk *row);
+struct host *inventory_add_host(struct control *control, const struct catalog_host *row);
+struct set *inventory_add_set(struct control *control, const struct catalog_set *row);
+struct snapshot *inventory_add_snapshot(struct control *control, const struct catalog_snapshot *row);
+struct token *inventory_add_token(struct control *control, const struct catalog_token *row);
+struct job *inventory_add_job(struct control *control, const struct catalog_job *row);
+struct map *inventory_add_map(struct control *control, const struct catalog_map *row);
+void inventory_remove_pool(struct control *control, struct pool *pool);
+void inventory_remove_disk(struct disk *disk);
+void inventory_remove_host(struct host *host);
+void inventory_remove_set(struct set *set);
+void inventory_remove_snapshot(struct snapshot *snapshot);
+void inventory_remove_token(struct token *token);
+void inventory_remove_job(struct job *job);
+void inventory_remove_map(struct map *map);
+void inventory_free(struct control *control);
+ON_WORKER struct err *inventory_load(struct control *control) MUST_CHECK;
+struct pool *inventory_pool(struct control *control, const struct uuid *uuid); /* NULL */
+struct disk *inventory_disk(struct control *control, const struct uuid *uuid);
+struct host *inventory_host(struct control *control, const struct uuid *uuid);
+struct set *inventory_set(struct control *control, const struct uuid *uuid);
+struct snapshot *inventory_snapshot(struct control *control, const struct uuid *uuid);
+const char *pool_state_text(const struct pool *pool);
+/* CONFLICT unless the pool is open and writable. */
+struct err *pool_check_open(const struct pool *pool) MUST_CHECK;
+
+/* lookup.c: by name, id or unique prefix; NOT_FOUND, AMBIGUOUS.  kind is also the CLI's noun. */
+struct err *object_find(struct list *list, const char *kind, const char *text,
+                        struct object **ret_object) MUST_CHECK;
+struct err *find_pool(struct control *control, const char *text, struct pool **ret_pool) MUST_CHECK;
+struct err *find_disk(struct control *control, const char *text, struct disk **ret_disk) MUST_CHECK;
+struct err *find_host(struct control *control, const char *text, struct host **ret_host) MUST_CHECK;
+struct err *find_set(struct control *control, const char *text, struct set **ret_set) MUST_CHECK;
+struct err *find_snapshot(struct control *control, const char *text,
+                          struct snapshot **ret_snapshot) MUST_CHECK;
+struct err *find_token(struct control *control, const char *text, struct token **ret_token) MUST_CHECK;
+struct err *find_job(struct control *control, const char *text, struct job **ret_job) MUST_CHECK;
+/* EXISTS when a live object of the list has this name. */
+struct err *name_check_free(struct list *list, const char *kind, const char *name) MUST_CHECK;
+
+/* json.c */
+json_t *json_server(struct control *control);
+json_t *json_pool(struct control *control, struct pool *pool, bool with_unclaimed);
+json_t *json_disk(struct control *control, struct disk *disk);
+json_t *json_host(struct host *host);
+json_t *json_map(struct map *map);
+json_t *json_set(struct control *control, struct set *set);
+json_t *json_snapshot(struct control *control, struct snapshot *snapshot);
+json_t *json_job(struct job *job);
+json_t *json_token(const struct token *token);
+json_t *json_deleted(const char *kind, const char *name, const struct uuid *uuid);
+json_t *json_failure(const struct err *e); /* {"status","message","causes","next"} */
+/* Points of the pool that no snapshot of the catalog names. */
+unsigned pool_unclaimed(struct control *control, struct pool *pool, json_t *array);
+
+/* serve.c */
+struct err *serve_map(struct control *control, struct map *map) MUST_CHECK; /* takes a LUN and shows it in the host's map */
+/* Takes it from the host's map; done when its last task has ended and the view is closed if unused. */
+void unserve_map(struct map *map, void (*done)(void *arg), void *arg);
+void serve_free(struct served *served); /* a simulated crash: without waiting */
+/* taken (may be NULL): numbers that the caller has chosen already, LIMIT_LUNS_PER_HOST of them. */
+struct err *choose_lun(struct control *control, struct host *host, const struct uuid *object,
+                       enum catalog_kind kind, const bool *taken, unsigned *ret_lun) MUST_CHECK;
+struct err *check_lun(struct control *control, struct host *host, const struct uuid *object,
+                      enum catalog_kind kind, uint64_t lun) MUST_CHECK;
+struct map *host_map_of(struct host *host, const struct uuid *object); /* NULL */
+struct map *host_map_at(struct host *host, uint64_t lun);
+
+/* ---- Operations ----------------------------------------------------------------------------------------- */
+
+typedef void op_step(struct op *op);
+enum op_lane { OP_LANE_NONE, OP_LANE_GENERAL, OP_LANE_SET };
+
+struct op_plan {
+    const char *verb;
+    enum op_lane lane;
+    op_step *const *steps; /* ends with NULL */
+    op_step *const *undo;  /* run after a failure once op->undo_due is set; may be NULL */
+};
+
+struct op {
+    struct list_node link, lane_link;
+    struct control *control;
+    struct control_call *call; /* NULL: internal, or already answered */
+    const struct verb *verb;   /* NULL: internal */
+    const struct op_plan *plan;
+    struct control_actor actor;
+    json_t *arguments;
+    json_t *result;
+    struct err *error;
+    op_step *const *steps;
+    unsigned step;
+    bool ready, running, undo_due, undoing, finishing, repeat, deferred;
+    struct lane *lane;
+    struct set *set, *second_set; /* whose lanes are held */
+    void *data;
+    void (*data_free)(void *data); /* NULL: free */
+    struct err *(*worker_fn)(struct op *op);
+    void (*finish)(struct op *op); /* internal operations: called last */
+    void *finish_arg;
+    struct rt_timer timer;
+    struct rt_work work;
+    catalog_fn *catalog_fn;
+    bool with_audit, audited;
+    const char *audit_result;
+    char *audit_arguments;
+    struct err *work_error;
+    char idempotency_key[64];
+    char *stored_request, *stored_status, *stored_answer;
+};
+
+/* A step ends with exactly one of these, or with op_done as the callback of an engine call. */
+void op_next(struct op *op);
+void op_fail(struct op *op, struct err *e);
+void op_done(void *arg, struct err *e);             /* volume_done_fn: next or fail */
+void op_catalog(struct op *op, catalog_fn *fn);     /* fn(catalog, op) on the worker, then next or fail */
+void op_catalog_audited(struct op *op, catalog_fn *fn);
+void op_worker(struct op *op, struct err *(*fn)(struct op *op)); /* on the worker, without a transaction */
+void op_end(struct op *op);                         /* no more steps */
+/* Before one of the above: run this step again / go on with other steps. */
+void op_repeat(struct op *op);
+void op_continue_with(struct op *op, op_step *const *steps);
+void *op_data(struct op *op, size_t size); /* zeroed, freed with the operation */
+/* Answers now; the operation goes on. */
+void op_answer(struct op *op, json_t *result);
+void op_unit_done(void *arg); /* void done(void *arg) of scsi and iscsi */
+/* Starts an operation of our own. */
+void op_start_internal(struct control *control, const struct op_plan *plan, struct set *set,
+                       void (*finish)(struct op *op), void *finish_arg);
+void op_submit(struct control_call *call, struct control *control);
+void op_free(struct op *op);
+void lane_init(struct lane *lane);
+/* Takes the idle lane of a set beside the operation's own; given back at its end. */
+void op_take_set(struct op *op, struct set *set);
+
+const char *arg_text(const struct op *op, const char *name);                        /* NULL when absent */
+uint64_t arg_uint(const struct op *op, const char *name, uint64_t if_absent);
+bool arg_bool(const struct op *op, const char *name);
+bool arg_is_given(const struct op *op, const char *name);
+
+/* plans: one per verb of verbs.def, by family */
+extern const struct op_plan plans_read[], plans_pool[], plans_disk[], plans_host[], plans_set[],
+    plans_snapshot[], plans_token[]; /* end with verb NULL */
+const struct op_plan *plan_find(const char *verb);
+struct err *require_role(const struct op *op, enum control_role role, const char *what) MUST_CHECK;
+/* Answers {"dry_run":true,"would":[...]} (takes would) and ends. */
+void op_end_dry_run(struct op *op, json_t *would);
+
+/* doomed.c: deleting snapshots, whole sets and disks: mark, engine, rows. */
+struct doomed {
+    unsigned snapshot_count, next, set_count;
+    struct snapshot **snapshots;
+    struct set **sets;       /* those that go whole */
+    struct disk **disks;
+    unsigned disk_count, next_disk;
+    struct catalog_snapshot *snapshot_rows;
+    struct catalog_set *set_rows;
+    struct catalog_disk *disk_rows;
+    bool tolerant; /* at start: what fails is logged and stays for the next start */
+};
+struct doomed *doom_begin(struct op *op); /* becomes op->data */
+void doom_snapshot(struct doomed *doomed, struct snapshot *snapshot); /* the last one takes its set along */
+void doom_set(struct doomed *doomed, struct set *set);                /* with all members */
+void doom_disk(struct doomed *doomed, struct disk *disk);
+extern op_step *const doom_steps[]; /* mark (audited), points, disks, rows */
+void doom_step_points(struct op *op);
+void doom_step_disks(struct op *op);
+void doom_step_rows(struct op *op);
+void doom_step_forget(struct op *op);
+struct err *check_snapshot_unused(const struct snapshot *snapshot) MUST_CHECK;
+
+/* set_draft.c: a set being prepared; all that can refuse refuses here. */
+struct set_draft {
+    struct catalog_set row;
+    struct catalog_event event;
+    unsigned count;
+    struct catalog_snapshot *snapshots;
+    struct pool *pool;
+    struct set *set; /* once published */
+    bool exists;     /* the same set was prepared before (its uuid was given) */
+};
+/* Fills `draft` from the arguments; name_alone: the snapshot of a single disk is called as the set. */
+struct err *set_draft_fill(struct op *op, struct set_draft *draft, bool name_alone) MUST_CHECK;
+struct err *set_draft_write(struct catalog *catalog, struct set_draft *draft) MUST_CHECK;
+void set_draft_publish(struct op *op, struct set_draft *draft); /* once its rows are durable */
+
+/* set_ops.c */
+void set_enter(struct control *control, struct set *set, enum catalog_set_state state);
+void set_hold_attention(struct control *control, struct set *set);
+void set_release_attention(struct control *control, struct set *set);
+void set_lease_tick(struct rt_timer *timer);
+bool set_in_the_making(const struct set *set);
+
+/* The cut of a set: the request, and rows as they are to be stored. */
+struct set_store {
+    struct doomed doomed; /* first: the steps of doomed.c use op->data */
+    struct set_decision decision;
+    struct catalog_set row;
+    unsigned event_count;
+    struct catalog_event events[4];
+    unsigned snapshot_count;
+    struct catalog_snapshot *snapshots;
+    struct volume_cut cut;
+    struct volume_cut_member *members;
+    struct volume_cut_result result;
+    uint64_t started_ns;
+    struct set_draft draft;
+};
+struct set_store *set_store_begin(struct op *op); /* becomes op->data */
+/* Copies set and members; its events from `first_event` on. */
+void set_store_fill(struct set_store *store, const struct set *set, unsigned first_event);
+struct err *set_store_write(struct catalog *catalog, void *arg); /* catalog_fn; arg: op */
+/* Starts the cut; done gets op.  Afterwards set_cut_note. */
+void set_cut(struct op *op, struct set *set, bool leased, volume_done_fn *done);
+void set_cut_note(struct op *op, struct set *set);
+
+/* plan_token.c */
+void token_draw(struct rt *rt, char text[80], uint8_t hash[32]);
+
+/* start.c */
+extern op_step *const start_steps[], *const stop_steps[];
+
+/* job.c */
+struct job *job_begin(struct control *control, const char *verb, const char *object);
+void job_run_pool_create(struct job *job);
+void job_run_pool_check(struct job *job);
+void job_wait_cancel_all(struct control *control);
+void job_wake(struct job *job);
+
+#endif

@@ -1,0 +1,359 @@
+/* The inventory in memory: what the catalog says, as objects that point to each other. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "control/control_int.h"
+
+/* Control objects are small and few; when there is no memory for one the program cannot go on sensibly. */
+static void *object_alloc(size_t size)
+{
+    void *object = calloc(1, size);
+    check(object);
+    return object;
+}
+
+#define ADD_OBJECT(list, type, row_pointer)                                                        \
+    ({                                                                                             \
+        struct type *new_ = object_alloc(sizeof *new_);                                            \
+        new_->row = *(row_pointer);                                                                \
+        new_->object.uuid = &new_->row.uuid;                                                       \
+        new_->object.name = new_->row.name;                                                        \
+        list_push_back(list, &new_->object.link);                                                  \
+        new_;                                                                                      \
+    })
+
+#define FIND_OBJECT(list, type, wanted)                                                            \
+    ({                                                                                             \
+        struct type *found_ = NULL;                                                                \
+        list_for_each (node, list) {                                                               \
+            struct object *object_ = list_entry(node, struct object, link);                        \
+            if (uuid_equal(object_->uuid, wanted)) {                                               \
+                found_ = container_of(object_, struct type, object);                               \
+                break;                                                                             \
+            }                                                                                      \
+        }                                                                                          \
+        found_;                                                                                    \
+    })
+
+struct pool *inventory_pool(struct control *control, const struct uuid *uuid)
+{
+    return FIND_OBJECT(&control->pools, pool, uuid);
+}
+
+struct disk *inventory_disk(struct control *control, const struct uuid *uuid)
+{
+    return FIND_OBJECT(&control->disks, disk, uuid);
+}
+
+struct host *inventory_host(struct control *control, const struct uuid *uuid)
+{
+    return FIND_OBJECT(&control->hosts, host, uuid);
+}
+
+struct set *inventory_set(struct control *control, const struct uuid *uuid)
+{
+    return FIND_OBJECT(&control->sets, set, uuid);
+}
+
+struct snapshot *inventory_snapshot(struct control *control, const struct uuid *uuid)
+{
+    return FIND_OBJECT(&control->snapshots, snapshot, uuid);
+}
+
+/* ---- Adding ------------------------------------------------------------------------------------------- */
+
+struct pool *inventory_add_pool(struct control *control, const struct catalog_pool *row)
+{
+    return ADD_OBJECT(&control->pools, pool, row);
+}
+
+struct disk *inventory_add_disk(struct control *control, const struct catalog_disk *row)
+{
+    struct disk *disk = ADD_OBJECT(&control->disks, disk, row);
+    disk->pool = inventory_pool(control, &row->pool);
+    return disk;
+}
+
+struct host *inventory_add_host(struct control *control, const struct catalog_host *row)
+{
+    struct host *host = ADD_OBJECT(&control->hosts, host, row);
+    list_init(&host->maps);
+    list_init(&host->sessions);
+    return host;
+}
+
+struct set *inventory_add_set(struct control *control, const struct catalog_set *row)
+{
+    struct set *set = ADD_OBJECT(&control->sets, set, row);
+    list_init(&set->members);
+    lane_init(&set->lane);
+    set->pool = inventory_pool(control, &row->pool);
+    set->object.past = row->state == SET_ABORTED;
+    return set;
+}
+
+struct snapshot *inventory_add_snapshot(struct control *control, const struct catalog_snapshot *row)
+{
+    struct snapshot *snapshot = ADD_OBJECT(&control->snapshots, snapshot, row);
+    snapshot->set = inventory_set(control, &row->set);
+    snapshot->disk = inventory_disk(control, &row->disk);
+    list_push_back(&snapshot->set->members, &snapshot->member_link);
+    return snapshot;
+}
+
+struct token *inventory_add_token(struct control *control, const struct catalog_token *row)
+{
+    struct token *token = ADD_OBJECT(&control->tokens, token, row);
+    token->role = CONTROL_ROLE_NONE;
+    for (enum control_role role = CONTROL_ROLE_VIEWER; role <= CONTROL_ROLE_ADMIN; role++) {
+        if (strcmp(row->role, control_role_name(role)) == 0) token->role = role;
+    }
+    return token;
+}
+
+struct job *inventory_add_job(struct control *control, const struct catalog_job *row)
+{
+    struct job *job = object_alloc(sizeof *job);
+    job->row = *row;
+    job->answer = strdup(row->answer ? row->answer : "");
+    job->row.answer = job->answer;
+    job->control = control;
+    uuid_format(&job->row.uuid, job->name);
+    job->object.uuid = &job->row.uuid;
+    job->object.name = job->name;
+    list_init(&job->waiters);
+    list_push_back(&control->jobs, &job->object.link);
+    return job;
+}
+
+struct map *inventory_add_map(struct control *control, const struct catalog_map *row)
+{
+    struct map *map = object_alloc(sizeof *map);
+    map->row = *row;
+    map->host = inventory_host(control, &row->host);
+    map->disk = row->kind == CATALOG_DISK ? inventory_disk(control, &row->object) : NULL;
+    map->snapshot = row->kind == CATALOG_SNAPSHOT ? inventory_snapshot(control, &row->object) : NULL;
+    if (map->disk) map->disk->map_count++;
+    if (map->snapshot) map->snapshot->map_count++;
+    struct list_node *before = map->host->maps.head.next;
+    while (before != &map->host->maps.head && list_entry(before, struct map, link)->row.lun < row->lun) {
+        before = before->next;
+    }
+    list_insert_between(before->prev, &map->link, before);
+    return map;
+}
+
+/* ---- Removing ----------------------------------------------------------------------------------------- */
+
+void inventory_remove_pool(struct control *control, struct pool *pool)
+{
+    list_for_each_safe (node, &control->sets) { /* history of aborted sets goes with the pool */
+        struct set *set = container_of(list_entry(node, struct object, link), struct set, object);
+        if (set->pool == pool) inventory_remove_set(set);
+    }
+    list_remove(&pool->object.link);
+    free(pool);
+}
+
+void inventory_remove_disk(struct disk *disk)
+{
+    check(disk->map_count == 0 && !disk->served.volume);
+    list_remove(&disk->object.link);
+    free(disk);
+}
+
+void inventory_remove_host(struct host *host)
+{
+    check(list_is_empty(&host->maps));
+    scsi_map_destroy(host->map);
+    list_for_each_safe (node, &host->sessions) {
+        list_remove(node);
+        free(list_entry(node, struct session, link));
+    }
+    list_remove(&host->object.link);
+    free(host);
+}
+
+void inventory_remove_set(struct set *set)
+{
+    check(list_is_empty(&set->members));
+    if (list_is_linked(&set->object.link)) list_remove(&set->object.link);
+    set->gone = true;
+    if (set->lane.busy || !list_is_empty(&set->lane.waiting)) return; /* lane_leave frees it */
+    free(set);
+}
+
+void inventory_remove_snapshot(struct snapshot *snapshot)
+{
+    check(snapshot->map_count == 0 && !snapshot->served.volume);
+    list_remove(&snapshot->member_link);
+    list_remove(&snapshot->object.link);
+    free(snapshot);
+}
+
+void inventory_remove_token(struct token *token)
+{
+    list_remove(&token->object.link);
+    free(token);
+}
+
+void inventory_remove_job(struct job *job)
+{
+    list_remove(&job->object.link);
+    free(job->answer);
+    free(job);
+}
+
+void inventory_remove_map(struct map *map)
+{
+    if (map->disk) map->disk->map_count--;
+    if (map->snapshot) map->snapshot->map_count--;
+    list_remove(&map->link);
+    free(map);
+}
+
+#define FREE_ALL(list, type, ...)                                                                  \
+    list_for_each_safe (node, list) {                                                              \
+        struct type *gone = container_of(list_entry(node, struct object, link), struct type, object); \
+        __VA_ARGS__;                                                                               \
+    }
+
+/* After stop, or abandoning what a simulated crash left: nothing here waits. */
+void inventory_free(struct control *control)
+{
+    list_for_each (node, &control->hosts) {
+        struct host *host = container_of(list_entry(node, struct object, link), struct host, object);
+        list_for_each_safe (map_node, &host->maps) {
+            struct map *map = list_entry(map_node, struct map, link);
+            if (map->lun) scsi_map_remove(host->map, map->row.lun, NULL, NULL);
+            inventory_remove_map(map);
+        }
+    }
+    FREE_ALL(&control->hosts, host, inventory_remove_host(gone));
+    FREE_ALL(&control->snapshots, snapshot, serve_free(&gone->served); inventory_remove_snapshot(gone));
+    FREE_ALL(&control->sets, set, inventory_remove_set(gone));
+    FREE_ALL(&control->disks, disk, serve_free(&gone->served); inventory_remove_disk(gone));
+    FREE_ALL(&control->pools, pool, if (gone->engine) volume_pool_abandon(gone->engine);
+             inventory_remove_pool(control, gone));
+    FREE_ALL(&control->tokens, token, inventory_remove_token(gone));
+    FREE_ALL(&control->jobs, job, inventory_remove_job(gone));
+}
+
+/* ---- Loading ------------------------------------------------------------------------------------------ */
+
+static struct err *load_pool(void *arg, const struct catalog_pool *row)
+{
+    inventory_add_pool(arg, row);
+    return NULL;
+}
+
+static struct err *load_disk(void *arg, const struct catalog_disk *row)
+{
+    inventory_add_disk(arg, row);
+    return NULL;
+}
+
+static struct err *load_host(void *arg, const struct catalog_host *row)
+{
+    inventory_add_host(arg, row);
+    return NULL;
+}
+
+static struct err *load_set(void *arg, const struct catalog_set *row)
+{
+    inventory_add_set(arg, row);
+    return NULL;
+}
+
+static struct err *load_event(void *arg, const struct catalog_event *row)
+{
+    struct set *set = inventory_set(arg, &row->set);
+    if (set && set->event_count < SET_HISTORY_MAX) set->events[set->event_count++] = *row;
+    return NULL;
+}
+
+static struct err *load_snapshot(void *arg, const struct catalog_snapshot *row)
+{
+    inventory_add_snapshot(arg, row); /* foreign keys hold its set and disk */
+    return NULL;
+}
+
+static struct err *load_map(void *arg, const struct catalog_map *row)
+{
+    struct control *control = arg;
+    bool there = row->kind == CATALOG_DISK ? inventory_disk(control, &row->object) != NULL
+                                           : inventory_snapshot(control, &row->object) != NULL;
+    if (!there) {
+        return err_new(STATUS_BLOCK_CORRUPT, "the catalog maps LUN %u to nothing", row->lun);
+    }
+    inventory_add_map(control, row);
+    return NULL;
+}
+
+static struct err *load_slot(void *arg, const struct catalog_slot *row)
+{
+    struct control *control = arg;
+    struct host *host = inventory_host(control, &row->host);
+    if (!host || row->lun >= LIMIT_LUNS_PER_HOST) return NULL;
+    host->slots[row->lun] = (struct slot){.used_before = true,
+                                          .object = row->object,
+                                          .freed_sequence = row->freed_sequence,
+                                          .freed_at_ns = rt_now(control->rt)};
+    return NULL;
+}
+
+static struct err *load_token(void *arg, const struct catalog_token *row)
+{
+    inventory_add_token(arg, row);
+    return NULL;
+}
+
+static struct err *load_job(void *arg, const struct catalog_job *row)
+{
+    inventory_add_job(arg, row);
+    return NULL;
+}
+
+struct err *inventory_load(struct control *control)
+{
+    static const struct catalog_reader reader = {
+        .pool = load_pool,
+        .disk = load_disk,
+        .host = load_host,
+        .set = load_set,
+        .event = load_event,
+        .snapshot = load_snapshot,
+        .map = load_map,
+        .slot = load_slot,
+        .token = load_token,
+        .job = load_job,
+    };
+    return catalog_load(control->catalog, &reader, control);
+}
+
+/* ---- Pools ---------------------------------------------------------------------------------------------- */
+
+const char *pool_state_text(const struct pool *pool)
+{
+    if (pool->row.state == CATALOG_CREATING) return "creating";
+    if (!pool->engine) return "missing";
+    switch (volume_pool_state(pool->engine)) {
+    case VOLUME_POOL_OK: return "ok";
+    case VOLUME_POOL_DAMAGED: return "damaged";
+    case VOLUME_POOL_FAILED: return "failed";
+    default: return "failed";
+    }
+}
+
+struct err *pool_check_open(const struct pool *pool)
+{
+    if (pool->engine && pool->row.state == CATALOG_READY &&
+        volume_pool_state(pool->engine) == VOLUME_POOL_OK) {
+        return NULL;
+    }
+    const char *trouble = pool->engine ? volume_pool_trouble(pool->engine) : pool->trouble;
+    return err_next(err_new(STATUS_CONFLICT, "pool \"%s\" is %s%s%s", pool->row.name,
+                            pool_state_text(pool), *trouble ? ": " : "", trouble),
+                    "tarn pool show %s", pool->row.name);
+}

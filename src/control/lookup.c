@@ -1,0 +1,84 @@
+/* Objects by name, id or unique prefix of either. */
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "control/control_int.h"
+
+enum { CANDIDATES_SHOWN = 4 };
+
+static struct object *find_exact(struct list *list, const char *text, bool past)
+{
+    struct uuid uuid;
+    bool is_uuid = uuid_parse(text, &uuid);
+    struct object *found = NULL;
+    list_for_each (node, list) {
+        struct object *object = list_entry(node, struct object, link);
+        if (is_uuid && uuid_equal(object->uuid, &uuid)) return object;
+        if (object->past == past && strcmp(object->name, text) == 0) found = object;
+    }
+    return found;
+}
+
+static bool has_prefix(const struct object *object, const char *text, size_t length)
+{
+    char uuid[UUID_TEXT_SIZE];
+    return strncmp(object->name, text, length) == 0 ||
+           strncasecmp(uuid_format(object->uuid, uuid), text, length) == 0;
+}
+
+struct err *object_find(struct list *list, const char *kind, const char *text, struct object **ret_object)
+{
+    struct object *found = find_exact(list, text, false);
+    char names[400] = "";
+    unsigned matches = found ? 1 : 0;
+    size_t length = strlen(text);
+    if (!found) {
+        list_for_each (node, list) {
+            struct object *object = list_entry(node, struct object, link);
+            if (object->past || !has_prefix(object, text, length)) continue;
+            found = object;
+            if (matches++ < CANDIDATES_SHOWN) {
+                size_t used = strlen(names);
+                snprintf(names + used, sizeof names - used, "%s\"%.60s\"", used ? ", " : "",
+                         object->name);
+            }
+        }
+    }
+    if (matches > 1) {
+        return err_next(err_new(STATUS_AMBIGUOUS, "\"%s\" fits %u %ss: %s%s", text, matches, kind, names,
+                                matches > CANDIDATES_SHOWN ? ", ..." : ""),
+                        "give more of the name or the id");
+    }
+    if (!found) found = find_exact(list, text, true);
+    if (!found) {
+        return err_next(err_new(STATUS_NOT_FOUND, "no %s is called \"%s\"", kind, text), "tarn %s list",
+                        kind);
+    }
+    *ret_object = found;
+    return NULL;
+}
+
+struct err *name_check_free(struct list *list, const char *kind, const char *name)
+{
+    struct object *object = find_exact(list, name, false);
+    if (!object) return NULL;
+    return err_next(err_new(STATUS_EXISTS, "there is a %s called \"%s\" already", kind, name),
+                    "choose another name; tarn %s show %s", kind, name);
+}
+
+#define FINDER(type, list, kind)                                                                   \
+    struct err *find_##type(struct control *control, const char *text, struct type **ret_##type)   \
+    {                                                                                              \
+        struct object *object = NULL;                                                              \
+        TRY(object_find(&control->list, kind, text, &object));                                     \
+        *ret_##type = container_of(object, struct type, object);                                   \
+        return NULL;                                                                               \
+    }
+FINDER(pool, pools, "pool")
+FINDER(disk, disks, "disk")
+FINDER(host, hosts, "host")
+FINDER(set, sets, "set")
+FINDER(snapshot, snapshots, "snapshot")
+FINDER(token, tokens, "token")
+FINDER(job, jobs, "job")

@@ -1,0 +1,121 @@
+#include "control/set_machine.h"
+
+#include "base/attr.h"
+#include "base/check.h"
+
+#define PREPARED (1 << SET_PREPARED)
+#define ARMED (1 << SET_ARMED)
+#define COMMITTED (1 << SET_COMMITTED)
+#define CONFIRMED (1 << SET_CONFIRMED)
+#define CREATED (1 << SET_CREATED)
+#define ABORTED (1 << SET_ABORTED)
+#define DELETING (1 << SET_DELETING)
+#define KEEP SET_STATE_COUNT /* the state stays */
+
+const struct set_rule set_rules[] = {
+    {PREPARED | ARMED | COMMITTED | CONFIRMED, SET_EVENT_RENEW, SET_IF_ALWAYS, SET_DO_RENEW, KEEP},
+
+    {PREPARED | ARMED, SET_EVENT_ARM, SET_IF_ALWAYS, SET_DO_ARM, SET_ARMED},
+
+    /* A late commit cuts nothing.  A repeated one answers what the first one did. */
+    {ARMED, SET_EVENT_COMMIT, SET_IF_IN_TIME, SET_DO_CUT, SET_COMMITTED},
+    {COMMITTED | CONFIRMED | CREATED, SET_EVENT_COMMIT, SET_IF_ALWAYS, SET_DO_NOTHING, KEEP},
+
+    {COMMITTED, SET_EVENT_CONFIRM, SET_IF_ALWAYS, SET_DO_CONFIRM, SET_CONFIRMED},
+    {CONFIRMED | CREATED, SET_EVENT_CONFIRM, SET_IF_ALWAYS, SET_DO_NOTHING, KEEP},
+
+    {CONFIRMED, SET_EVENT_FINISH, SET_IF_ALWAYS, SET_DO_FINISH, SET_CREATED},
+    {CREATED, SET_EVENT_FINISH, SET_IF_ALWAYS, SET_DO_NOTHING, KEEP},
+
+    /* Abort is honoured until created, ignored afterwards. */
+    {PREPARED | ARMED | COMMITTED | CONFIRMED, SET_EVENT_ABORT, SET_IF_ALWAYS, SET_DO_ABORT, SET_ABORTED},
+    {ABORTED, SET_EVENT_ABORT, SET_IF_ALWAYS, SET_DO_ABORT, SET_ABORTED}, /* goes on where it failed */
+    {CREATED | DELETING, SET_EVENT_ABORT, SET_IF_ALWAYS, SET_DO_NOTHING, KEEP},
+
+    {CREATED | DELETING, SET_EVENT_DELETE, SET_IF_ALWAYS, SET_DO_DELETE, SET_DELETING},
+
+    {PREPARED | ARMED | COMMITTED | CONFIRMED, SET_EVENT_LEASE_END, SET_IF_LEASE_OVER, SET_DO_ABORT,
+     SET_ABORTED},
+    {CREATED | ABORTED | DELETING, SET_EVENT_LEASE_END, SET_IF_ALWAYS, SET_DO_NOTHING, KEEP},
+    {ARMED, SET_EVENT_ARMED_END, SET_IF_ARMED_OVER, SET_DO_ABORT, SET_ABORTED},
+    {PREPARED | COMMITTED | CONFIRMED | CREATED | ABORTED | DELETING, SET_EVENT_ARMED_END, SET_IF_ALWAYS,
+     SET_DO_NOTHING, KEEP},
+
+    /* At start the engine is the truth: a point exists if and only if its set is committed. */
+    {PREPARED | ARMED, SET_EVENT_FOUND_CUT, SET_IF_ALWAYS, SET_DO_ADOPT, SET_COMMITTED},
+    {COMMITTED | CONFIRMED | CREATED, SET_EVENT_FOUND_CUT, SET_IF_ALWAYS, SET_DO_ADOPT, KEEP},
+    {ABORTED, SET_EVENT_FOUND_CUT, SET_IF_ALWAYS, SET_DO_ABORT, KEEP},
+    {DELETING, SET_EVENT_FOUND_CUT, SET_IF_ALWAYS, SET_DO_DELETE, KEEP},
+    {PREPARED, SET_EVENT_FOUND_UNCUT, SET_IF_ALWAYS, SET_DO_NOTHING, KEEP},
+    {ARMED, SET_EVENT_FOUND_UNCUT, SET_IF_ALWAYS, SET_DO_FALL_BACK, SET_PREPARED},
+    {COMMITTED | CONFIRMED, SET_EVENT_FOUND_UNCUT, SET_IF_ALWAYS, SET_DO_ABORT, SET_ABORTED},
+    {CREATED, SET_EVENT_FOUND_UNCUT, SET_IF_ALWAYS, SET_DO_NOTHING, KEEP}, /* shown as missing */
+    {ABORTED, SET_EVENT_FOUND_UNCUT, SET_IF_ALWAYS, SET_DO_ABORT, KEEP},
+    {DELETING, SET_EVENT_FOUND_UNCUT, SET_IF_ALWAYS, SET_DO_DELETE, KEEP},
+};
+const unsigned set_rule_count = countof(set_rules);
+
+const char *set_event_name(enum set_event event)
+{
+    static const char *const names[] = {"renew",  "arm",       "commit",    "confirm",  "finish", "abort",
+                                        "delete", "lease-end", "armed-end", "found-cut", "found-uncut"};
+    check_static(countof(names) == SET_EVENT_COUNT);
+    return names[event];
+}
+
+const struct set_rule *set_rule_find(enum catalog_set_state state, enum set_event event)
+{
+    for (unsigned i = 0; i < set_rule_count; i++) {
+        if (set_rules[i].event == event && set_rules[i].from & 1U << state) return &set_rules[i];
+    }
+    return NULL;
+}
+
+static const char *what_next(enum catalog_set_state state, enum set_event event)
+{
+    switch (state) {
+    case SET_PREPARED: return event == SET_EVENT_COMMIT ? "arm it first" : "arm and commit it, or abort it";
+    case SET_ARMED: return "commit it, or abort it";
+    case SET_COMMITTED: return "confirm it, or abort it";
+    case SET_CONFIRMED: return "finish it, or abort it";
+    case SET_CREATED: return "it is complete; delete it when it is not needed any more";
+    case SET_ABORTED: return "prepare a new set";
+    case SET_DELETING: return "prepare a new set";
+    case SET_STATE_COUNT: break;
+    default: break;
+    }
+    return "";
+}
+
+static bool guard_holds(enum set_guard guard, const struct set_facts *facts)
+{
+    switch (guard) {
+    case SET_IF_ALWAYS: return true;
+    case SET_IF_IN_TIME: return facts->now_ns < facts->armed_until_ns;
+    case SET_IF_LEASE_OVER: return facts->now_ns >= facts->lease_until_ns;
+    case SET_IF_ARMED_OVER: return facts->now_ns >= facts->armed_until_ns;
+    default: unreachable("guard"); return false;
+    }
+}
+
+struct err *set_decide(enum catalog_set_state state, enum set_event event, const struct set_facts *facts,
+                       struct set_decision *ret_decision)
+{
+    const struct set_rule *rule = set_rule_find(state, event);
+    if (!rule) {
+        return err_next(err_new(STATUS_CONFLICT, "%s is not possible: the set is %s",
+                                set_event_name(event), catalog_set_state_name(state)),
+                        "%s", what_next(state, event));
+    }
+    struct set_decision decision = {.action = rule->action,
+                                    .to = rule->to == SET_STATE_COUNT ? state : rule->to};
+    if (!guard_holds(rule->guard, facts)) {
+        if (rule->guard == SET_IF_IN_TIME) {
+            return err_next(err_new(STATUS_TOO_LATE, "the commit came after its time; nothing was cut"),
+                            "prepare a new set");
+        }
+        decision = (struct set_decision){.action = SET_DO_NOTHING, .to = state};
+    }
+    *ret_decision = decision;
+    return NULL;
+}

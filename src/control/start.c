@@ -1,0 +1,428 @@
+/*
+ * Start: open the catalog, open the pools, compare rows with points, serve maps.  Nothing else runs meanwhile, so the
+ * worker may read the inventory.  Stop: the same backwards.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "control/control_int.h"
+
+#define STOP_POLL_NS (10 * RT_MS)
+#define HISTORY_KEPT_NS (7 * 24 * 3600 * RT_SECOND)
+
+struct start {
+    struct doomed doomed; /* first: the steps of doomed.c use op->data */
+    struct list_node *next_pool;
+    struct pool *pool;
+    struct volume_pool *opened;
+};
+
+/* ---- The catalog -------------------------------------------------------------------------------------------- */
+
+static struct err *write_token_file(struct control *control, const char *token)
+{
+    char path[CATALOG_PATH_SIZE + 16];
+    snprintf(path, sizeof path, "%s/admin.token", control->state_directory);
+    struct rt_bfile *file = NULL;
+    TRY(rt_bfile_open(control->rt, path, RT_BOPEN_CREATE, &file));
+    struct err *e = rt_bfile_truncate(file, 0);
+    if (!e) e = rt_bfile_write(file, 0, token, strlen(token));
+    if (!e) e = rt_bfile_sync(file, RT_FLUSH_CATALOG);
+    rt_bfile_close(file);
+    return e ? err_wrap(e, "write %s", path) : NULL;
+}
+
+static struct err *write_token(struct catalog *catalog, void *arg)
+{
+    return catalog_put_token(catalog, arg);
+}
+
+/* First start: a token for the administrator.  The file comes first: a crash between draws a new one. */
+static struct err *make_admin_token(struct control *control)
+{
+    char text[80];
+    struct catalog_token row = {.uuid = rt_uuid(control->rt),
+                                .name = "admin",
+                                .role = "administrator",
+                                .created_ns = rt_wall(control->rt)};
+    token_draw(control->rt, text, row.hash);
+    TRY(write_token_file(control, text));
+    TRY(catalog_transact(control->catalog, write_token, &row, NULL));
+    inventory_add_token(control, &row);
+    return NULL;
+}
+
+static struct err *open_on_worker(struct op *op)
+{
+    struct control *control = op->control;
+    TRY(catalog_open(control->rt, control->state_directory, &control->catalog));
+    control->server = catalog_server_uuid(control->catalog);
+    TRY(inventory_load(control));
+    if (list_is_empty(&control->tokens)) TRY(make_admin_token(control));
+    return NULL;
+}
+
+static void step_open_catalog(struct op *op)
+{
+    op_worker(op, open_on_worker);
+}
+
+/* ---- Pools -------------------------------------------------------------------------------------------------- */
+
+static void pool_trouble(struct pool *pool, struct err *e)
+{
+    err_text(e, pool->trouble, sizeof pool->trouble);
+    log_failure("a pool could not be opened; its disks are not served", e);
+    err_free(e);
+}
+
+static void pool_opened(void *arg, struct err *e)
+{
+    struct op *op = arg;
+    struct start *start = op->data;
+    struct pool *pool = start->pool;
+    struct volume_pool *opened = take_ptr(&start->opened);
+    if (!e && !uuid_equal(volume_pool_uuid(opened), &pool->row.uuid)) {
+        volume_pool_abandon(opened);
+        e = err_new(STATUS_CONFLICT, "another pool lies at %s", pool->row.path);
+    }
+    if (e) {
+        pool_trouble(pool, e);
+    } else {
+        pool->engine = opened;
+        log_info("pool open", "pool=\"%s\" state=%s", pool->row.name,
+                 volume_pool_state_name(volume_pool_state(opened)));
+    }
+    op_next(op);
+}
+
+static void start_free(void *data)
+{
+    struct start *start = data;
+    free(start->doomed.snapshots);
+    free(start->doomed.sets);
+    free(start->doomed.disks);
+    free(start->doomed.snapshot_rows);
+    free(start->doomed.set_rows);
+    free(start->doomed.disk_rows);
+    free(start);
+}
+
+static void step_open_pools(struct op *op)
+{
+    struct control *control = op->control;
+    struct start *start = op->data;
+    if (!start) {
+        start = op_data(op, sizeof *start);
+        op->data_free = start_free;
+        start->doomed.tolerant = true;
+        start->next_pool = control->pools.head.next;
+    }
+    if (start->next_pool == &control->pools.head) {
+        op_next(op);
+        return;
+    }
+    struct object *object = list_entry(start->next_pool, struct object, link);
+    start->next_pool = start->next_pool->next;
+    start->pool = container_of(object, struct pool, object);
+    struct volume_pool_options options = {.cache_bytes = control->options.cache_bytes};
+    op_repeat(op);
+    volume_pool_open(control->rt, start->pool->row.path, &options, &start->opened, pool_opened, op);
+}
+
+/* ---- Rows against points -------------------------------------------------------------------------------------- */
+
+static void decide_pools(struct control *control)
+{
+    list_for_each (node, &control->pools) {
+        struct pool *pool = container_of(list_entry(node, struct object, link), struct pool, object);
+        if (pool->row.state != CATALOG_CREATING) continue;
+        if (pool->engine) {
+            pool->row.state = CATALOG_READY;
+        } else {
+            pool->row.state = CATALOG_DELETING; /* its row goes */
+            log_warn("a pool was not made completely and is forgotten", "pool=\"%s\" file=\"%s\"",
+                     pool->row.name, pool->row.path);
+        }
+    }
+}
+
+static void decide_disks(struct control *control, struct start *start)
+{
+    list_for_each (node, &control->disks) {
+        struct disk *disk = container_of(list_entry(node, struct object, link), struct disk, object);
+        struct volume_disk_info info;
+        if (!disk->pool->engine) continue;
+        bool there = volume_disk_find(disk->pool->engine, &disk->row.uuid, &info);
+        if (there) disk->row.size_bytes = info.size_bytes;
+        if (disk->row.state == CATALOG_CREATING && there) disk->row.state = CATALOG_READY;
+        if (disk->row.state == CATALOG_READY) {
+            if (!there) log_error("a disk of the catalog is not in its pool", "disk=\"%s\"", disk->row.name);
+            continue;
+        }
+        doom_disk(&start->doomed, disk); /* never answered, or being deleted */
+    }
+}
+
+static bool find_cut(struct set *set, struct volume_point_info *ret_info)
+{
+    bool found = false;
+    list_for_each (node, &set->members) {
+        const struct snapshot *s = list_entry(node, struct snapshot, member_link);
+        struct volume_point_info info;
+        if (!volume_point_find(set->pool->engine, &s->row.uuid, &info)) continue;
+        found = true;
+        *ret_info = info;
+    }
+    return found;
+}
+
+static void adopt(struct set *set, const struct volume_point_info *info)
+{
+    set->row.generation = info->generation;
+    set->row.cut_ns = info->wall_ns;
+    list_for_each (node, &set->members) {
+        struct snapshot *s = list_entry(node, struct snapshot, member_link);
+        struct volume_point_info own;
+        if (!volume_point_find(set->pool->engine, &s->row.uuid, &own)) continue;
+        if (s->row.state == SNAPSHOT_PENDING) s->row.state = SNAPSHOT_READY;
+        s->row.size_bytes = own.size_bytes;
+    }
+}
+
+static void decide_set(struct control *control, struct start *start, struct set *set)
+{
+    struct volume_point_info info = {0};
+    bool cut = find_cut(set, &info);
+    struct set_decision decision = {0};
+    struct set_facts facts = {.now_ns = rt_now(control->rt)};
+    struct err *e = set_decide(set->row.state, cut ? SET_EVENT_FOUND_CUT : SET_EVENT_FOUND_UNCUT, &facts,
+                               &decision);
+    check(!e); /* the table has a row for every state */
+    if (decision.to == SET_ABORTED && set->row.state != SET_ABORTED) {
+        log_error("the points of a committed set are not in its pool", "set=\"%s\"", set->row.name);
+    }
+    switch (decision.action) {
+    case SET_DO_ADOPT: adopt(set, &info); break;
+    case SET_DO_ABORT:
+    case SET_DO_DELETE: doom_set(&start->doomed, set); break;
+    case SET_DO_NOTHING:
+    case SET_DO_FALL_BACK: break;
+    case SET_DO_RENEW:
+    case SET_DO_ARM:
+    case SET_DO_CUT:
+    case SET_DO_CONFIRM:
+    case SET_DO_FINISH:
+    default: unreachable("action at start");
+    }
+    if (decision.to != set->row.state) set_enter(control, set, decision.to);
+    if (set_in_the_making(set)) {
+        set->lease_until_ns = rt_now(control->rt) + set->row.lease_s * RT_SECOND;
+    }
+    list_for_each (node, &set->members) { /* members of a created set that were being deleted */
+        struct snapshot *s = list_entry(node, struct snapshot, member_link);
+        if (s->row.state == SNAPSHOT_DELETING) doom_snapshot(&start->doomed, s);
+    }
+}
+
+static void step_decide(struct op *op)
+{
+    struct control *control = op->control;
+    struct start *start = op->data;
+    decide_pools(control);
+    decide_disks(control, start);
+    list_for_each (node, &control->sets) {
+        struct set *set = container_of(list_entry(node, struct object, link), struct set, object);
+        /* While its pool is absent a set is undecided: kept, shown, not served. */
+        if (set->pool->engine) decide_set(control, start, set);
+    }
+    op_next(op);
+}
+
+static struct err *write_sets(struct catalog *catalog, struct control *control)
+{
+    list_for_each (node, &control->sets) {
+        struct set *set = container_of(list_entry(node, struct object, link), struct set, object);
+        if (!set->changed) continue;
+        TRY(catalog_put_set(catalog, &set->row));
+        TRY(catalog_add_event(catalog, &set->events[set->event_count - 1]));
+    }
+    list_for_each (node, &control->snapshots) {
+        struct snapshot *s = container_of(list_entry(node, struct object, link), struct snapshot, object);
+        if (s->set->pool->engine) TRY(catalog_put_snapshot(catalog, &s->row));
+    }
+    return NULL;
+}
+
+/* Jobs do not outlive the process. */
+static struct err *write_jobs(struct catalog *catalog, struct control *control)
+{
+    static const char interrupted[] = "{\"status\":\"CANCELLED\",\"message\":\"the server was restarted\","
+                                      "\"causes\":[],\"next\":\"start it again\"}";
+    unsigned count = 0;
+    list_for_each (node, &control->jobs) count++;
+    list_for_each_safe (node, &control->jobs) {
+        struct job *job = container_of(list_entry(node, struct object, link), struct job, object);
+        if (job->row.state == JOB_RUNNING) {
+            free(job->answer);
+            job->answer = strdup(interrupted);
+            job->row.answer = job->answer;
+            job->row.state = JOB_FAILED;
+            job->row.finished_ns = rt_wall(control->rt);
+            TRY(catalog_put_job(catalog, &job->row));
+        } else if (count > JOB_KEPT_MAX) {
+            count--;
+            TRY(catalog_delete_job(catalog, &job->row.uuid));
+            inventory_remove_job(job);
+        }
+    }
+    return NULL;
+}
+
+static struct err *write_decided(struct catalog *catalog, void *arg)
+{
+    struct control *control = ((struct op *)arg)->control;
+    list_for_each_safe (node, &control->pools) {
+        struct pool *pool = container_of(list_entry(node, struct object, link), struct pool, object);
+        if (pool->row.state == CATALOG_DELETING) {
+            TRY(catalog_delete_pool(catalog, &pool->row.uuid));
+        } else {
+            TRY(catalog_put_pool(catalog, &pool->row));
+        }
+    }
+    list_for_each (node, &control->disks) {
+        struct disk *disk = container_of(list_entry(node, struct object, link), struct disk, object);
+        TRY(catalog_put_disk(catalog, &disk->row));
+    }
+    TRY(write_sets(catalog, control));
+    return write_jobs(catalog, control);
+}
+
+static void step_write(struct op *op)
+{
+    op_catalog(op, write_decided);
+}
+
+/* Old history of aborted sets; they have no members. */
+static struct err *write_pruned(struct catalog *catalog, void *arg)
+{
+    struct control *control = ((struct op *)arg)->control;
+    uint64_t now = rt_wall(control->rt);
+    list_for_each_safe (node, &control->sets) {
+        struct set *set = container_of(list_entry(node, struct object, link), struct set, object);
+        if (set->row.state != SET_ABORTED || !list_is_empty(&set->members)) continue;
+        if (now < set->row.created_ns + HISTORY_KEPT_NS) continue;
+        TRY(catalog_delete_set(catalog, &set->row.uuid));
+        inventory_remove_set(set);
+    }
+    return NULL;
+}
+
+static void step_prune(struct op *op)
+{
+    struct control *control = op->control;
+    list_for_each_safe (node, &control->pools) {
+        struct pool *pool = container_of(list_entry(node, struct object, link), struct pool, object);
+        if (pool->row.state == CATALOG_DELETING) inventory_remove_pool(control, pool);
+    }
+    list_for_each (node, &control->sets) {
+        container_of(list_entry(node, struct object, link), struct set, object)->changed = false;
+    }
+    op_catalog(op, write_pruned);
+}
+
+static void step_serve(struct op *op)
+{
+    struct control *control = op->control;
+    list_for_each (node, &control->hosts) {
+        struct host *host = container_of(list_entry(node, struct object, link), struct host, object);
+        struct err *e = scsi_map_create(control->rt, &host->map);
+        if (e) {
+            op_fail(op, e);
+            return;
+        }
+        list_for_each (map_node, &host->maps) {
+            e = serve_map(control, list_entry(map_node, struct map, link));
+            if (!e) continue;
+            log_failure("a LUN is not served", e);
+            err_free(e);
+        }
+    }
+    op_next(op);
+}
+
+op_step *const start_steps[] = {step_open_catalog, step_open_pools,  step_decide,
+                                step_write,        doom_step_points, doom_step_disks,
+                                doom_step_rows,    doom_step_forget, step_prune,
+                                step_serve,        NULL};
+
+/* ---- Stop ------------------------------------------------------------------------------------------------- */
+
+static void poll_again(struct rt_timer *timer)
+{
+    op_next(container_of(timer, struct op, timer));
+}
+
+static void step_wait_idle(struct op *op)
+{
+    struct control *control = op->control;
+    bool alone = control->ops.head.next == &op->link && control->ops.head.prev == &op->link;
+    if (alone && control->jobs_running == 0) {
+        op_next(op);
+        return;
+    }
+    op_repeat(op);
+    rt_timer_set(control->rt, &op->timer, rt_now(control->rt) + STOP_POLL_NS, poll_again);
+}
+
+static void step_unserve(struct op *op)
+{
+    struct control *control = op->control;
+    list_for_each (node, &control->hosts) {
+        struct host *host = container_of(list_entry(node, struct object, link), struct host, object);
+        list_for_each (map_node, &host->maps) {
+            struct map *map = list_entry(map_node, struct map, link);
+            if (!map->lun) continue;
+            op_repeat(op);
+            unserve_map(map, op_unit_done, op);
+            return;
+        }
+    }
+    op_next(op);
+}
+
+static void pool_closed(void *arg, struct err *e)
+{
+    if (e) {
+        log_failure("a pool was not closed cleanly; the next start recovers it", e);
+        err_free(e);
+    }
+    op_next(arg);
+}
+
+static void step_close_pools(struct op *op)
+{
+    list_for_each (node, &op->control->pools) {
+        struct pool *pool = container_of(list_entry(node, struct object, link), struct pool, object);
+        if (!pool->engine) continue;
+        op_repeat(op);
+        volume_pool_close(take_ptr(&pool->engine), pool_closed, op);
+        return;
+    }
+    op_next(op);
+}
+
+static struct err *close_on_worker(struct op *op)
+{
+    catalog_close(take_ptr(&op->control->catalog));
+    return NULL;
+}
+
+static void step_close_catalog(struct op *op)
+{
+    op_worker(op, close_on_worker);
+}
+
+op_step *const stop_steps[] = {step_wait_idle, step_unserve, step_close_pools, step_close_catalog, NULL};
