@@ -7,7 +7,7 @@
 
 void rig_init(struct rig *rig)
 {
-    memset(rig, 0, sizeof *rig);
+    memset(rig, 0, offsetof(struct rig, reply.data));
     rig->sim = sim_create(&(struct sim_options){.seed = 1});
     rig->rt = sim_node_boot(sim_node_create(rig->sim, "server"));
     rig->pool = memvol_pool_create(rig->rt);

@@ -37,10 +37,10 @@ struct rig {
     struct scsi_lun *lun;
     struct scsi_map *map;
     struct scsi_nexus *nexus;
-    struct reply reply;
     const void *out;        /* data-out of the next command; the initiator sends out_size bytes */
     size_t out_size, out_offered;
     size_t out_pieces;      /* the data-out comes in pieces of this size; 0 = one */
+    struct reply reply;     /* last: big */
 };
 
 void rig_init(struct rig *rig);
