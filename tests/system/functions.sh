@@ -378,8 +378,8 @@ listen = $API
 [iscsi]
 listen = $ISCSI
 CONF
-    export TARN_CONFIG=$WORK/state/client.json
-    export PATH=$TARN_BUILD/src/cli:$TARN_BUILD/src/tarnd:$TARN_BUILD/tests/system:$PATH
+    export TARN_CONFIG=$WORK/state/client.json TARN_WRITERS=$TARN_ROOT/src/shadow/writers
+    export PATH=$TARN_BUILD/src/cli:$TARN_BUILD/tests/system:$PATH INITIATOR
 }
 
 tarnd_ready()

@@ -116,7 +116,7 @@ make_shadow_copy()
 {
     local start_ms answer=$WORK/shadow.json
     start_ms=$(now_ms)
-    tarn shadow create "$WORK/data=pgdata" "$WORK/wal=pgwal" --name friday --host db1 \
+    tarn shadow create "$WORK/data=pgdata" "$WORK/wal=pgwal" --name friday \
         --writer "postgresql:host=127.0.0.1 port=$PG_PORT user=postgres" --json > "$answer"
     figure "the whole command took" "$(seconds_since "$start_ms") s, most of it the CHECKPOINT, while the database went on"
     figure "writes were frozen for" "$(json 'd["frozen_ms"]' < "$answer") ms"
