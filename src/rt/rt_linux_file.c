@@ -12,6 +12,7 @@
 struct linux_file {
     struct rt_file base;
     int fd;
+    unsigned in_flight;
 };
 
 /* A device begins with the first requests while the next ones are made: on a virtual disk at depth
@@ -99,6 +100,7 @@ struct err *rt_linux_file_open(struct rt *rt, const char *path, unsigned flags,
 void rt_linux_file_close(struct rt_file *base)
 {
     struct linux_file *file = container_of(base, struct linux_file, base);
+    check(file->in_flight == 0);
     close(file->fd);
     free(file);
 }
@@ -157,6 +159,7 @@ void rt_linux_file_submit(struct rt *rt, struct rt_file_io *io)
     struct rt_linux *l = rt_linux_of(rt);
     check(rt_on_loop(rt));
     io->private_[PRIVATE_DONE] = 0;
+    container_of(io->file, struct linux_file, base)->in_flight++;
     if (!list_is_empty(&l->waiting_files) || !rt_linux_file_issue(l, io))
         list_push_back(&l->waiting_files, &io->link);
 }
@@ -192,5 +195,6 @@ void rt_linux_file_complete(struct rt_linux *l, struct rt_file_io *io, int resul
     if (result < 0 || (is_transfer && io->private_[PRIVATE_DONE] < io->length)) {
         io->status = failure_status(io, -result);
     }
+    container_of(io->file, struct linux_file, base)->in_flight--;
     io->done(io);
 }

@@ -101,6 +101,17 @@ static void to_iovecs(const struct sim_file *file, const struct rt_file_io *io)
     }
 }
 
+/* The memory of a write belongs to the device until done: it may take the bytes at any moment. */
+static void check_unchanged(const struct sim_op *op)
+{
+    const uint8_t *taken = op->change->data;
+    for (unsigned i = 0; i < op->io->iov_count; i++) {
+        size_t n = op->io->iov[i].iov_len;
+        check(memcmp(taken, op->io->iov[i].iov_base, n) == 0);
+        taken += n;
+    }
+}
+
 static void op_due(struct rt_timer *timer)
 {
     struct sim_op *op = container_of(timer, struct sim_op, event.timer);
@@ -114,6 +125,7 @@ static void op_due(struct rt_timer *timer)
             to_iovecs(file, io);
         }
     }
+    if (op->op == RT_FILE_WRITE && op->change && status == STATUS_OK) check_unchanged(op);
     if (op->change && !op->ignored) sim_store_complete(file, take_ptr(&op->change));
     if (op->op == RT_FILE_SYNC && !op->ignored && status == STATUS_OK)
         sim_store_sync(file, op->cover_seq);
@@ -225,6 +237,14 @@ static void count(struct sim_node *node, const struct rt_file_io *io)
     }
 }
 
+/* Whoever looks before a read is done shall not find something plausible. */
+static void spoil(const struct rt_file_io *io)
+{
+    for (unsigned i = 0; i < io->iov_count; i++) {
+        memset(io->iov[i].iov_base, 0xA5, io->iov[i].iov_len);
+    }
+}
+
 static struct sim_op *make_op(struct sim_handle *handle, struct rt_file_io *io)
 {
     struct sim_op *op = calloc(1, sizeof *op);
@@ -255,6 +275,7 @@ void sim_file_submit(struct rt *rt, struct rt_file_io *io)
     struct sim_handle *handle = container_of(io->file, struct sim_handle, base);
     struct sim_node *node = handle->file->node;
     struct sim_op *op = make_op(handle, io);
+    if (io->op == RT_FILE_READ) spoil(io);
     count(node, io);
     struct sim_fault *fault =
         op->status == STATUS_OK ? sim_fault_take(node, handle->file->path, io->op) : NULL;
@@ -359,7 +380,13 @@ static void free_handle(struct sim_handle *handle)
 
 void sim_file_close(struct rt_file *base)
 {
-    if (!base->rt->dead) free_handle(container_of(base, struct sim_handle, base));
+    struct sim_handle *handle = container_of(base, struct sim_handle, base);
+    if (base->rt->dead) return;
+    list_for_each(n, &handle->file->ops)
+    {
+        check(list_entry(n, struct sim_op, link)->io->file != base); /* no I/O may be in flight */
+    }
+    free_handle(handle);
 }
 
 void sim_files_free(struct sim_rt *srt)

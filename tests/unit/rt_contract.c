@@ -101,6 +101,65 @@ static void sigterm_is_called_on_the_loop(void)
     world_destroy();
 }
 
+/* The kernel moves at most 2 GiB - 4 KiB at once, so the rest comes in a second transfer, which
+ * begins in the middle of a piece of memory. */
+static enum status long_read_status;
+
+static void long_read_done(struct rt_file_io *io)
+{
+    came();
+    long_read_status = io->status;
+    rt_stop(rt);
+}
+
+enum { PIECE_BYTES = 64 * 1024 * 1024, PIECES = 33 };
+
+static void long_read(uint8_t *shared, uint8_t *middle, uint8_t *last)
+{
+    const uint64_t limit = 2 * GIB - BLOCK_BYTES;
+    struct rt_bfile *b;
+    struct rt_file *file;
+    uint8_t pattern[2 * BLOCK_BYTES];
+    memset(pattern, 'a', BLOCK_BYTES);
+    memset(pattern + BLOCK_BYTES, 'b', BLOCK_BYTES);
+    expect_status(rt_bfile_open(rt, path_of("f"), RT_BOPEN_CREATE, &b), STATUS_OK);
+    expect_status(rt_bfile_write(b, limit - BLOCK_BYTES, pattern, sizeof pattern), STATUS_OK);
+    expect_status(rt_bfile_write(b, 2 * GIB, "c", 1), STATUS_OK);
+    expect_status(rt_bfile_truncate(b, 2 * GIB + BLOCK_BYTES), STATUS_OK);
+    rt_bfile_close(b);
+    expect_status(rt_file_open(rt, path_of("f"), RT_OPEN_DIRECT, &file, NULL), STATUS_OK);
+    struct iovec v[PIECES];
+    for (unsigned i = 0; i < PIECES; i++) {
+        v[i] = (struct iovec){shared, PIECE_BYTES};
+    }
+    v[PIECES - 2].iov_base = middle;
+    v[PIECES - 1] = (struct iovec){last, BLOCK_BYTES};
+    struct rt_file_io io = {
+        .op = RT_FILE_READ, .file = file, .iov = v, .iov_count = PIECES, .done = long_read_done};
+    rt_file_submit(rt, &io);
+    rt_run(rt);
+    rt_file_close(file);
+    expect_eq(long_read_status, STATUS_OK);
+    expect(memcmp(middle + PIECE_BYTES - sizeof pattern, pattern, sizeof pattern) == 0);
+    expect(last[0] == 'c' && last[1] == 0);
+}
+
+static void a_transfer_longer_than_the_kernel_allows_is_whole(void)
+{
+    uint8_t *memory[3];
+    for (unsigned i = 0; i < 3; i++) {
+        memory[i] = aligned_alloc(BLOCK_BYTES, PIECE_BYTES);
+        check(memory[i] != NULL);
+    }
+    is_linux = true;
+    world_create();
+    long_read(memory[0], memory[1], memory[2]);
+    world_destroy();
+    for (unsigned i = 0; i < 3; i++) {
+        free(memory[i]);
+    }
+}
+
 int main(void)
 {
     for (int i = 0; i < 2; i++) {
@@ -110,5 +169,6 @@ int main(void)
         run_cases(sock_cases, sock_case_count, sock_cases_failed);
     }
     run(sigterm_is_called_on_the_loop);
+    run(a_transfer_longer_than_the_kernel_allows_is_whole);
     return tap_done();
 }
