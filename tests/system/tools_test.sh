@@ -73,7 +73,7 @@ point "$status" "tidy finds a header that needs another first"
 
 status=0
 tidy_finds every_todo_names_its_issue src/base/later.c <<< '/* TO''DO: later */' || status=1
-point "$status" "tidy finds a TODO without an issue"
+point "$status" "tidy finds an open end without an issue"
 
 # What testlog counts of one program's end.
 counts() # EXPECTED RESULT RETURNCODE STDOUT
