@@ -26,6 +26,8 @@ struct err *control_create(struct rt *rt, const struct control_options *options,
     if (!control) return err_new(STATUS_NO_MEMORY, "control");
     control->rt = rt;
     control->options = *options;
+    static const struct control_engine engine = {volume_pool_create, volume_pool_open};
+    if (!control->options.engine) control->options.engine = &engine;
     if (control->options.lease_tick_ns == 0) control->options.lease_tick_ns = RT_SECOND;
     snprintf(control->state_directory, sizeof control->state_directory, "%s", options->state_directory);
     snprintf(control->server_name, sizeof control->server_name, "%s",

@@ -31,8 +31,19 @@
 enum control_role { CONTROL_ROLE_NONE, CONTROL_ROLE_VIEWER, CONTROL_ROLE_OPERATOR, CONTROL_ROLE_ADMIN };
 const char *control_role_name(enum control_role role); /* "backup-operator" */
 
+/* How pools are made and opened; tests put another engine in.  As volume_pool_create and volume_pool_open. */
+struct control_engine {
+    void (*pool_create)(struct rt *rt, const char *path, uint64_t size_bytes, const struct uuid *pool,
+                        const struct volume_pool_options *options, bool overwrite,
+                        void (*progress)(void *arg, uint64_t done_bytes, uint64_t total_bytes),
+                        volume_done_fn *done, void *arg);
+    void (*pool_open)(struct rt *rt, const char *path, const struct volume_pool_options *options,
+                      struct volume_pool **ret_pool, volume_done_fn *done, void *arg);
+};
+
 struct control_options {
     const char *state_directory;  /* catalog.db, admin.token, key files */
+    const struct control_engine *engine; /* NULL = volume.h's own */
     uint64_t cache_bytes;         /* per pool; 0 = default */
     uint64_t lease_tick_ns;       /* 0 = 1 s; tests pass less */
     /* Facts for `server show`; strings stay the caller's. */

@@ -126,14 +126,17 @@ static void pool_created(void *arg, struct err *e)
         job_end(job, err_wrap(e, "make pool \"%s\"", job->row.object));
         return;
     }
-    volume_pool_open(job->control->rt, job->pool->row.path, &job->pool_options, &job->pool->engine,
-                     pool_opened, job);
+    struct control *control = job->control;
+    control->options.engine->pool_open(control->rt, job->pool->row.path, &job->pool_options,
+                                       &job->pool->engine, pool_opened, job);
 }
 
 void job_run_pool_create(struct job *job)
 {
-    volume_pool_create(job->control->rt, job->pool->row.path, job->size_bytes, &job->pool->row.uuid,
-                       &job->pool_options, job->overwrite, progress, pool_created, job);
+    struct control *control = job->control;
+    control->options.engine->pool_create(control->rt, job->pool->row.path, job->size_bytes,
+                                         &job->pool->row.uuid, &job->pool_options, job->overwrite,
+                                         progress, pool_created, job);
 }
 
 static void pool_checked(void *arg, struct err *e)

@@ -129,7 +129,8 @@ static void step_open_pools(struct op *op)
     start->pool = container_of(object, struct pool, object);
     struct volume_pool_options options = {.cache_bytes = control->options.cache_bytes};
     op_repeat(op);
-    volume_pool_open(control->rt, start->pool->row.path, &options, &start->opened, pool_opened, op);
+    control->options.engine->pool_open(control->rt, start->pool->row.path, &options, &start->opened,
+                                       pool_opened, op);
 }
 
 /* ---- Rows against points -------------------------------------------------------------------------------------- */
