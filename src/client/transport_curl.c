@@ -117,9 +117,9 @@ static struct err *curl_prepare(struct transport *transport,
 static enum status status_of_curl(CURLcode c, const struct transport_curl *t)
 {
     if (c == CURLE_OPERATION_TIMEDOUT) {
-        double connected = 0;
-        curl_easy_getinfo(t->easy, CURLINFO_APPCONNECT_TIME, &connected);
-        return connected > 0 ? STATUS_TIMED_OUT : STATUS_UNREACHABLE;
+        long sent = 0; /* bytes of the request */
+        curl_easy_getinfo(t->easy, CURLINFO_REQUEST_SIZE, &sent);
+        return sent > 0 ? STATUS_TIMED_OUT : STATUS_UNREACHABLE;
     }
     if (c == CURLE_SSL_PINNEDPUBKEYNOTMATCH || c == CURLE_PEER_FAILED_VERIFICATION) {
         return STATUS_UNAUTHENTICATED;
