@@ -213,7 +213,8 @@ static bool trial_run(struct world *world, const struct image *image, struct ver
     } else {
         if (volume_pool_state(t.pool) != VOLUME_POOL_OK) verdict->damaged++;
         unsigned before = verdict->errors;
-        ok = trial_check_all(&t, world, verdict);
+        /* A damaged pool says that it lacks something; what it has is not judged. */
+        ok = volume_pool_state(t.pool) == VOLUME_POOL_DAMAGED || trial_check_all(&t, world, verdict);
         if (verdict->errors == before && volume_pool_state(t.pool) == VOLUME_POOL_OK) verdict->clean++;
     }
     trial_close(&t);

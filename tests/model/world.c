@@ -11,6 +11,8 @@
 #define POOL_PATH "/pool"
 #define HANG_NS (300 * RT_SECOND)
 
+enum { STILL_EVENTS_MAX = 1000000 };
+
 /* ---- Failure, trace, stepping ------------------------------------------------------------------ */
 
 bool world_fail(struct world *world, const char *format, ...)
@@ -48,12 +50,22 @@ static bool note_crash(struct world *world)
     return true;
 }
 
+/* One event; false when nothing is left to happen or nothing but messages at one moment does. */
+static bool step(struct world *world)
+{
+    if (!sim_step(world->sim)) return false;
+    if (sim_now(world->sim) != world->still_ns) world->still_events = 0;
+    world->still_ns = sim_now(world->sim);
+    if (++world->still_events < STILL_EVENTS_MAX) return true;
+    return world_fail(world, "messages without end, and time stands still");
+}
+
 bool world_wait(struct world *world, bool (*condition)(struct world *world), const char *what)
 {
     uint64_t limit_ns = sim_now(world->sim) + HANG_NS;
     while (!world->failed && !note_crash(world)) {
         if (condition(world)) return true;
-        if (!sim_step(world->sim) && !note_crash(world))
+        if (!step(world) && !note_crash(world))
             return world_fail(world, "%s never ends: nothing is left to happen", what);
         if (sim_now(world->sim) > limit_ns) return world_fail(world, "%s hangs", what);
     }
@@ -63,7 +75,7 @@ bool world_wait(struct world *world, bool (*condition)(struct world *world), con
 bool world_step(struct world *world, unsigned steps)
 {
     while (steps-- && !world->failed && !note_crash(world))
-        if (!sim_step(world->sim)) break;
+        if (!step(world)) break;
     return !world->failed && !note_crash(world);
 }
 

@@ -134,6 +134,8 @@ struct world {
     uint32_t hold;             /* states since this tick will be asked for; 0 = none */
     uint32_t disk_number;      /* of the newest disk */
     unsigned unflushed_writes;
+    uint64_t still_ns;         /* the time, and how many events it has stood still for */
+    uint32_t still_events;
     bool failed, crashed, done;
     bool lossy;                /* faults were injected: errors are allowed, failed calls are in doubt */
     enum sim_crash crash_kind; /* of the armed crash */
