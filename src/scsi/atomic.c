@@ -31,11 +31,11 @@ static void compared(struct volume_io *io)
 void scsi_compare_write_run(struct scsi_task *task)
 {
     struct scsi_task_state *state = scsi_state(task);
-    if (!state->sectors) {
-        scsi_complete_later(task);
-    } else if (task->out_bytes != task->transfer_bytes ||
-               task->out_offered_bytes > task->transfer_bytes) {
+    if (task->out_bytes != task->transfer_bytes ||
+        task->out_offered_bytes > task->transfer_bytes) {
         scsi_fail(task, STATUS_INVALID_FIELD); /* less or more than two times the range */
+        scsi_complete_later(task);
+    } else if (!state->sectors) {
         scsi_complete_later(task);
     } else {
         scsi_submit(task, VOLUME_COMPARE_WRITE, state->lba, state->sectors, task->out_iov,

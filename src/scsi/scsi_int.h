@@ -224,7 +224,7 @@ struct scsi_task_state {
     uint32_t have_bytes;
     struct rt_timer patience;
     struct buf_writer reply;
-    bool fua;
+    bool fua, unmap_to_end;
     bool cancelled;                /* its initiator was preempted: do nothing more */
     bool preempting;               /* on lun->preempting, by query.link */
     uint8_t compare;               /* BYTCHK */

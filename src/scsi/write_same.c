@@ -1,6 +1,8 @@
 /* WRITE SAME(10) and (16) (SBC-3 5.54, 5.55): zeroes become one VOLUME_ZERO, anything else writes of a
- * buffer full of the pattern.  UNMAP asks for deallocation where the result reads the same: that is what
- * VOLUME_ZERO does anyway. */
+ * buffer full of the pattern.  UNMAP asks for deallocation where the result reads the same, which is what
+ * VOLUME_ZERO does anyway; a pattern is written in spite of it.  But UNMAP without a number of blocks, "to
+ * the end of the disk", deallocates whatever the pattern: other targets do so, and libiscsi's suite asks
+ * for it. */
 #include "scsi/scsi_int.h"
 
 void scsi_write_same_parse(struct scsi_task *task)
@@ -21,8 +23,10 @@ void scsi_write_same_parse(struct scsi_task *task)
         return;
     }
     if (!scsi_parse_range(task)) return;
-    /* SBC-3 5.54: no number means to the end (WSNZ is 0). */
-    if (!state->sectors) state->sectors = scsi_lun_sectors(task->lun) - state->lba;
+    if (!state->sectors) { /* SBC-3 5.54: no number means to the end (WSNZ is 0) */
+        state->sectors = scsi_lun_sectors(task->lun) - state->lba;
+        state->unmap_to_end = task->cdb[1] & 0x08;
+    }
     if (state->sectors > SCSI_WRITE_SAME_MAX_SECTORS) {
         scsi_fail_cdb(task, is_16 ? 10 : 7, -1);
         return;
@@ -74,7 +78,7 @@ void scsi_write_same_run(struct scsi_task *task)
     }
     if (!state->sectors) {
         scsi_complete_later(task);
-    } else if (!pattern || memcmp(pattern, zeroes, SECTOR_BYTES) == 0) {
+    } else if (!pattern || state->unmap_to_end || memcmp(pattern, zeroes, SECTOR_BYTES) == 0) {
         scsi_submit(task, VOLUME_ZERO, state->lba, state->sectors, NULL, 0, scsi_io_done);
     } else {
         for (uint32_t at = SECTOR_BYTES; at < state->need_bytes; at += SECTOR_BYTES) {

@@ -145,8 +145,8 @@ struct reply *rig_cdb(struct rig *rig, struct scsi_nexus *nexus, unsigned lun, c
             t->task.out_iov = iov;
             t->task.out_iov_count = iov_count;
             t->task.out_bytes = size;
-            t->task.out_offered_bytes = rig->out_offered;
         }
+        t->task.out_offered_bytes = rig->out_offered;
         scsi_task_execute(&t->task, set_done);
         check(!t->done); /* never from inside the call */
         bool ended = sim_run_until(rig->sim, is_done, t, 3600 * RT_SECOND);

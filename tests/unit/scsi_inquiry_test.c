@@ -108,6 +108,7 @@ static void block_limits_say_what_holds(void)
 {
     struct reply *r = vpd(0, 0xB0);
     expect_eq(r->size, 64);
+    expect_eq(r->data[4], 0); /* not WSNZ */
     expect_eq(r->data[5], 255);
     expect_eq(load_be16(r->data + 6), 8);
     expect_eq(load_be32(r->data + 8), LIMIT_TRANSFER_BYTES / 512);

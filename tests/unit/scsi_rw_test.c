@@ -282,6 +282,22 @@ static void write_same_repeats_one_block(void)
     }
 }
 
+static void write_same_without_a_number_goes_to_the_end(void)
+{
+    static const uint8_t all[] = {0x41, 0x93};
+    for (unsigned i = 0; i < 2; i++) {
+        fill(3, 512);
+        expect_eq(out(all[i], 0, END - 8, 0, data, 512)->status, SCSI_STATUS_GOOD);
+        expect(holds(END - 8, data, 1));
+        expect(holds(END - 1, data, 1));
+        /* With UNMAP that means to give it all up, whatever the block sent. */
+        expect_eq(out(all[i], 8, END - 5, 0, data, 512)->status, SCSI_STATUS_GOOD);
+        expect(holds(END - 6, data, 1));
+        expect(holds(END - 5, zeroes, 5));
+        expect_eq(out(all[i], 0, END, 0, data, 512)->status, SCSI_STATUS_GOOD);
+    }
+}
+
 static void write_same_refuses_what_it_cannot(void)
 {
     static const uint8_t all[] = {0x41, 0x93};
@@ -294,14 +310,13 @@ static void write_same_refuses_what_it_cannot(void)
         rig.out_offered = 1024;                                          /* more than a block */
         expect(is(out(all[i], 0, 0, 1, zeroes, 512), INVALID_FIELD));
         rig.out_offered = 0;
-        /* 0 = to the end: 8 blocks here */
-        fill(3, 512);
-        expect_eq(out(all[i], 0, END - 8, 0, data, 512)->status, SCSI_STATUS_GOOD);
-        expect(holds(END - 1, data, 1));
+        expect(is(out(all[i], 0, END + 1, 0, zeroes, 512), LBA_OUT_OF_RANGE));
     }
     expect(is(out(0x41, 1, 0, 1, zeroes, 512), INVALID_FIELD));
     expect(is(out(0x93, 0, 0, 32769, zeroes, 512), LBA_OUT_OF_RANGE));
     /* NDOB: zeroes, and nothing is sent */
+    fill(3, 512);
+    expect_eq(out(0x2A, 0, END - 1, 1, data, 512)->status, SCSI_STATUS_GOOD);
     struct reply *r = out(0x93, 1, END - 8, 8, NULL, 0);
     expect_eq(r->status, SCSI_STATUS_GOOD);
     expect_eq(r->transfer, SCSI_TRANSFER_NONE);
@@ -420,6 +435,8 @@ static void compare_and_write_writes_only_on_a_match(void)
     expect(is(out(0x89, 0, 3000, 2, data, 2 * 512), INVALID_FIELD));
     rig.out_offered = 5 * 512;
     expect(is(out(0x89, 0, 3000, 2, data, 4 * 512), INVALID_FIELD));
+    rig.out_offered = 512 * 512; /* 256 blocks do not fit into the field */
+    expect(is(out(0x89, 0, 3000, 0, data, 0), INVALID_FIELD));
     rig.out_offered = 0;
 }
 
@@ -529,6 +546,7 @@ int main(void)
     run(verify_compares_what_it_is_told_to);
     run(write_and_verify_writes_and_reads_back);
     run(write_same_repeats_one_block);
+    run(write_same_without_a_number_goes_to_the_end);
     run(write_same_refuses_what_it_cannot);
     run(unmapped_blocks_read_as_zeroes_and_hold_no_space);
     run(unmap_checks_its_list_before_it_does_anything);
