@@ -133,7 +133,7 @@ static enum rx_verdict logout_begin(struct iscsi_conn *conn)
     store_be16(reply->bhs + ISCSI_AT_TIME2WAIT, 0);
     store_be16(reply->bhs + ISCSI_AT_TIME2RETAIN, 0);
     if (ends) reply->after = AFTER_CLOSE;
-    if (!pdu->immediate) conn->exp_cmd_sn++;
+    if (ends && !pdu->immediate) conn->exp_cmd_sn++; /* otherwise the dispatcher counts it */
     reply_send(conn, reply);
     if (!ends) return RX_TAKE;
     conn->state = CONN_LOGGED_OUT;
