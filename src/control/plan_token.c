@@ -17,7 +17,7 @@ void token_draw(struct rt *rt, char text[80], uint8_t hash[32])
 {
     uint8_t random[32];
     rt_random(rt, random, sizeof random);
-    strcpy(text, "tarn_");
+    memcpy(text, "tarn_", sizeof "tarn_");
     text_format_hex(random, sizeof random, text + strlen(text));
     check(gnutls_hash_fast(GNUTLS_DIG_SHA256, text, strlen(text), hash) == 0);
 }
