@@ -31,8 +31,7 @@ static void compared(struct volume_io *io)
 void scsi_compare_write_run(struct scsi_task *task)
 {
     struct scsi_task_state *state = scsi_state(task);
-    if (task->out_bytes != task->transfer_bytes ||
-        task->out_offered_bytes > task->transfer_bytes) {
+    if (task->out_bytes != task->transfer_bytes || task->out_offered_bytes > task->transfer_bytes) {
         scsi_fail(task, STATUS_INVALID_FIELD); /* less or more than two times the range */
         scsi_complete_later(task);
     } else if (!state->sectors) {
@@ -52,7 +51,8 @@ void scsi_or_write_parse(struct scsi_task *task)
 {
     struct scsi_task_state *state = scsi_state(task);
     scsi_write_parse(task);
-    state->need_bytes = (uint32_t)(2 * SECTOR_BYTES * min_of(state->sectors, (uint64_t)OR_STEP_SECTORS));
+    state->need_bytes =
+        (uint32_t)(2 * SECTOR_BYTES * min_of(state->sectors, (uint64_t)OR_STEP_SECTORS));
 }
 
 static void or_next(struct scsi_task *task);
@@ -83,7 +83,8 @@ static void or_read(struct volume_io *io)
     uint8_t *old = task->iov[0].iov_base, *new = old + bytes;
     bool there = scsi_out_copy(task, state->progress * SECTOR_BYTES, new, bytes);
     check(there);
-    for (size_t i = 0; i < bytes; i++) new[i] |= old[i];
+    for (size_t i = 0; i < bytes; i++)
+        new[i] |= old[i];
     task->iov[0].iov_len = 2 * bytes;
     scsi_submit(task, VOLUME_COMPARE_WRITE, state->lba + state->progress, state->step, task->iov, 1,
                 or_written);
@@ -94,7 +95,8 @@ static void or_next(struct scsi_task *task)
     struct scsi_task_state *state = scsi_state(task);
     state->step = min_of(state->sectors - state->progress, (uint64_t)OR_STEP_SECTORS);
     task->iov[0].iov_len = (size_t)(state->step * SECTOR_BYTES);
-    scsi_submit(task, VOLUME_READ, state->lba + state->progress, state->step, task->iov, 1, or_read);
+    scsi_submit(task, VOLUME_READ, state->lba + state->progress, state->step, task->iov, 1,
+                or_read);
 }
 
 void scsi_or_write_run(struct scsi_task *task)

@@ -1,5 +1,5 @@
 /* The small commands: TEST UNIT READY, REQUEST SENSE, REPORT LUNS, READ CAPACITY, START STOP UNIT, LOG
- * SENSE. */
+ * SENSE, READ DEFECT DATA. */
 #include "scsi/scsi_int.h"
 
 void scsi_test_unit_ready_run(struct scsi_task *task)
@@ -104,5 +104,14 @@ void scsi_log_sense_run(struct scsi_task *task)
 {
     static const uint8_t page[] = {0x00, 0x00, 0x00, 0x01, 0x00};
     buf_put_bytes(&scsi_state(task)->reply, page, sizeof page);
+    scsi_reply_done(task);
+}
+
+/* SBC-3 5.17, 5.18: lists of the asked kind and format, with no defects in them. */
+void scsi_defect_data_run(struct scsi_task *task)
+{
+    bool is_10 = task->cdb[0] == 0x37;
+    uint8_t *p = buf_put(&scsi_state(task)->reply, is_10 ? 4 : 8);
+    p[1] = task->cdb[is_10 ? 2 : 1] & 0x1F; /* PLISTV, GLISTV, format as requested */
     scsi_reply_done(task);
 }

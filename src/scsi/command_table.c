@@ -18,10 +18,10 @@
 #define LBA4 FF, FF, FF, FF
 #define LBA8 LBA4, LBA4
 
+/* clang-format off */
 #define PR_OUT_ROW(action_name, action)                                                            \
     {"PERSISTENT RESERVE OUT, " action_name, 0x5F, action, 10, SCSI_ACCESS_PR_OUT, SA,             \
-     NO_ALLOCATION, 10, scsi_pr_out_parse, scsi_pr_out_run,                                        \
-     {0x5F, action, FF, 0, 0, LBA4, 0x04}}
+     NO_ALLOCATION, 10, scsi_pr_out_parse, scsi_pr_out_run, {0x5F, action, FF, 0, 0, LBA4, 0x04}}
 
 /* name; opcode, service action, CDB bytes; access, flags; allocation length at, bytes, bound of the reply;
  * timeout; parse, run; usage */
@@ -60,6 +60,8 @@ const struct scsi_command scsi_commands[] = {
      scsi_nothing_run, {0x34, 0x02, LBA4, 0, FF, FF, 0x04}},
     {"SYNCHRONIZE CACHE(10)", 0x35, 0, 10, WRITE, 0, NO_ALLOCATION, 60, scsi_sync_parse,
      scsi_sync_run, {0x35, 0x06, LBA4, 0, FF, FF, 0x04}},
+    {"READ DEFECT DATA(10)", 0x37, 0, 10, QUERY, 0, 7, 2, SCSI_REPLY_SMALL, 10, NULL,
+     scsi_defect_data_run, {0x37, 0, 0x1F, 0, 0, 0, 0, FF, FF, 0x04}},
     {"WRITE SAME(10)", 0x41, 0, 10, WRITE, WRITES, NO_ALLOCATION, 60, scsi_write_same_parse,
      scsi_write_same_run, {0x41, 0xF8, LBA4, 0, FF, FF, 0x04}},
     {"UNMAP", 0x42, 0, 10, WRITE, WRITES, NO_ALLOCATION, 60, scsi_unmap_parse, scsi_unmap_run,
@@ -123,7 +125,10 @@ const struct scsi_command scsi_commands[] = {
      scsi_write_verify_run, {0xAE, 0xF6, LBA4, LBA4, 0, 0x04}},
     {"VERIFY(12)", 0xAF, 0, 12, READ, 0, NO_ALLOCATION, 60, scsi_verify_parse, scsi_verify_run,
      {0xAF, 0xF6, LBA4, LBA4, 0, 0x04}},
+    {"READ DEFECT DATA(12)", 0xB7, 0, 12, QUERY, 0, 6, 4, SCSI_REPLY_SMALL, 10, NULL,
+     scsi_defect_data_run, {0xB7, 0x1F, LBA4, LBA4, 0, 0x04}},
 };
+/* clang-format on */
 const unsigned scsi_command_count = countof(scsi_commands);
 
 const struct scsi_command *scsi_command_find(uint8_t opcode, uint8_t service_action,

@@ -24,7 +24,8 @@ void scsi_map_destroy(struct scsi_map *map)
         if (list_is_linked(&entry->lun_link)) list_remove(&entry->lun_link);
         free(entry);
     }
-    for (unsigned i = 0; i < LIMIT_LUNS_PER_HOST; i++) check(!map->entries[i]);
+    for (unsigned i = 0; i < LIMIT_LUNS_PER_HOST; i++)
+        check(!map->entries[i]);
     free(map);
 }
 

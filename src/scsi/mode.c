@@ -18,7 +18,8 @@ static const struct {
 } pages[] = {{PAGE_CACHING, 20}, {PAGE_CONTROL, 12}, {PAGE_EXCEPTIONS, 12}};
 
 /* The page's bytes under `mode`; with `changeable` the mask of what MODE SELECT may change. */
-static void build_page(unsigned index, const struct scsi_mode_state *mode, bool changeable, uint8_t *p)
+static void build_page(unsigned index, const struct scsi_mode_state *mode, bool changeable,
+                       uint8_t *p)
 {
     memset(p, 0, pages[index].bytes);
     p[0] = pages[index].code;
@@ -31,11 +32,11 @@ static void build_page(unsigned index, const struct scsi_mode_state *mode, bool 
         p[2] = changeable || mode->descriptor_sense ? 0x04 : 0;
         p[4] = changeable || mode->software_write_protect ? 0x08 : 0;
         if (changeable) break;
-        p[2] |= 0x02;          /* GLTSD */
-        p[3] = 0x10;           /* commands may be reordered */
+        p[2] |= 0x02;              /* GLTSD */
+        p[3] = 0x10;               /* commands may be reordered */
         store_be16(p + 8, 0xFFFF); /* busy for any time */
         break;
-    default: /* SPC-4 7.5.17 */
+    default:                          /* SPC-4 7.5.17 */
         if (!changeable) p[2] = 0x08; /* DEXCPT: no informational exceptions */
         break;
     }
@@ -88,8 +89,7 @@ static void put_pages(struct scsi_task *task)
     unsigned wanted = task->cdb[2] & 0x3F;
     for (unsigned i = 0; i < countof(pages); i++) {
         if (wanted != PAGE_ALL && wanted != pages[i].code) continue;
-        build_page(i, mode, pc == PC_CHANGEABLE,
-                   buf_put(&scsi_state(task)->reply, pages[i].bytes));
+        build_page(i, mode, pc == PC_CHANGEABLE, buf_put(&scsi_state(task)->reply, pages[i].bytes));
     }
 }
 
@@ -100,7 +100,7 @@ void scsi_mode_sense_run(struct scsi_task *task)
     /* WP and DPOFUA */
     uint8_t device = (uint8_t)((scsi_lun_is_write_protected(task->lun) ? 0x80 : 0) | 0x10);
     uint8_t *header = buf_put(w, is_short ? 4 : 8);
-    bool with_descriptor = !(task->cdb[1] & 0x08); /* DBD */
+    bool with_descriptor = !(task->cdb[1] & 0x08);                      /* DBD */
     bool is_long = with_descriptor && !is_short && task->cdb[1] & 0x10; /* LLBAA */
     unsigned descriptor_bytes = with_descriptor ? put_block_descriptor(task, is_long) : 0;
     put_pages(task);
@@ -135,7 +135,8 @@ void scsi_mode_select_parse(struct scsi_task *task)
 }
 
 /* Checks one page against what may change and takes it into *mode. */
-static bool take_page(struct scsi_task *task, const uint8_t *page, unsigned at, struct scsi_mode_state *mode)
+static bool take_page(struct scsi_task *task, const uint8_t *page, unsigned at,
+                      struct scsi_mode_state *mode)
 {
     uint8_t current[PAGE_BYTES_MAX], mask[PAGE_BYTES_MAX];
     for (unsigned i = 0; i < countof(pages); i++) {

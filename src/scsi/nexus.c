@@ -9,7 +9,8 @@ bool scsi_port_equal(const struct scsi_port *a, const struct scsi_port *b)
            memcmp(a->isid, b->isid, sizeof a->isid) == 0 && strcmp(a->name, b->name) == 0;
 }
 
-struct err *scsi_nexus_create(const struct scsi_nexus_options *options, struct scsi_nexus **ret_nexus)
+struct err *scsi_nexus_create(const struct scsi_nexus_options *options,
+                              struct scsi_nexus **ret_nexus)
 {
     if (strlen(options->initiator_name) >= SCSI_NAME_MAX ||
         strlen(options->target_name) >= SCSI_NAME_MAX) {
@@ -65,7 +66,8 @@ bool scsi_attention_take(struct scsi_nexus *nexus, unsigned number, unsigned mas
     for (unsigned i = 0; i < SCSI_ATTENTION_COUNT; i++) {
         if (!(pending & 1U << i)) continue;
         nexus->attention[number] = (uint16_t)(nexus->attention[number] & ~(1U << i));
-        *ret_sense = (struct scsi_sense){.key = SENSE_UNIT_ATTENTION, .asc_ascq = attention_codes[i]};
+        *ret_sense =
+            (struct scsi_sense){.key = SENSE_UNIT_ATTENTION, .asc_ascq = attention_codes[i]};
         return true;
     }
     if (mask == 0xFFFF && nexus->luns_changed) {
@@ -88,7 +90,8 @@ static void raise_in_map(struct scsi_map_entry *entry, enum scsi_attention atten
     }
 }
 
-void scsi_lun_raise(struct scsi_lun *lun, enum scsi_attention attention, const struct scsi_nexus *except)
+void scsi_lun_raise(struct scsi_lun *lun, enum scsi_attention attention,
+                    const struct scsi_nexus *except)
 {
     list_for_each (node, &lun->entries) {
         struct scsi_map_entry *entry = list_entry(node, struct scsi_map_entry, lun_link);

@@ -46,7 +46,8 @@ bool scsi_reservation_conflicts(const struct scsi_task *task)
     enum scsi_access access = command->access;
     if (access == SCSI_ACCESS_FREE) return false;
     if (lun->reserved_by && lun->reserved_by != task->nexus) {
-        return command->run != scsi_release_run; /* a stranger's RELEASE is accepted and does nothing */
+        return command->run !=
+               scsi_release_run; /* a stranger's RELEASE is accepted and does nothing */
     }
     /* REPORT CAPABILITIES says CRH 0: the two kinds of reservation do not mix (SPC-4 5.13.3). */
     if (access == SCSI_ACCESS_RESERVE) return lun->pr.count > 0;

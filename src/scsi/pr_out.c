@@ -16,7 +16,7 @@ struct pr_request {
     struct scsi_lun *lun;
     struct scsi_pr *pr;
     const struct scsi_port *port;
-    int index;               /* of the sender's registration, -1 = none */
+    int index; /* of the sender's registration, -1 = none */
     uint8_t action, type;
     uint64_t key, action_key;
 };
@@ -30,8 +30,8 @@ void scsi_pr_out_parse(struct scsi_task *task)
         return;
     }
     uint8_t action = task->cdb[1] & 0x1F;
-    bool uses_type = action == RESERVE || action == RELEASE || action == PREEMPT ||
-                     action == PREEMPT_AND_ABORT;
+    bool uses_type =
+        action == RESERVE || action == RELEASE || action == PREEMPT || action == PREEMPT_AND_ABORT;
     if (uses_type && task->cdb[2] >> 4) { /* scope: the logical unit only */
         scsi_fail_cdb(task, 2, 7);
         return;
@@ -79,7 +79,8 @@ static void unregister(struct pr_request *r)
     bool ends = held && (!scsi_pr_all_registrants(type) || r->pr->count == 1);
     if (ends) r->pr->type = 0;
     drop_registration(r->pr, (unsigned)r->index);
-    if (ends && (type == PR_WRITE_EXCLUSIVE_REGISTRANTS || type == PR_EXCLUSIVE_ACCESS_REGISTRANTS)) {
+    if (ends &&
+        (type == PR_WRITE_EXCLUSIVE_REGISTRANTS || type == PR_EXCLUSIVE_ACCESS_REGISTRANTS)) {
         tell_registrants(r, SCSI_ATTENTION_RESERVATIONS_RELEASED);
     }
 }
@@ -95,7 +96,8 @@ static void add_registration(struct pr_request *r)
         scsi_fail_asc(r->task, SENSE_ILLEGAL_REQUEST, SCSI_ASC(0x55, 0x04));
         return;
     }
-    pr->registrations[pr->count++] = (struct scsi_registration){.port = *r->port, .key = r->action_key};
+    pr->registrations[pr->count++] =
+        (struct scsi_registration){.port = *r->port, .key = r->action_key};
     pr->generation++;
 }
 
@@ -136,7 +138,8 @@ static void do_reserve(struct pr_request *r)
 
 static void do_release(struct pr_request *r)
 {
-    if (!r->pr->type || !scsi_pr_is_holder(r->pr, r->index)) return; /* SPC-4 5.13.11.2.3: nothing to do */
+    if (!r->pr->type || !scsi_pr_is_holder(r->pr, r->index))
+        return; /* SPC-4 5.13.11.2.3: nothing to do */
     if (r->pr->type != r->type) {
         /* INVALID RELEASE OF PERSISTENT RESERVATION */
         scsi_fail_asc(r->task, SENSE_ILLEGAL_REQUEST, SCSI_ASC(0x26, 0x04));
@@ -184,7 +187,8 @@ static unsigned remove_keys(struct pr_request *r, uint64_t key)
             i++;
             continue;
         }
-        scsi_lun_raise_for_port(r->lun, SCSI_ATTENTION_REGISTRATIONS_PREEMPTED, &registration->port);
+        scsi_lun_raise_for_port(r->lun, SCSI_ATTENTION_REGISTRATIONS_PREEMPTED,
+                                &registration->port);
         if (r->action == PREEMPT_AND_ABORT) cancel_tasks_of(r->lun, &registration->port);
         drop_registration(r->pr, i);
     }
@@ -205,8 +209,8 @@ static void do_preempt(struct pr_request *r)
 {
     struct scsi_pr *pr = r->pr;
     bool all = pr->type && scsi_pr_all_registrants(pr->type);
-    bool takes = pr->type && (all ? r->action_key == 0
-                                  : pr->registrations[pr->holder].key == r->action_key);
+    bool takes =
+        pr->type && (all ? r->action_key == 0 : pr->registrations[pr->holder].key == r->action_key);
     if (takes) {
         if (!type_is_valid(r->type)) {
             scsi_fail_cdb(r->task, 2, 3);

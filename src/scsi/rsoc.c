@@ -71,8 +71,8 @@ void scsi_rsoc_run(struct scsi_task *task)
         unsigned action = load_be16(task->cdb + 4);
         const struct scsi_command *command =
             scsi_command_find(task->cdb[3], (uint8_t)(action & 0x1F), &known);
-        bool right = command && (action == command->service_action ||
-                                 (task->cdb[2] & 0x07) == REPORT_OPCODE);
+        bool right = command &&
+                     (action == command->service_action || (task->cdb[2] & 0x07) == REPORT_OPCODE);
         report_one(w, right ? command : NULL, timeouts);
     }
     scsi_reply_done(task);

@@ -169,8 +169,8 @@ void scsi_write_run(struct scsi_task *task)
     const struct iovec *iov = task->out_iov;
     unsigned iov_count = task->out_iov_count;
     if (task->out_bytes != state->sectors * SECTOR_BYTES) {
-        iov_count = scsi_iov_slice(iov, iov_count, 0, state->sectors * SECTOR_BYTES, task->iov,
-                                   RT_IOV_MAX);
+        iov_count =
+            scsi_iov_slice(iov, iov_count, 0, state->sectors * SECTOR_BYTES, task->iov, RT_IOV_MAX);
         iov = task->iov;
         if (!iov_count) { /* in more pieces than a request takes */
             scsi_fail(task, STATUS_INTERNAL);

@@ -45,15 +45,15 @@ enum {
 
 /* Fixed for life at creation (DESIGN of identity: doc/design). */
 struct scsi_identity {
-    uint8_t naa[16];     /* NAA 3h: 8 bytes used; NAA 6h: 16 */
-    unsigned naa_bytes;  /* 8 or 16 */
-    char serial[33];     /* 32 hex digits */
+    uint8_t naa[16];    /* NAA 3h: 8 bytes used; NAA 6h: 16 */
+    unsigned naa_bytes; /* 8 or 16 */
+    char serial[33];    /* 32 hex digits */
 };
 
 struct scsi_lun_options {
-    struct volume *volume;      /* stays the caller's; must outlive the LUN */
+    struct volume *volume; /* stays the caller's; must outlive the LUN */
     struct scsi_identity identity;
-    bool write_protected;       /* MODE SENSE WP and DATA PROTECT 27h/00h */
+    bool write_protected; /* MODE SENSE WP and DATA PROTECT 27h/00h */
 };
 
 struct scsi_lun;
@@ -85,15 +85,16 @@ bool scsi_map_is_reported(const struct scsi_map *map);
 
 struct scsi_nexus_options {
     struct scsi_map *map;
-    const char *initiator_name;   /* iSCSI name */
+    const char *initiator_name; /* iSCSI name */
     uint8_t isid[6];
-    const char *target_name;      /* iSCSI name of the target */
-    uint16_t target_port_group;   /* one per portal */
+    const char *target_name;    /* iSCSI name of the target */
+    uint16_t target_port_group; /* one per portal */
     uint16_t relative_target_port;
 };
 struct scsi_nexus;
 /* Starts with 29h/00h (power on, reset) pending for each LUN. */
-struct err *scsi_nexus_create(const struct scsi_nexus_options *options, struct scsi_nexus **ret_nexus) MUST_CHECK;
+struct err *scsi_nexus_create(const struct scsi_nexus_options *options,
+                              struct scsi_nexus **ret_nexus) MUST_CHECK;
 void scsi_nexus_destroy(struct scsi_nexus *nexus); /* no task running; accepts NULL */
 
 /* ---- Tasks ------------------------------------------------------------------------------------------ */
@@ -103,8 +104,8 @@ enum scsi_transfer { SCSI_TRANSFER_NONE, SCSI_TRANSFER_IN, SCSI_TRANSFER_OUT };
 struct scsi_task {
     /* After scsi_task_begin: */
     enum scsi_transfer transfer;
-    uint64_t transfer_bytes;     /* what the CDB asks for; bounded, else the task is already failed */
-    bool finished;               /* failed while parsing: status and sense are set; do not execute, only release */
+    uint64_t transfer_bytes; /* what the CDB asks for; bounded, else the task is already failed */
+    bool finished; /* failed while parsing: status and sense are set; only release it */
 
     /* Data-out, set by the transport before scsi_task_execute; its memory until done.  Fewer bytes than
      * transfer_bytes is legal (residual overflow): only whole sectors that came are written. */
@@ -120,7 +121,7 @@ struct scsi_task {
     uint8_t scsi_status;
     uint8_t sense_bytes;
     uint8_t sense[SCSI_SENSE_MAX];
-    struct iovec *in_iov;        /* data-in, the task's own memory until release */
+    struct iovec *in_iov; /* data-in, the task's own memory until release */
     unsigned in_iov_count;
     uint64_t in_bytes;
 
@@ -133,7 +134,7 @@ struct scsi_task {
     uint8_t cdb[SCSI_CDB_MAX];
     unsigned cdb_size;
     bool aborted;
-    const void *command;         /* row of the command table */
+    const void *command; /* row of the command table */
     struct volume_io io;
     struct volume_map_query query;
     struct rt_buf_waiter waiter;

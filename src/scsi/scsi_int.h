@@ -17,17 +17,17 @@
 /* ---- Bounds, told in VPD page B0h ---------------------------------------------------------------- */
 
 enum {
-    SCSI_CHUNK_BYTES = 256 * 1024,       /* buffers are taken in pieces of this size */
+    SCSI_CHUNK_BYTES = 256 * 1024, /* buffers are taken in pieces of this size */
     SCSI_TRANSFER_MAX_SECTORS = LIMIT_TRANSFER_BYTES / SECTOR_BYTES,
     SCSI_UNMAP_DESCRIPTORS_MAX = 256,
     /* Half of LIMIT_UNMAP_BYTES: initiators (and libiscsi's suite) call more than 2^20 blocks insane. */
     SCSI_UNMAP_MAX_SECTORS = 1024 * 1024,
     SCSI_WRITE_SAME_MAX_SECTORS = 32768, /* 16 MiB: bounds the time of one command with a pattern */
-    SCSI_COMPARE_MAX_SECTORS = 255,      /* one byte in the CDB; fits one batch of the engine (E4) */
+    SCSI_COMPARE_MAX_SECTORS = 255, /* one byte in the CDB; fits one batch of the engine (E4) */
     SCSI_REPLY_SMALL = 4096,
     SCSI_REPLY_LARGE = 32768,
-    SCSI_REGISTRATIONS_MAX = 64,         /* persistent reservations per logical unit */
-    SCSI_REGISTRATION_NAME_MAX = 224,    /* ISCSI_NAME_MAX and a NUL */
+    SCSI_REGISTRATIONS_MAX = 64,      /* persistent reservations per logical unit */
+    SCSI_REGISTRATION_NAME_MAX = 224, /* ISCSI_NAME_MAX and a NUL */
     SCSI_NAME_MAX = 224,
 };
 
@@ -78,7 +78,7 @@ enum scsi_attention {
 #define X(name, asc, ascq) SCSI_ATTENTION_##name,
     SCSI_ATTENTIONS(X)
 #undef X
-    SCSI_ATTENTION_COUNT
+        SCSI_ATTENTION_COUNT
 };
 enum { SCSI_ATTENTION_RESETS = 1 << SCSI_ATTENTION_POWER_ON | 1 << SCSI_ATTENTION_RESET };
 
@@ -101,9 +101,10 @@ struct scsi_registration {
 struct scsi_pr {
     uint32_t generation;
     unsigned count;
-    struct scsi_registration *registrations; /* SCSI_REGISTRATIONS_MAX, allocated by the first REGISTER */
-    uint8_t type;              /* 0 = no reservation */
-    unsigned holder;           /* index; meaningless for the all-registrants types */
+    struct scsi_registration
+        *registrations; /* SCSI_REGISTRATIONS_MAX, allocated by the first REGISTER */
+    uint8_t type;       /* 0 = no reservation */
+    unsigned holder;    /* index; meaningless for the all-registrants types */
 };
 
 enum {
@@ -134,9 +135,9 @@ struct scsi_lun {
     struct scsi_nexus *reserved_by; /* SPC-2 RESERVE */
     struct scsi_pr pr;
     struct volume_watch watch;
-    struct list entries;            /* map entries */
-    struct list tasks;              /* begun and not done, in order of arrival */
-    struct list preempting;         /* PREEMPT AND ABORTs that wait for the tasks they cancelled */
+    struct list entries;    /* map entries */
+    struct list tasks;      /* begun and not done, in order of arrival */
+    struct list preempting; /* PREEMPT AND ABORTs that wait for the tasks they cancelled */
 };
 
 struct scsi_map_entry {
@@ -144,7 +145,7 @@ struct scsi_map_entry {
     struct scsi_lun *lun;
     struct list_node lun_link, leaving_link;
     unsigned number;
-    unsigned running;               /* tasks that hold this entry */
+    unsigned running; /* tasks that hold this entry */
     bool removed;
     void (*done)(void *arg);
     void *arg;
@@ -155,7 +156,7 @@ struct scsi_map {
     struct rt *rt;
     struct scsi_map_entry *entries[LIMIT_LUNS_PER_HOST];
     struct list nexuses;
-    struct list leaving;            /* removed entries whose last task or answer is under way */
+    struct list leaving; /* removed entries whose last task or answer is under way */
     unsigned held;
     bool changed_while_held;
 };
@@ -167,8 +168,8 @@ struct scsi_nexus {
     char target_name[SCSI_NAME_MAX];
     uint16_t target_port_group;
     unsigned running;
-    bool luns_changed;    /* 3Fh/0Eh pending: once for the nexus, not for each LUN */
-    bool inventory_seen;  /* REPORT LUNS was answered since the last change */
+    bool luns_changed;   /* 3Fh/0Eh pending: once for the nexus, not for each LUN */
+    bool inventory_seen; /* REPORT LUNS was answered since the last change */
     uint16_t attention[LIMIT_LUNS_PER_HOST]; /* bits of enum scsi_attention */
 };
 
@@ -186,23 +187,24 @@ enum scsi_access {
 };
 
 enum scsi_command_flags {
-    SCSI_COMMAND_SERVICE_ACTION = 1 << 0, /* told apart by CDB byte 1, bits 0 to 4 */
-    SCSI_COMMAND_WRITES = 1 << 1,         /* DATA PROTECT on a write-protected logical unit */
+    SCSI_COMMAND_SERVICE_ACTION = 1 << 0,   /* told apart by CDB byte 1, bits 0 to 4 */
+    SCSI_COMMAND_WRITES = 1 << 1,           /* DATA PROTECT on a write-protected logical unit */
     SCSI_COMMAND_PASSES_ATTENTION = 1 << 2, /* runs while a unit attention is pending */
-    SCSI_COMMAND_ANY_LUN = 1 << 3,        /* answered where there is no logical unit */
+    SCSI_COMMAND_ANY_LUN = 1 << 3,          /* answered where there is no logical unit */
 };
 
 struct scsi_command {
     const char *name;
     uint8_t opcode, service_action, cdb_bytes;
-    uint8_t access;  /* enum scsi_access */
+    uint8_t access; /* enum scsi_access */
     uint8_t flags;
-    uint8_t allocation_at, allocation_bytes; /* where the CDB has its ALLOCATION LENGTH; bytes 0: nowhere */
-    uint16_t reply_bytes;  /* bound of the parameter data it returns */
-    uint16_t timeout_s;    /* recommended, for REPORT SUPPORTED OPERATION CODES */
+    uint8_t allocation_at,
+        allocation_bytes; /* where the CDB has its ALLOCATION LENGTH; bytes 0: nowhere */
+    uint16_t reply_bytes; /* bound of the parameter data it returns */
+    uint16_t timeout_s;   /* recommended, for REPORT SUPPORTED OPERATION CODES */
     void (*parse)(struct scsi_task *task); /* may be NULL */
     void (*run)(struct scsi_task *task);
-    uint8_t usage[16];     /* CDB usage bitmap */
+    uint8_t usage[16]; /* CDB usage bitmap */
 };
 extern const struct scsi_command scsi_commands[];
 extern const unsigned scsi_command_count;
@@ -216,19 +218,19 @@ enum scsi_task_phase { SCSI_PHASE_BEGUN, SCSI_PHASE_BUFFERS, SCSI_PHASE_RUNNING,
 
 struct scsi_task_state {
     struct rt *rt;
-    struct scsi_map_entry *entry;  /* NULL: no logical unit */
+    struct scsi_map_entry *entry; /* NULL: no logical unit */
     enum scsi_task_phase phase;
-    uint64_t lba, sectors;         /* the range of the CDB */
+    uint64_t lba, sectors; /* the range of the CDB */
     uint64_t allocation_bytes;
-    uint32_t need_bytes;           /* buffers to have before run: iov[0..], SCSI_CHUNK_BYTES each */
+    uint32_t need_bytes; /* buffers to have before run: iov[0..], SCSI_CHUNK_BYTES each */
     uint32_t have_bytes;
     struct rt_timer patience;
     struct buf_writer reply;
     bool fua, unmap_to_end;
-    bool cancelled;                /* its initiator was preempted: do nothing more */
-    bool preempting;               /* on lun->preempting, by query.link */
-    uint8_t compare;               /* BYTCHK */
-    uint64_t progress;             /* sectors, descriptors...: the command's own */
+    bool cancelled;    /* its initiator was preempted: do nothing more */
+    bool preempting;   /* on lun->preempting, by query.link */
+    uint8_t compare;   /* BYTCHK */
+    uint64_t progress; /* sectors, descriptors...: the command's own */
     uint64_t step;
     uint64_t spare[2];
 };
@@ -266,8 +268,8 @@ static inline bool scsi_has_failed(const struct scsi_task *task)
 /* Copies data-out bytes [offset, +size) to `to`; false when they did not come. */
 bool scsi_out_copy(const struct scsi_task *task, uint64_t offset, void *to, size_t size_bytes);
 /* Describes bytes [offset, +size) of iov in `to` (at most max entries); returns the count, 0 = too many. */
-unsigned scsi_iov_slice(const struct iovec *iov, unsigned iov_count, uint64_t offset, uint64_t size_bytes,
-                        struct iovec *to, unsigned max);
+unsigned scsi_iov_slice(const struct iovec *iov, unsigned iov_count, uint64_t offset,
+                        uint64_t size_bytes, struct iovec *to, unsigned max);
 /* Parameter data: run writes to scsi_state(task)->reply, then this cuts it to the allocation length. */
 void scsi_reply_done(struct scsi_task *task);
 
@@ -277,7 +279,8 @@ uint64_t scsi_lun_sectors(const struct scsi_lun *lun);
 /* Reads LBA and length by the CDB's size into the state and checks them against the capacity. */
 bool scsi_parse_range(struct scsi_task *task);
 bool scsi_check_range(struct scsi_task *task, uint64_t lba, uint64_t sectors);
-bool scsi_check_protect(struct scsi_task *task); /* RDPROTECT, WRPROTECT, VRPROTECT: none supported */
+bool scsi_check_protect(
+    struct scsi_task *task); /* RDPROTECT, WRPROTECT, VRPROTECT: none supported */
 bool scsi_check_transfer(struct scsi_task *task); /* LIMIT_TRANSFER_BYTES */
 void scsi_submit(struct scsi_task *task, enum volume_op op, uint64_t lba, uint64_t sectors,
                  const struct iovec *iov, unsigned iov_count, void (*done)(struct volume_io *io));
@@ -304,7 +307,8 @@ void scsi_map_entry_hold(struct scsi_map_entry *entry);
 void scsi_map_entry_drop(struct scsi_map_entry *entry);
 
 /* Raises a condition on every nexus that sees the LUN, but `except` (may be NULL). */
-void scsi_lun_raise(struct scsi_lun *lun, enum scsi_attention attention, const struct scsi_nexus *except);
+void scsi_lun_raise(struct scsi_lun *lun, enum scsi_attention attention,
+                    const struct scsi_nexus *except);
 void scsi_lun_raise_for_port(struct scsi_lun *lun, enum scsi_attention attention,
                              const struct scsi_port *port);
 bool scsi_lun_is_write_protected(const struct scsi_lun *lun);
@@ -324,6 +328,7 @@ void scsi_release_reservations_of(struct scsi_nexus *nexus, struct scsi_lun *lun
 void scsi_vpd_run(struct scsi_task *task);
 
 /* The handlers named in the command table. */
+/* clang-format off */
 #define SCSI_HANDLERS(X)                                                                           \
     X(inquiry_parse) X(inquiry_run) X(test_unit_ready_run) X(request_sense_run)                    \
     X(report_luns_parse) X(report_luns_run) X(read_capacity_10_parse) X(read_capacity_10_run)      \
@@ -334,10 +339,11 @@ void scsi_vpd_run(struct scsi_task *task);
     X(write_verify_run) X(write_same_parse) X(write_same_run) X(unmap_parse) X(unmap_run)          \
     X(lba_status_parse) X(lba_status_run) X(compare_write_parse) X(compare_write_run)              \
     X(or_write_parse) X(or_write_run) X(reserve_run) X(release_run) X(rsoc_parse) X(rsoc_run)      \
-    X(rstmf_run) X(rtpg_parse) X(rtpg_run) X(pr_read_keys_run) X(pr_read_reservation_run)          \
+    X(defect_data_run) X(rstmf_run) X(rtpg_parse) X(rtpg_run) X(pr_read_keys_run) X(pr_read_reservation_run)          \
     X(pr_capabilities_run) X(pr_full_status_run) X(pr_out_parse) X(pr_out_run)
 #define X(name) void scsi_##name(struct scsi_task *task);
 SCSI_HANDLERS(X)
 #undef X
+/* clang-format on */
 
 #endif

@@ -23,7 +23,8 @@ static bool may_enter(struct scsi_task *task)
         scsi_fail_status(task, SCSI_STATUS_RESERVATION_CONFLICT);
         return false;
     }
-    if (task->lun && !passes && scsi_attention_take(task->nexus, task->lun_number, 0xFFFF, &sense)) {
+    if (task->lun && !passes &&
+        scsi_attention_take(task->nexus, task->lun_number, 0xFFFF, &sense)) {
         scsi_fail_sense(task, &sense);
         return false;
     }
@@ -36,7 +37,8 @@ static void parse_allocation(struct scsi_task *task)
     const struct scsi_command *command = task->command;
     const uint8_t *at = task->cdb + command->allocation_at;
     uint64_t bytes = 0;
-    for (unsigned i = 0; i < command->allocation_bytes; i++) bytes = bytes << 8 | at[i];
+    for (unsigned i = 0; i < command->allocation_bytes; i++)
+        bytes = bytes << 8 | at[i];
     scsi_state(task)->allocation_bytes = bytes;
     scsi_state(task)->need_bytes = command->reply_bytes;
     task->transfer = bytes ? SCSI_TRANSFER_IN : SCSI_TRANSFER_NONE;
@@ -300,8 +302,8 @@ bool scsi_out_copy(const struct scsi_task *task, uint64_t offset, void *to, size
     return size_bytes == 0;
 }
 
-unsigned scsi_iov_slice(const struct iovec *iov, unsigned iov_count, uint64_t offset, uint64_t size_bytes,
-                        struct iovec *to, unsigned max)
+unsigned scsi_iov_slice(const struct iovec *iov, unsigned iov_count, uint64_t offset,
+                        uint64_t size_bytes, struct iovec *to, unsigned max)
 {
     unsigned count = 0;
     for (unsigned i = 0; i < iov_count && size_bytes; i++) {

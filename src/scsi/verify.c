@@ -18,13 +18,13 @@ void scsi_verify_parse(struct scsi_task *task)
     if (!state->sectors) return;
     if (state->compare != COMPARE_NONE) {
         task->transfer = SCSI_TRANSFER_OUT;
-        task->transfer_bytes =
-            (state->compare == COMPARE_ALL ? state->sectors : 1) * SECTOR_BYTES;
+        task->transfer_bytes = (state->compare == COMPARE_ALL ? state->sectors : 1) * SECTOR_BYTES;
     }
     state->need_bytes = (uint32_t)min_of((uint64_t)SCSI_CHUNK_BYTES, state->sectors * SECTOR_BYTES);
 }
 
-static bool differs(const struct scsi_task *task, uint64_t out_offset, const uint8_t *data, size_t size)
+static bool differs(const struct scsi_task *task, uint64_t out_offset, const uint8_t *data,
+                    size_t size)
 {
     uint64_t offset = out_offset;
     for (unsigned i = 0; i < task->out_iov_count && size; i++) {
@@ -82,7 +82,8 @@ static void verify_read(struct volume_io *io)
 static void verify_next(struct scsi_task *task)
 {
     struct scsi_task_state *state = scsi_state(task);
-    state->step = min_of(state->sectors - state->progress, (uint64_t)state->need_bytes / SECTOR_BYTES);
+    state->step =
+        min_of(state->sectors - state->progress, (uint64_t)state->need_bytes / SECTOR_BYTES);
     task->iov[0].iov_len = (size_t)(state->step * SECTOR_BYTES);
     scsi_submit(task, VOLUME_READ, state->lba + state->progress, state->step, task->iov, 1,
                 verify_read);

@@ -84,13 +84,13 @@ static void page_block_limits(struct scsi_task *task, struct buf_writer *w)
 {
     uint8_t *p = buf_put(w, 60); /* fields at their place in the page, less the header of 4 */
     p[5 - 4] = SCSI_COMPARE_MAX_SECTORS;
-    store_be16(p + 6 - 4, SECTORS_PER_BLOCK);             /* optimal transfer granularity */
-    store_be32(p + 8 - 4, SCSI_TRANSFER_MAX_SECTORS);     /* maximum transfer */
+    store_be16(p + 6 - 4, SECTORS_PER_BLOCK);              /* optimal transfer granularity */
+    store_be32(p + 8 - 4, SCSI_TRANSFER_MAX_SECTORS);      /* maximum transfer */
     store_be32(p + 12 - 4, SCSI_TRANSFER_MAX_SECTORS / 4); /* optimal transfer */
     store_be32(p + 20 - 4, SCSI_UNMAP_MAX_SECTORS);
     store_be32(p + 24 - 4, SCSI_UNMAP_DESCRIPTORS_MAX);
-    store_be32(p + 28 - 4, SECTORS_PER_BLOCK);            /* optimal unmap granularity */
-    store_be32(p + 32 - 4, 0x80000000);                   /* UGAVALID, alignment 0 */
+    store_be32(p + 28 - 4, SECTORS_PER_BLOCK); /* optimal unmap granularity */
+    store_be32(p + 32 - 4, 0x80000000);        /* UGAVALID, alignment 0 */
     store_be64(p + 36 - 4, SCSI_WRITE_SAME_MAX_SECTORS);
 }
 
@@ -112,15 +112,16 @@ static const struct {
     uint8_t code;
     void (*put)(struct scsi_task *task, struct buf_writer *w);
 } pages[] = {
-    {0x00, page_supported},      {0x80, page_serial},       {0x83, page_identification},
-    {0x86, page_extended},       {0x87, page_mode_policy},  {0xB0, page_block_limits},
+    {0x00, page_supported},       {0x80, page_serial},       {0x83, page_identification},
+    {0x86, page_extended},        {0x87, page_mode_policy},  {0xB0, page_block_limits},
     {0xB1, page_characteristics}, {0xB2, page_provisioning},
 };
 
 static void page_supported(struct scsi_task *task, struct buf_writer *w)
 {
     unsigned count = task->lun ? countof(pages) : 1;
-    for (unsigned i = 0; i < count; i++) buf_put_u8(w, pages[i].code);
+    for (unsigned i = 0; i < count; i++)
+        buf_put_u8(w, pages[i].code);
 }
 
 void scsi_vpd_run(struct scsi_task *task)

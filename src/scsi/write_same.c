@@ -56,7 +56,8 @@ static void pattern_written(struct volume_io *io)
 static void pattern_next(struct scsi_task *task)
 {
     struct scsi_task_state *state = scsi_state(task);
-    state->step = min_of(state->sectors - state->progress, (uint64_t)state->need_bytes / SECTOR_BYTES);
+    state->step =
+        min_of(state->sectors - state->progress, (uint64_t)state->need_bytes / SECTOR_BYTES);
     task->iov[0].iov_len = (size_t)(state->step * SECTOR_BYTES);
     scsi_submit(task, VOLUME_WRITE, state->lba + state->progress, state->step, task->iov, 1,
                 pattern_written);

@@ -24,8 +24,8 @@ struct world {
 static void build(struct world *w)
 {
     rig_init(&w->rig);
-    struct volume *v = memvol_disk(w->rig.pool, &(struct uuid){{9}}, SMALL_SECTORS * 512,
-                                   VOLUME_READ_WRITE);
+    struct volume *v =
+        memvol_disk(w->rig.pool, &(struct uuid){{9}}, SMALL_SECTORS * 512, VOLUME_READ_WRITE);
     w->small = rig_lun(&w->rig, v, 2, false);
     w->locked = rig_lun(&w->rig, v, 3, true);
     struct err *e = scsi_map_add(w->rig.map, 1, w->small);
@@ -33,13 +33,15 @@ static void build(struct world *w)
     e = scsi_map_add(w->rig.map, 2, w->locked);
     check(!e);
     static const char *const names[] = {"iqn.test:0", "iqn.test:1", "iqn.test:2"};
-    for (unsigned i = 0; i < 3; i++) w->nexuses[i] = rig_nexus(&w->rig, w->rig.map, names[i]);
+    for (unsigned i = 0; i < 3; i++)
+        w->nexuses[i] = rig_nexus(&w->rig, w->rig.map, names[i]);
     w->nexuses[3] = w->rig.nexus;
 }
 
 static void tear_down(struct world *w)
 {
-    for (unsigned i = 0; i < 3; i++) scsi_nexus_destroy(w->nexuses[i]);
+    for (unsigned i = 0; i < 3; i++)
+        scsi_nexus_destroy(w->nexuses[i]);
     for (unsigned i = 1; i < 3; i++) {
         if (scsi_map_find(w->rig.map, i)) scsi_map_remove(w->rig.map, i, NULL, NULL);
     }

@@ -37,7 +37,7 @@ struct mem_point {
 struct mem_handle {
     struct volume base;
     struct content *content;
-    struct mem_disk *disk;   /* NULL: of a point */
+    struct mem_disk *disk; /* NULL: of a point */
     struct mem_point *point;
 };
 
@@ -70,7 +70,8 @@ static void *must_alloc(size_t size)
 static struct cell **find_cell(struct content *content, uint64_t number)
 {
     struct cell **at = &content->buckets[(number * 0x9E3779B97F4A7C15u) >> 54];
-    while (*at && (*at)->number != number) at = &(*at)->next;
+    while (*at && (*at)->number != number)
+        at = &(*at)->next;
     return at;
 }
 
@@ -116,7 +117,8 @@ static const uint8_t *look_block(struct content *content, uint64_t number)
 static void clear_content(struct content *content)
 {
     for (unsigned i = 0; i < BUCKETS; i++) {
-        while (content->buckets[i]) drop_block(content, content->buckets[i]->number);
+        while (content->buckets[i])
+            drop_block(content, content->buckets[i]->number);
     }
 }
 
@@ -138,8 +140,8 @@ static void copy_content(struct content *to, const struct content *from)
 /* ---- Requests ---------------------------------------------------------------------------------------- */
 
 /* Copies between an iovec array from byte `offset` on and a range of sectors. */
-static void copy_iov(const struct iovec *iov, unsigned count, uint64_t offset, void *data, size_t size,
-                     bool to_iov)
+static void copy_iov(const struct iovec *iov, unsigned count, uint64_t offset, void *data,
+                     size_t size, bool to_iov)
 {
     uint8_t *at = data;
     for (unsigned i = 0; i < count && size; i++) {
@@ -434,8 +436,8 @@ static void mem_cut(struct volume_pool *pool, const struct volume_cut *cut,
     volume_done_later(pool, done, arg, NULL);
 }
 
-static void mem_point_delete(struct volume_pool *pool, const struct uuid *uuid, volume_done_fn *done,
-                             void *arg)
+static void mem_point_delete(struct volume_pool *pool, const struct uuid *uuid,
+                             volume_done_fn *done, void *arg)
 {
     struct memvol *m = memvol_of(pool);
     free_point(m, find_point(m, uuid));
@@ -459,8 +461,8 @@ static void mem_points(struct volume_pool *pool, const struct uuid *disk,
     }
 }
 
-static void mem_branch(struct volume_pool *pool, const struct uuid *uuid, const struct uuid *new_disk,
-                       volume_done_fn *done, void *arg)
+static void mem_branch(struct volume_pool *pool, const struct uuid *uuid,
+                       const struct uuid *new_disk, volume_done_fn *done, void *arg)
 {
     struct memvol *m = memvol_of(pool);
     struct mem_point *point = find_point(m, uuid);
@@ -515,8 +517,10 @@ static void free_pool(struct memvol *m)
         handle->base.in_flight = 0;
         mem_close(&handle->base);
     }
-    list_for_each_safe (node, &m->points) free_point(m, list_entry(node, struct mem_point, link));
-    list_for_each_safe (node, &m->disks) free_disk(list_entry(node, struct mem_disk, link));
+    list_for_each_safe (node, &m->points)
+        free_point(m, list_entry(node, struct mem_point, link));
+    list_for_each_safe (node, &m->disks)
+        free_disk(list_entry(node, struct mem_disk, link));
     volume_pool_base_fini(&m->base);
     free(m);
 }
@@ -539,7 +543,8 @@ static void close_now(struct rt_message *message)
 static void mem_pool_close(struct volume_pool *pool, volume_done_fn *done, void *arg)
 {
     struct closing *closing = must_alloc(sizeof *closing);
-    *closing = (struct closing){.message.fn = close_now, .pool = memvol_of(pool), .done = done, .arg = arg};
+    *closing = (struct closing){
+        .message.fn = close_now, .pool = memvol_of(pool), .done = done, .arg = arg};
     rt_post(pool->rt, &closing->message);
 }
 
@@ -567,12 +572,12 @@ static const struct volume_recovery *mem_recovery(const struct volume_pool *pool
     return &nothing;
 }
 
-static void mem_pool_counters(const struct volume_pool *pool, struct volume_pool_counters *ret_counters)
+static void mem_pool_counters(const struct volume_pool *pool,
+                              struct volume_pool_counters *ret_counters)
 {
     const struct memvol_counts counts = memvol_counts(pool);
-    *ret_counters = (struct volume_pool_counters){.host_writes = counts.writes,
-                                                  .host_reads = counts.reads,
-                                                  .host_flushes = counts.flushes};
+    *ret_counters = (struct volume_pool_counters){
+        .host_writes = counts.writes, .host_reads = counts.reads, .host_flushes = counts.flushes};
 }
 
 static void mem_nothing(struct volume_pool *pool, volume_done_fn *done, void *arg)
@@ -640,8 +645,10 @@ unsigned memvol_held_count(const struct volume_pool *pool)
 {
     const struct memvol *m = (const struct memvol *)(const void *)pool;
     unsigned count = 0;
-    list_for_each (node, &m->done_ios) count++;
-    list_for_each (node, &m->done_queries) count++;
+    list_for_each (node, &m->done_ios)
+        count++;
+    list_for_each (node, &m->done_queries)
+        count++;
     return count;
 }
 

@@ -37,14 +37,14 @@ void rig_fini(struct rig *rig)
 struct scsi_nexus *rig_nexus(struct rig *rig, struct scsi_map *map, const char *initiator)
 {
     struct scsi_nexus *nexus = NULL;
-    struct err *e = scsi_nexus_create(
-        &(struct scsi_nexus_options){.map = map,
-                                     .initiator_name = initiator,
-                                     .isid = {0x80, 1, 2, 3, 4, 5},
-                                     .target_name = "iqn.2026-11.local.tarn:x",
-                                     .target_port_group = 7,
-                                     .relative_target_port = 3},
-        &nexus);
+    struct err *e =
+        scsi_nexus_create(&(struct scsi_nexus_options){.map = map,
+                                                       .initiator_name = initiator,
+                                                       .isid = {0x80, 1, 2, 3, 4, 5},
+                                                       .target_name = "iqn.2026-11.local.tarn:x",
+                                                       .target_port_group = 7,
+                                                       .relative_target_port = 3},
+                          &nexus);
     check(!e);
     return nexus;
 }
@@ -167,7 +167,8 @@ struct reply *rig_cdb(struct rig *rig, struct scsi_nexus *nexus, unsigned lun, c
     }
     check(reply->size == t->task.in_bytes);
     scsi_task_release(&t->task);
-    for (unsigned i = 0; i < iov_count; i++) free(iov[i].iov_base);
+    for (unsigned i = 0; i < iov_count; i++)
+        free(iov[i].iov_base);
     free(t);
     return reply;
 }

@@ -19,7 +19,7 @@ enum { RIG_DATA_MAX = 8 * 1024 * 1024, RIG_DISK_SECTORS = 32768 };
 
 struct reply {
     uint8_t status, key;
-    uint16_t asc;          /* ASC << 8 | ASCQ */
+    uint16_t asc; /* ASC << 8 | ASCQ */
     bool finished_in_begin;
     enum scsi_transfer transfer;
     uint64_t transfer_bytes;
@@ -37,10 +37,10 @@ struct rig {
     struct scsi_lun *lun;
     struct scsi_map *map;
     struct scsi_nexus *nexus;
-    const void *out;        /* data-out of the next command; the initiator sends out_size bytes */
+    const void *out; /* data-out of the next command; the initiator sends out_size bytes */
     size_t out_size, out_offered;
-    size_t out_pieces;      /* the data-out comes in pieces of this size; 0 = one */
-    struct reply reply;     /* last: big */
+    size_t out_pieces;  /* the data-out comes in pieces of this size; 0 = one */
+    struct reply reply; /* last: big */
 };
 
 void rig_init(struct rig *rig);

@@ -6,7 +6,8 @@
 
 static struct rig rig;
 
-static struct reply *cdb6(unsigned lun, uint8_t a, uint8_t b, uint8_t c, uint8_t d, uint8_t e, uint8_t f)
+static struct reply *cdb6(unsigned lun, uint8_t a, uint8_t b, uint8_t c, uint8_t d, uint8_t e,
+                          uint8_t f)
 {
     return rig_cdb(&rig, rig.nexus, lun, (uint8_t[]){a, b, c, d, e, f}, 6);
 }
@@ -29,7 +30,8 @@ static bool is_illegal(const struct reply *r, uint16_t asc)
 
 static void standard_inquiry_is_exact(void)
 {
-    static const uint8_t expected[36] = "\x00\x00\x06\x12\x5B\x10\x10\x02TARN    VIRTUAL DISK    0001";
+    static const uint8_t expected[36] =
+        "\x00\x00\x06\x12\x5B\x10\x10\x02TARN    VIRTUAL DISK    0001";
     struct reply *r = cdb6(0, 0x12, 0, 0, 0, 255, 0);
     expect_eq(r->status, SCSI_STATUS_GOOD);
     expect_eq(r->size, 96);
@@ -138,8 +140,7 @@ static void provisioning_pages_agree(void)
 
 static void capacity_10_saturates(void)
 {
-    struct volume *big =
-        memvol_disk(rig.pool, &(struct uuid){{2}}, 4 * TIB, VOLUME_READ_WRITE);
+    struct volume *big = memvol_disk(rig.pool, &(struct uuid){{2}}, 4 * TIB, VOLUME_READ_WRITE);
     struct scsi_lun *lun = rig_lun(&rig, big, 2, false);
     struct err *e = scsi_map_add(rig.map, 5, lun);
     require(!e);
@@ -203,9 +204,15 @@ static void luns_are_addressed_by_bus_0_and_flat_space_only(void)
         uint8_t field[8];
         bool there;
     } cases[] = {
-        {{0x00, 0x00}, true},        {{0x40, 0x00}, true},  {{0x01, 0x00}, false},
-        {{0x80, 0x00}, false},       {{0xC1, 0x01}, false}, {{0x00, 0x00, 0, 1}, false},
-        {{0, 0, 0, 0, 0, 0, 0, 1}, false}, {{0x41, 0x00}, false}, {{0x00, 0xFF}, false},
+        {{0x00, 0x00}, true},
+        {{0x40, 0x00}, true},
+        {{0x01, 0x00}, false},
+        {{0x80, 0x00}, false},
+        {{0xC1, 0x01}, false},
+        {{0x00, 0x00, 0, 1}, false},
+        {{0, 0, 0, 0, 0, 0, 0, 1}, false},
+        {{0x41, 0x00}, false},
+        {{0x00, 0xFF}, false},
     };
     for (unsigned i = 0; i < countof(cases); i++) {
         struct scsi_task task;
@@ -242,15 +249,16 @@ static void report_luns_holds_a_full_map(void)
     expect_eq(load_be32(r->data), LIMIT_LUNS_PER_HOST * 8);
     expect_eq(r->size, LIMIT_LUNS_PER_HOST * 8 + 8);
     expect_eq(r->data[8 + 8 * 254 + 1], 254);
-    for (unsigned i = 1; i < LIMIT_LUNS_PER_HOST; i++) scsi_map_remove(rig.map, i, NULL, NULL);
+    for (unsigned i = 1; i < LIMIT_LUNS_PER_HOST; i++)
+        scsi_map_remove(rig.map, i, NULL, NULL);
     rig_run_idle(&rig);
     rig_settle(&rig, rig.nexus, 0);
 }
 
 static struct reply *rsoc(uint8_t option, uint8_t opcode, uint16_t action)
 {
-    uint8_t cdb[12] = {0xA3, 0x0C, option, opcode, (uint8_t)(action >> 8), (uint8_t)action, 0, 0, 0xFF,
-                       0xFF};
+    uint8_t cdb[12] = {0xA3, 0x0C, option, opcode, (uint8_t)(action >> 8), (uint8_t)action,
+                       0,    0,    0xFF,   0xFF};
     return rig_cdb(&rig, rig.nexus, 0, cdb, 12);
 }
 

@@ -69,7 +69,8 @@ static void ten_byte_form_has_its_own_header(void)
 static void page_control_selects_masks_and_defaults(void)
 {
     struct reply *r = sense6(8, 0x40 | 0x3F, 0, 255);
-    static const uint8_t masks[44] = {0x08, 0x12, 0x04, [20] = 0x0A, 0x0A, 0x04, 0, 0x08, [32] = 0x1C, 0x0A};
+    static const uint8_t masks[44] = {0x08, 0x12, 0x04, [20] = 0x0A, 0x0A,
+                                      0x04, 0,    0x08, [32] = 0x1C, 0x0A};
     expect_eq(r->size, 48);
     expect(memcmp(r->data + 4, masks, 44) == 0);
     r = sense6(8, 0x80 | 0x08, 0, 255);
@@ -185,7 +186,8 @@ static void lists_that_are_wrong_change_nothing(void)
     descriptor[10] = 2;
     expect_eq(select6(descriptor, 32)->status, SCSI_STATUS_GOOD);
     expect(is_illegal(rig_cdb(&rig, rig.nexus, 0, (uint8_t[10]){0x55, 0x10, [7] = 4}, 10), 0x1A00));
-    expect(is_illegal(rig_out(&rig, rig.nexus, 0, (uint8_t[]){0x15, 0x10, 0, 0, 24, 0}, 6, list, 10), 0x1A00));
+    expect(is_illegal(
+        rig_out(&rig, rig.nexus, 0, (uint8_t[]){0x15, 0x10, 0, 0, 24, 0}, 6, list, 10), 0x1A00));
     expect_eq(select6(list, 0)->status, SCSI_STATUS_GOOD);
     expect_eq(sense6(8, 0x08, 0, 255)->data[6], 4);
 }
@@ -194,9 +196,18 @@ static void small_commands_of_a_fixed_disk(void)
 {
     struct reply *r = rig_cdb(&rig, rig.nexus, 0, (uint8_t[10]){0x4D, [8] = 64}, 10);
     expect_eq(r->size, 5);
-    expect(is_illegal(rig_cdb(&rig, rig.nexus, 0, (uint8_t[10]){0x4D, 0, 0x0D, [8] = 64}, 10), 0x2400));
-    expect_eq(rig_cdb(&rig, rig.nexus, 0, (uint8_t[6]){0x1B, 0, 0, 0, 1}, 6)->status, SCSI_STATUS_GOOD);
-    expect_eq(rig_cdb(&rig, rig.nexus, 0, (uint8_t[6]){0x1B, 0, 0, 0, 0}, 6)->status, SCSI_STATUS_GOOD);
+    r = rig_cdb(&rig, rig.nexus, 0, (uint8_t[10]){0x37, 0, 0x1D, [8] = 64}, 10);
+    expect_eq(r->size, 4);
+    expect_eq(load_be32(r->data), 0x001D0000);
+    r = rig_cdb(&rig, rig.nexus, 0, (uint8_t[12]){0xB7, 0x08, [9] = 64}, 12);
+    expect_eq(r->size, 8);
+    expect_eq(load_be64(r->data), 0x0008000000000000);
+    expect(is_illegal(rig_cdb(&rig, rig.nexus, 0, (uint8_t[10]){0x4D, 0, 0x0D, [8] = 64}, 10),
+                      0x2400));
+    expect_eq(rig_cdb(&rig, rig.nexus, 0, (uint8_t[6]){0x1B, 0, 0, 0, 1}, 6)->status,
+              SCSI_STATUS_GOOD);
+    expect_eq(rig_cdb(&rig, rig.nexus, 0, (uint8_t[6]){0x1B, 0, 0, 0, 0}, 6)->status,
+              SCSI_STATUS_GOOD);
     expect(is_illegal(rig_cdb(&rig, rig.nexus, 0, (uint8_t[6]){0x1B, 0, 0, 0, 2}, 6), 0x2400));
     expect(is_illegal(rig_cdb(&rig, rig.nexus, 0, (uint8_t[6]){0x1E, 0, 0, 0, 1}, 6), 0x2000));
 }

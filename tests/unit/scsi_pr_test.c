@@ -17,7 +17,8 @@ static uint8_t pr_out_flags(struct scsi_nexus *nexus, uint8_t action, uint8_t ty
     store_be64(list, key);
     store_be64(list + 8, action_key);
     list[20] = flags;
-    return rig_out(&rig, nexus, 0, (uint8_t[10]){0x5F, action, type, [8] = 24}, 10, list, 24)->status;
+    return rig_out(&rig, nexus, 0, (uint8_t[10]){0x5F, action, type, [8] = 24}, 10, list, 24)
+        ->status;
 }
 
 static uint8_t pr_out(struct scsi_nexus *nexus, uint8_t action, uint8_t type, uint64_t key,
@@ -108,8 +109,8 @@ static void registration_follows_its_key(void)
 {
     start_anew();
     uint32_t before = generation();
-    expect_eq(pr_out(a, REGISTER, 0, 9, 1), CONFLICT);     /* not registered, key not 0 */
-    expect_eq(pr_out(a, REGISTER, 0, 0, 0), 0);            /* nothing to do */
+    expect_eq(pr_out(a, REGISTER, 0, 9, 1), CONFLICT); /* not registered, key not 0 */
+    expect_eq(pr_out(a, REGISTER, 0, 0, 0), 0);        /* nothing to do */
     expect_eq(generation(), before);
     expect_eq(pr_out(a, REGISTER, 0, 0, 0x1122334455667788), 0);
     expect_eq(generation(), before + 1);
@@ -117,7 +118,7 @@ static void registration_follows_its_key(void)
     expect_eq(r->size, 16);
     expect_eq(load_be32(r->data + 4), 8);
     expect_eq(load_be64(r->data + 8), 0x1122334455667788);
-    expect_eq(pr_out(a, REGISTER, 0, 0, 5), CONFLICT);     /* registered: the key must be right */
+    expect_eq(pr_out(a, REGISTER, 0, 0, 5), CONFLICT); /* registered: the key must be right */
     expect_eq(pr_out(a, REGISTER, 0, 0x1122334455667788, 5), 0);
     expect_eq(load_be64(pr_in(b, 0)->data + 8), 5);
     expect_eq(pr_out(a, REGISTER_AND_IGNORE, 0, 77, 6), 0);
@@ -202,7 +203,8 @@ static void the_holder_takes_the_reservation_with_it(void)
         pr_out(b, REGISTER, 0, 0, 2);
         pr_out(a, RESERVE, types[i], 1, 0);
         expect_eq(pr_out(a, REGISTER, 0, 1, 0), 0);
-        expect_eq(pr_in(a, 1)->size, types[i] >= 7 ? 24 : 8); /* the last registrant holds it still */
+        expect_eq(pr_in(a, 1)->size,
+                  types[i] >= 7 ? 24 : 8); /* the last registrant holds it still */
         expect_eq(attention(a), 0);
         expect_eq(attention(b), types[i] == 5 || types[i] == 6 ? 0x2A04 : 0);
         if (types[i] < 7) continue;
@@ -327,7 +329,8 @@ static void preempt_and_abort_waits_for_the_tasks_of_the_preempted(void)
     static uint8_t block[512], list[24] = {[7] = 2, [15] = 1};
     struct iovec v = {block, 512}, pv = {list, 24};
     uint8_t field[8] = {0};
-    scsi_task_begin(&running.task, a, field, (uint8_t[10]){0x2F, 0, [7] = 8, 0}, 10); /* VERIFY, steps */
+    scsi_task_begin(&running.task, a, field, (uint8_t[10]){0x2F, 0, [7] = 8, 0},
+                    10); /* VERIFY, steps */
     rig_execute(&running);
     scsi_task_begin(&begun.task, a, field, (uint8_t[10]){0x2A, [8] = 1}, 10);
     scsi_task_begin(&preempt.task, b, field, (uint8_t[10]){0x5F, 5, 5, [8] = 24}, 10);
@@ -372,8 +375,10 @@ static void a_registration_outlives_its_session_and_belongs_to_the_port(void)
     expect_eq(pr_out(n, CLEAR, 0, 4, 0), 0);
     scsi_nexus_destroy(n);
     /* Another ISID or port is another nexus. */
-    struct scsi_nexus_options o = {.map = rig.map, .initiator_name = "iqn.test:a",
-                                   .isid = {0x80, 1, 2, 3, 4, 6}, .target_name = "iqn.x",
+    struct scsi_nexus_options o = {.map = rig.map,
+                                   .initiator_name = "iqn.test:a",
+                                   .isid = {0x80, 1, 2, 3, 4, 6},
+                                   .target_name = "iqn.x",
                                    .relative_target_port = 3};
     struct err *e = scsi_nexus_create(&o, &n);
     require(!e);

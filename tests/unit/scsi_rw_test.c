@@ -50,8 +50,8 @@ static struct reply *in(uint8_t opcode, uint8_t flags, uint64_t lba, uint32_t co
     return rig_cdb(&rig, rig.nexus, 0, cdb, size);
 }
 
-static struct reply *out(uint8_t opcode, uint8_t flags, uint64_t lba, uint32_t count, const void *from,
-                         size_t bytes)
+static struct reply *out(uint8_t opcode, uint8_t flags, uint64_t lba, uint32_t count,
+                         const void *from, size_t bytes)
 {
     unsigned size;
     const uint8_t *cdb = range_cdb(opcode, flags, lba, count, &size);
@@ -70,7 +70,8 @@ static bool is(const struct reply *r, uint8_t key, uint16_t asc)
 
 static void fill(uint8_t seed, size_t bytes)
 {
-    for (size_t i = 0; i < bytes; i++) data[i] = (uint8_t)(seed + i * 7 + i / 512 * 13);
+    for (size_t i = 0; i < bytes; i++)
+        data[i] = (uint8_t)(seed + i * 7 + i / 512 * 13);
 }
 
 static bool holds(uint64_t lba, const void *expected, uint32_t sectors)
@@ -114,7 +115,8 @@ static void length_0_is_256_blocks_for_6_byte_commands_and_none_for_others(void)
     expect_eq(in(0x08, 0, 0, 0)->size, 256 * 512);
     fill(1, 256 * 512);
     expect_eq(out(0x0A, 0, 0, 0, data, 256 * 512)->transfer_bytes, 256 * 512);
-    static const uint8_t others[] = {0x28, 0xA8, 0x88, 0x2A, 0xAA, 0x8A, 0x2F, 0x2E, 0x89, 0x8B, 0x34, 0x90};
+    static const uint8_t others[] = {0x28, 0xA8, 0x88, 0x2A, 0xAA, 0x8A,
+                                     0x2F, 0x2E, 0x89, 0x8B, 0x34, 0x90};
     for (unsigned i = 0; i < sizeof others; i++) {
         struct reply *r = in(others[i], 0, END, 0);
         expect_eq(r->status, SCSI_STATUS_GOOD);
@@ -147,7 +149,8 @@ static void transfers_above_the_limit_are_refused(void)
 {
     uint32_t most = LIMIT_TRANSFER_BYTES / 512;
     static const uint8_t all[] = {0x28, 0x88, 0xA8, 0x2A, 0x8A, 0xAA, 0x8E, 0x8B};
-    for (unsigned i = 0; i < sizeof all; i++) expect(is(in(all[i], 0, 0, most + 1), INVALID_FIELD));
+    for (unsigned i = 0; i < sizeof all; i++)
+        expect(is(in(all[i], 0, 0, most + 1), INVALID_FIELD));
     expect(is(in(0x8F, 2, 0, most + 1), INVALID_FIELD));
     struct reply *r = in(0x88, 0, 0, most);
     expect_eq(r->status, SCSI_STATUS_GOOD);
@@ -156,8 +159,8 @@ static void transfers_above_the_limit_are_refused(void)
 
 static void protection_information_is_refused(void)
 {
-    static const uint8_t all[] = {0x28, 0x88, 0xA8, 0x2A, 0x8A, 0xAA, 0x2F, 0xAF, 0x8F,
-                                  0x2E, 0xAE, 0x8E, 0x41, 0x93, 0x89, 0x8B};
+    static const uint8_t all[] = {0x28, 0x88, 0xA8, 0x2A, 0x8A, 0xAA, 0x2F, 0xAF,
+                                  0x8F, 0x2E, 0xAE, 0x8E, 0x41, 0x93, 0x89, 0x8B};
     for (unsigned i = 0; i < sizeof all; i++) {
         for (unsigned protect = 1; protect < 8; protect++) {
             expect(is(in(all[i], (uint8_t)(protect << 5), 0, 1), INVALID_FIELD));
@@ -199,8 +202,10 @@ static void failures_of_the_volume_become_sense(void)
         enum status status;
         uint8_t key;
         uint16_t asc;
-    } cases[] = {{STATUS_READ_FAILED, 3, 0x1100},  {STATUS_POOL_FULL, 7, 0x2707},
-                 {STATUS_POOL_FAILED, 4, 0x4400},  {STATUS_WRITE_PROTECTED, 7, 0x2700},
+    } cases[] = {{STATUS_READ_FAILED, 3, 0x1100},
+                 {STATUS_POOL_FULL, 7, 0x2707},
+                 {STATUS_POOL_FAILED, 4, 0x4400},
+                 {STATUS_WRITE_PROTECTED, 7, 0x2700},
                  {STATUS_BLOCK_CORRUPT, 3, 0x1100}};
     for (unsigned i = 0; i < countof(cases); i++) {
         memvol_fail(rig.pool, VOLUME_WRITE, cases[i].status);
@@ -250,7 +255,8 @@ static void write_and_verify_writes_and_reads_back(void)
     for (unsigned i = 0; i < sizeof all; i++) {
         fill((uint8_t)(40 + i), 700 * 512);
         uint64_t reads = memvol_counts(rig.pool).reads;
-        expect_eq(out(all[i], (uint8_t)(i % 2 * 2), 4000, 700, data, 700 * 512)->status, SCSI_STATUS_GOOD);
+        expect_eq(out(all[i], (uint8_t)(i % 2 * 2), 4000, 700, data, 700 * 512)->status,
+                  SCSI_STATUS_GOOD);
         expect(memvol_counts(rig.pool).reads > reads);
         expect(holds(4000, data, 700));
         memvol_fail(rig.pool, VOLUME_WRITE, STATUS_POOL_FULL);
@@ -267,7 +273,8 @@ static void write_same_repeats_one_block(void)
     static const uint8_t all[] = {0x41, 0x93};
     for (unsigned i = 0; i < 2; i++) {
         fill((uint8_t)(60 + i), 512);
-        for (uint32_t k = 1; k < 1300; k++) memcpy(data + k * 512, data, 512);
+        for (uint32_t k = 1; k < 1300; k++)
+            memcpy(data + k * 512, data, 512);
         expect_eq(out(all[i], 0, 6001, 1300, data, 512)->transfer_bytes, 512);
         expect_eq(rig.reply.status, SCSI_STATUS_GOOD);
         expect(holds(6001, data, 1300));
@@ -306,8 +313,8 @@ static void write_same_refuses_what_it_cannot(void)
         expect(is(out(all[i], 0x18, 0, 1, zeroes, 512), INVALID_FIELD));
         expect(is(out(all[i], 0x02, 0, 1, zeroes, 512), INVALID_FIELD)); /* LBDATA */
         expect(is(out(all[i], 0x04, 0, 1, zeroes, 512), INVALID_FIELD));
-        expect(is(out(all[i], 0, 0, 1, zeroes, 256), INVALID_FIELD));    /* less than a block */
-        rig.out_offered = 1024;                                          /* more than a block */
+        expect(is(out(all[i], 0, 0, 1, zeroes, 256), INVALID_FIELD)); /* less than a block */
+        rig.out_offered = 1024;                                       /* more than a block */
         expect(is(out(all[i], 0, 0, 1, zeroes, 512), INVALID_FIELD));
         rig.out_offered = 0;
         expect(is(out(all[i], 0, END + 1, 0, zeroes, 512), LBA_OUT_OF_RANGE));
@@ -368,7 +375,8 @@ static void unmap_checks_its_list_before_it_does_anything(void)
     expect(is(unmap(bad, 2, 7), LENGTH_ERROR));
     uint64_t many[8][2] = {{0, 1}, {1, 1}, {2, 1}, {3, 1}, {4, 1}, {5, 1}, {6, 1}, {7, 1}};
     expect(is(unmap(many, 257, 8 + 257 * 16), INVALID_PARAMETER));
-    uint64_t much[8][2] = {{0, END}, {0, END}, {0, END}, {0, END}, {0, END}, {0, END}, {0, END}, {0, END}};
+    uint64_t much[8][2] = {{0, END}, {0, END}, {0, END}, {0, END},
+                           {0, END}, {0, END}, {0, END}, {0, END}};
     expect(is(unmap(much, 33, 8 + 33 * 16), INVALID_PARAMETER));
     uint8_t anchor[10] = {0x42, 1};
     expect(is(rig_cdb(&rig, rig.nexus, 0, anchor, 10), INVALID_FIELD));
@@ -448,7 +456,8 @@ static void orwrite_adds_bits(void)
     memcpy(expected, data, sizeof expected);
     out(0x8A, 0, 5000, n, data, n * 512);
     fill(200, n * 512);
-    for (size_t i = 0; i < sizeof expected; i++) expected[i] |= data[i];
+    for (size_t i = 0; i < sizeof expected; i++)
+        expected[i] |= data[i];
     rig.out_pieces = 5001;
     expect_eq(out(0x8B, 0, 5000, n, data, n * 512)->status, SCSI_STATUS_GOOD);
     rig.out_pieces = 0;
@@ -457,7 +466,8 @@ static void orwrite_adds_bits(void)
 
 static void write_protection_comes_before_any_data(void)
 {
-    static const uint8_t writes[] = {0x0A, 0x2A, 0xAA, 0x8A, 0x2E, 0xAE, 0x8E, 0x41, 0x93, 0x89, 0x8B};
+    static const uint8_t writes[] = {0x0A, 0x2A, 0xAA, 0x8A, 0x2E, 0xAE,
+                                     0x8E, 0x41, 0x93, 0x89, 0x8B};
     struct scsi_lun *lun = rig_lun(&rig, rig.volume, 2, true);
     struct err *e = scsi_map_add(rig.map, 1, lun);
     require(!e);
@@ -471,7 +481,8 @@ static void write_protection_comes_before_any_data(void)
         expect_eq(r->transfer_bytes, 0);
     }
     expect(is(rig_cdb(&rig, rig.nexus, 1, (uint8_t[10]){0x42, [8] = 24}, 10), 7, 0x2700));
-    expect_eq(rig_cdb(&rig, rig.nexus, 1, (uint8_t[10]){0x28, [8] = 1}, 10)->status, SCSI_STATUS_GOOD);
+    expect_eq(rig_cdb(&rig, rig.nexus, 1, (uint8_t[10]){0x28, [8] = 1}, 10)->status,
+              SCSI_STATUS_GOOD);
     struct reply *r = rig_cdb(&rig, rig.nexus, 1, (uint8_t[6]){0x1A, 0, 0x3F, 0, 255, 0}, 6);
     expect_eq(r->data[2], 0x90);
     scsi_map_remove(rig.map, 1, NULL, NULL);
@@ -489,7 +500,8 @@ static void buffers_run_out_and_come_back(void)
     static struct rig_task tasks[COUNT];
     unsigned size;
     const uint8_t *cdb = range_cdb(0x88, 0, 0, LIMIT_TRANSFER_BYTES / 512, &size);
-    for (unsigned i = 0; i < COUNT; i++) rig_start(&rig, &tasks[i], rig.nexus, 0, cdb, size);
+    for (unsigned i = 0; i < COUNT; i++)
+        rig_start(&rig, &tasks[i], rig.nexus, 0, cdb, size);
     unsigned ended = 0;
     for (unsigned round = 0; round < 100000 && ended < COUNT; round++) {
         sim_step(rig.sim);
@@ -512,9 +524,11 @@ static void a_task_that_waits_for_buffers_can_be_released(void)
     unsigned size;
     const uint8_t *cdb = range_cdb(0x88, 0, 0, LIMIT_TRANSFER_BYTES / 512, &size);
     memvol_hold(rig.pool, true);
-    for (unsigned i = 0; i < 20; i++) rig_start(&rig, &tasks[i], rig.nexus, 0, cdb, size);
+    for (unsigned i = 0; i < 20; i++)
+        rig_start(&rig, &tasks[i], rig.nexus, 0, cdb, size);
     /* The last ones hold nothing or a part. */
-    for (unsigned i = 17; i < 20; i++) scsi_task_release(&tasks[i].task);
+    for (unsigned i = 17; i < 20; i++)
+        scsi_task_release(&tasks[i].task);
     memvol_hold(rig.pool, false);
     scsi_task_mark_aborted(&tasks[16].task);
     unsigned ended = 0;
