@@ -35,7 +35,7 @@ static const struct cli_form forms[] = {
      .examples = {"tarn host create web1 --initiator iqn.1993-08.org.debian:01:web1",
                   "tarn host create lab --initiator iqn.2026-01.lab:a --auth none",
                   "tarn host create db1 --initiator iqn.2026-01.lab:db1 --chap-secret-file "
-                  "/root/db1.secret"},
+                  "/etc/tarn/db1.secret"},
      .note = "Without --auth the host logs in with CHAP; a secret that is not given is drawn by "
              "the server and "
              "shown once. Secret files hold one line; - reads standard input."},

@@ -270,7 +270,7 @@ static void without_freeze_nothing_is_frozen_and_it_is_said(void)
     start_over();
     options.no_freeze = true;
     expect(make());
-    expect_str(fake_log(), "prepare, arm, commit, confirm, finish");
+    expect_str(fake_log(), "prepare, arm, commit, finish");
     expect_str(report.consistency, "crash");
     expect_eq(report.frozen_ns, 0);
 }
