@@ -507,7 +507,10 @@ static enum status check_io(const struct volume *volume, const struct volume_io 
     if (io->op == VOLUME_READ || io->op == VOLUME_WRITE) {
         if (bytes > LIMIT_TRANSFER_BYTES || !iov_is_right(io, bytes)) return STATUS_INVALID_FIELD;
     } else if (io->op == VOLUME_COMPARE_WRITE) {
-        if (bytes > LIMIT_COMPARE_BYTES || !iov_is_right(io, 2 * bytes)) return STATUS_INVALID_FIELD;
+        uint64_t first = io->sector / SECTORS_PER_BLOCK;
+        uint64_t end = (io->sector + io->sector_count + SECTORS_PER_BLOCK - 1) / SECTORS_PER_BLOCK;
+        if (end - first > LIMIT_COMPARE_BYTES / BLOCK_BYTES || !iov_is_right(io, 2 * bytes))
+            return STATUS_INVALID_FIELD; /* E4: it fits one batch */
     } else if (io->op == VOLUME_UNMAP && bytes > LIMIT_UNMAP_BYTES) {
         return STATUS_INVALID_FIELD;
     }

@@ -1,0 +1,284 @@
+/* admin.c - cut, branch, disks, deletion: each a batch of its own, answered when it is durable (E2, E26). */
+#include <stdlib.h>
+
+#include "timeline/engine.h"
+#include "timeline/map.h"
+#include "timeline/tables.h"
+
+enum admin_kind { ADMIN_CREATE, ADMIN_RESIZE, ADMIN_DELETE, ADMIN_CUT, ADMIN_POINT_DELETE, ADMIN_BRANCH };
+
+struct admin_op {
+    struct list_node link; /* pool->admin_queue, then pool->admin_running */
+    struct tl_pool *pool;
+    enum admin_kind kind;
+    struct uuid uuid, point;
+    uint64_t size_bytes;
+    struct volume_cut cut;
+    struct volume_cut_result *result, value;
+    volume_done_fn *done;
+    void *arg;
+    struct tl_waiter waiter;
+};
+
+static void op_end(struct admin_op *op, struct err *e)
+{
+    volume_done_fn *done = op->done;
+    void *arg = op->arg;
+    if (!e && op->result) *op->result = op->value;
+    list_remove(&op->link);
+    free(op);
+    done(arg, e);
+}
+
+static struct err *failed_error(struct tl_pool *p)
+{
+    return err_next(err_new(STATUS_POOL_FAILED, "the pool has failed: %s", p->base.trouble),
+                    "look at its device, then open the pool anew");
+}
+
+/* ---- What each call puts in the log: checked here again, since it may have waited ------------------------- */
+
+static struct err *put_create(struct admin_op *op, struct buf_writer *w)
+{
+    struct tl_pool *p = op->pool;
+    unsigned count = 0;
+    list_for_each (node, &p->disks)
+        count++;
+    if (count >= LIMIT_DISKS_PER_POOL)
+        return err_new(STATUS_LIMIT_REACHED, "the pool has %u disks, the most that it can have", count);
+    if (disk_find(p, &op->uuid)) return err_new(STATUS_EXISTS, "the disk exists already");
+    struct wal_record r = {.type = WAL_DISK_CREATE,
+                           .disk = p->next_disk_id,
+                           .uuid = op->uuid,
+                           .size_bytes = op->size_bytes};
+    if (op->kind == ADMIN_BRANCH) {
+        struct tl_point *point = point_find(p, &op->point);
+        if (!point) return err_new(STATUS_NOT_FOUND, "the point does not exist any more");
+        if (point->disk->depth >= LIMIT_BRANCH_DEPTH) /* E20 */
+            return err_next(err_new(STATUS_LIMIT_REACHED, "branches are at most %d deep", LIMIT_BRANCH_DEPTH),
+                            "promote one of its parents first");
+        r.size_bytes = r.parent_size_bytes = point->size_bytes;
+        r.parent = point->disk->id;
+        r.generation = point->generation;
+        r.uuid2 = op->point;
+    }
+    wal_put_admin(w, &r);
+    return NULL;
+}
+
+static struct err *put_disk(struct admin_op *op, struct buf_writer *w)
+{
+    struct tl_disk *disk = disk_find(op->pool, &op->uuid);
+    if (!disk) return err_new(STATUS_NOT_FOUND, "the disk does not exist any more");
+    struct wal_record r = {.disk = disk->id, .size_bytes = op->size_bytes};
+    r.type = op->kind == ADMIN_RESIZE ? WAL_DISK_RESIZE : WAL_DISK_DELETE;
+    if (op->kind == ADMIN_RESIZE && op->size_bytes < disk->size_bytes)
+        return err_new(STATUS_CONFLICT, "the disk has become larger meanwhile");
+    if (op->kind == ADMIN_DELETE && (disk->point_count || disk->child_count))
+        return err_next(err_new(STATUS_IN_USE, "the disk has %u points and %u branches that depend on it",
+                                disk->point_count, disk->child_count),
+                        "delete or promote them first");
+    if (op->kind == ADMIN_DELETE && disk->handle_count) return err_new(STATUS_IN_USE, "the disk is open");
+    wal_put_admin(w, &r);
+    return NULL;
+}
+
+static struct err *put_cut(struct admin_op *op, struct buf_writer *w)
+{
+    const struct volume_cut *cut = &op->cut;
+    if (cut->deadline_ns && rt_now(op->pool->rt) > cut->deadline_ns)
+        return err_new(STATUS_TOO_LATE, "the cut came too late; nothing was cut");
+    struct wal_record head = {
+        .type = WAL_CUT, .uuid2 = cut->set, .leased = cut->leased, .count = cut->member_count};
+    wal_put_admin(w, &head);
+    for (unsigned i = 0; i < cut->member_count; i++) {
+        const struct volume_cut_member *m = &cut->members[i];
+        struct tl_disk *disk = disk_find(op->pool, &m->disk);
+        if (!disk) return err_new(STATUS_NOT_FOUND, "a disk of the cut does not exist any more");
+        if (point_find(op->pool, &m->point)) return err_new(STATUS_EXISTS, "a point of the cut exists already");
+        struct wal_record r = {.type = WAL_CUT_MEMBER,
+                               .disk = disk->id,
+                               .uuid = m->point,
+                               .uuid2 = cut->set,
+                               .kind = (uint8_t)m->kind,
+                               .leased = cut->leased,
+                               .size_bytes = disk->size_bytes};
+        wal_put_admin(w, &r);
+    }
+    return NULL;
+}
+
+static struct err *put_point_delete(struct admin_op *op, struct buf_writer *w)
+{
+    struct tl_point *point = point_find(op->pool, &op->point);
+    if (!point) return err_new(STATUS_NOT_FOUND, "the point does not exist any more");
+    if (point->handle_count) return err_new(STATUS_IN_USE, "the point is open");
+    struct wal_record r = {.type = WAL_POINT_DELETE, .disk = point->disk->id, .uuid = op->point};
+    wal_put_admin(w, &r);
+    return NULL;
+}
+
+static struct err *put_records(struct admin_op *op, struct buf_writer *w)
+{
+    switch (op->kind) {
+    case ADMIN_CREATE:
+    case ADMIN_BRANCH:
+        return put_create(op, w);
+    case ADMIN_RESIZE:
+    case ADMIN_DELETE:
+        return put_disk(op, w);
+    case ADMIN_CUT:
+        return put_cut(op, w);
+    case ADMIN_POINT_DELETE:
+        return put_point_delete(op, w);
+    }
+    unreachable("kind");
+}
+
+/* ---- The life of a call: append, apply, publish, durable, answer ------------------------------------------- */
+
+static void tell_size(struct admin_op *op)
+{
+    struct tl_disk *disk = disk_find(op->pool, &op->uuid);
+    list_for_each_safe (node, &op->pool->base.handles) {
+        struct tl_volume *v = container_of(list_entry(node, struct volume, link), struct tl_volume, base);
+        if (v->disk != disk || v->point) continue;
+        v->base.size_bytes = disk->size_bytes;
+        volume_notify(&v->base, VOLUME_EVENT_SIZE);
+    }
+}
+
+static void op_durable(struct tl_waiter *waiter, enum status status)
+{
+    struct admin_op *op = container_of(waiter, struct admin_op, waiter);
+    if (status == STATUS_OK && op->kind == ADMIN_RESIZE) tell_size(op);
+    op_end(op, status == STATUS_OK ? NULL : failed_error(op->pool));
+}
+
+static void op_published(struct batch *b, enum status status)
+{
+    struct admin_op *op = b->arg;
+    struct tl_pool *p = op->pool;
+    p->admin_in_flight--;
+    if (status == STATUS_OK)
+        flush_wait(p, &op->waiter, b->header.seq, op_durable);
+    else
+        op_end(op, failed_error(p));
+}
+
+void admin_append(struct tl_pool *p, struct batch *b, const struct buf_writer *w)
+{
+    p->admin_in_flight++;
+    batch_close(b, WAL_ADMIN, w);
+    struct buf_reader r = wal_records(b->wal, &b->header);
+    struct wal_record record;
+    while (wal_next(&r, &record)) {
+        bool good = tables_apply(p, &record, b->header.seq, b->header.wall_ns); /* E2 */
+        check(good);
+    }
+    check(!r.failed);
+}
+
+static bool op_start(struct admin_op *op)
+{
+    struct tl_pool *p = op->pool;
+    struct batch *b = batch_get(p);
+    if (!b) return false;
+    struct buf_writer w = wal_body(b->wal, FORMAT_BATCH_WAL_BLOCKS * BLOCK_BYTES);
+    struct err *e = put_records(op, &w);
+    list_remove(&op->link);
+    list_push_back(&p->admin_running, &op->link);
+    if (e) {
+        batch_put(b);
+        op_end(op, e);
+        return true;
+    }
+    b->arg = op;
+    b->published = op_published;
+    admin_append(p, b, &w);
+    op->value = (struct volume_cut_result){.generation = b->header.seq, .wall_ns = b->header.wall_ns};
+    return true;
+}
+
+void admin_pump(struct tl_pool *p)
+{
+    struct list_node *node;
+    while ((node = list_front(&p->admin_queue)) && !p->ckpt.wants_instant) {
+        if (!log_has_room(p, WAL_ADMIN, FORMAT_BATCH_WAL_BLOCKS)) {
+            checkpoint_want(p);
+            return;
+        }
+        if (!op_start(list_entry(node, struct admin_op, link))) return;
+    }
+}
+
+void admin_fail_all(struct tl_pool *p)
+{
+    for (struct list_node *node; (node = list_front(&p->admin_queue));)
+        op_end(list_entry(node, struct admin_op, link), failed_error(p));
+}
+
+void admin_fini(struct tl_pool *p)
+{
+    struct list *lists[] = {&p->admin_queue, &p->admin_running};
+    for (unsigned i = 0; i < countof(lists); i++)
+        list_for_each_safe (node, lists[i])
+            free(list_entry(node, struct admin_op, link));
+}
+
+/* ---- The calls ---------------------------------------------------------------------------------------------- */
+
+static struct admin_op *op_new(struct volume_pool *pool, enum admin_kind kind, volume_done_fn *done, void *arg)
+{
+    struct admin_op *op = calloc(1, sizeof *op);
+    check(op != NULL);
+    op->pool = tl_pool(pool);
+    op->kind = kind;
+    op->done = done;
+    op->arg = arg;
+    list_push_back(&op->pool->admin_queue, &op->link);
+    pump_soon(op->pool);
+    return op;
+}
+
+void admin_disk_create(struct volume_pool *pool, const struct uuid *disk, uint64_t size_bytes,
+                       volume_done_fn *done, void *arg)
+{
+    struct admin_op *op = op_new(pool, ADMIN_CREATE, done, arg);
+    op->uuid = *disk;
+    op->size_bytes = size_bytes;
+}
+
+void admin_disk_resize(struct volume_pool *pool, const struct uuid *disk, uint64_t size_bytes,
+                       volume_done_fn *done, void *arg)
+{
+    struct admin_op *op = op_new(pool, ADMIN_RESIZE, done, arg);
+    op->uuid = *disk;
+    op->size_bytes = size_bytes;
+}
+
+void admin_disk_delete(struct volume_pool *pool, const struct uuid *disk, volume_done_fn *done, void *arg)
+{
+    op_new(pool, ADMIN_DELETE, done, arg)->uuid = *disk;
+}
+
+void admin_cut(struct volume_pool *pool, const struct volume_cut *cut, struct volume_cut_result *ret_result,
+               volume_done_fn *done, void *arg)
+{
+    struct admin_op *op = op_new(pool, ADMIN_CUT, done, arg);
+    op->cut = *cut;
+    op->result = ret_result;
+}
+
+void admin_point_delete(struct volume_pool *pool, const struct uuid *point, volume_done_fn *done, void *arg)
+{
+    op_new(pool, ADMIN_POINT_DELETE, done, arg)->point = *point;
+}
+
+void admin_branch(struct volume_pool *pool, const struct uuid *point, const struct uuid *new_disk,
+                  volume_done_fn *done, void *arg)
+{
+    struct admin_op *op = op_new(pool, ADMIN_BRANCH, done, arg);
+    op->uuid = *new_disk;
+    op->point = *point;
+}

@@ -1,0 +1,117 @@
+/*
+ * engine.h - what the files of the engine call of each other, beside map.h and tables.h.
+ * Threads: the pool's loop.
+ */
+#ifndef TARN_TIMELINE_ENGINE_H
+#define TARN_TIMELINE_ENGINE_H
+
+#include "timeline/timeline_int.h"
+
+/* engine.c */
+void pool_fail(struct tl_pool *p, const char *why); /* E5: sticky until opened anew */
+void pool_free(struct tl_pool *p);
+uint64_t pool_reserve_blocks(const struct tl_pool *p); /* the recycling reserve (E28) */
+uint64_t pool_checkpoint_need(const struct tl_pool *p); /* blocks that the next checkpoint may take */
+bool pool_is_sweeping(struct tl_pool *p);
+bool disks_to_sweep(struct tl_pool *p);
+void settle_poke(struct tl_pool *p);
+extern const struct volume_engine_ops timeline_ops;
+
+/* poolcheck.c */
+void pool_check(struct volume_pool *pool, volume_done_fn *done, void *arg);
+void pool_check_free_node(struct list_node *node);
+
+/* batch.c */
+void batch_init(struct tl_pool *p);
+void batch_fini(struct tl_pool *p);
+void pump_soon(struct tl_pool *p);
+/* A batch slot for the engine's own records, or NULL; its body begins at the returned writer. */
+struct batch *batch_get(struct tl_pool *p);
+void batch_put(struct batch *b);
+bool log_has_room(const struct tl_pool *p, enum wal_kind kind, uint32_t blocks);
+/* Closes (numbers) and submits; published is called in order of seq (E2, E4). */
+void batch_close(struct batch *b, enum wal_kind kind, const struct buf_writer *w);
+/* Applies an INSERT or REMOVE; in recovery by the applied_seq of each page (E11). */
+bool apply_record(struct tl_pool *p, const struct wal_record *record, uint64_t seq);
+void batch_fail_all(struct tl_pool *p);
+
+/* Merges removals of neighbouring versions into one record; marks each VERSION_REMOVING. */
+struct removals {
+    struct buf_writer *w;
+    struct wal_record run;
+};
+void removals_add(struct removals *r, uint32_t disk, uint64_t lba, struct version *v);
+void removals_flush(struct removals *r);
+
+/* flush.c */
+void flush_init(struct tl_pool *p);
+void flush_fini(struct tl_pool *p);
+void flush_io(struct volume_io *io, uint64_t target); /* completes io when D >= target (E5) */
+void flush_wait(struct tl_pool *p, struct tl_waiter *waiter, uint64_t seq,
+                void (*fn)(struct tl_waiter *waiter, enum status status)); /* site ADMIN (E26) */
+void flush_note_batch(struct tl_pool *p, const struct batch *b); /* D went into a header */
+void flush_note_published(struct tl_pool *p, uint64_t bytes);
+void flush_pump(struct tl_pool *p);
+void flush_fail_all(struct tl_pool *p);
+void queue_release(struct tl_pool *p); /* E18's queue */
+void recycle_kick(struct tl_pool *p);  /* moves Drec forward: an empty batch and flushes (E6) */
+
+/* admit.c */
+void admit_init(struct tl_pool *p);
+void admit_io(struct volume_io *io);
+void admit_pump(struct tl_pool *p);
+void frag_end(struct frag *frag, enum status status, uint64_t seq); /* unlocks, releases, completes */
+void frag_load_leaves(struct frag *frag); /* comes back through the ready list */
+void admit_buf_came(struct rt_buf_waiter *waiter);
+void admit_fail_all(struct tl_pool *p);
+
+/* read.c */
+void read_init(struct tl_pool *p);
+void read_io(struct volume_io *io);
+void read_pump(struct tl_pool *p);
+void query_io(struct volume_map_query *query);
+struct read_frag *read_get(struct tl_pool *p);
+/* Reads blocks of a view into buf (whole blocks); done when read->status is set. */
+void read_start(struct read_frag *read);
+void read_put(struct read_frag *read);
+uint64_t read_oldest_mark(const struct tl_pool *p);
+
+/* admin.c */
+void admin_pump(struct tl_pool *p);
+void admin_fail_all(struct tl_pool *p);
+void admin_fini(struct tl_pool *p);
+/* Closes an admin batch and changes the tables accordingly. */
+void admin_append(struct tl_pool *p, struct batch *b, const struct buf_writer *w);
+void admin_disk_create(struct volume_pool *pool, const struct uuid *disk, uint64_t size_bytes,
+                       volume_done_fn *done, void *arg);
+void admin_disk_resize(struct volume_pool *pool, const struct uuid *disk, uint64_t size_bytes,
+                       volume_done_fn *done, void *arg);
+void admin_disk_delete(struct volume_pool *pool, const struct uuid *disk, volume_done_fn *done, void *arg);
+void admin_cut(struct volume_pool *pool, const struct volume_cut *cut, struct volume_cut_result *ret_result,
+               volume_done_fn *done, void *arg);
+void admin_point_delete(struct volume_pool *pool, const struct uuid *point, volume_done_fn *done,
+                        void *arg);
+void admin_branch(struct volume_pool *pool, const struct uuid *point, const struct uuid *new_disk,
+                  volume_done_fn *done, void *arg);
+
+/* reclaim.c */
+void reclaim_init(struct tl_pool *p);
+void reclaim_fini(struct tl_pool *p);
+void reclaim_poke(struct tl_pool *p);
+void reclaim_note_leaf(struct leaf *leaf);
+
+/* checkpoint.c */
+void checkpoint_init(struct tl_pool *p);
+void checkpoint_fini(struct tl_pool *p);
+void checkpoint_want(struct tl_pool *p);
+void checkpoint_poke(struct tl_pool *p);
+void checkpoint_wait(struct tl_pool *p, struct tl_waiter *waiter,
+                     void (*fn)(struct tl_waiter *waiter, enum status status)); /* a whole one from now on */
+void checkpoint_fail_all(struct tl_pool *p);
+void retire_block(struct tl_pool *p, uint64_t block); /* a page that the newest image does not name */
+uint64_t retired_blocks(const struct tl_pool *p);
+void checkpoint_encode_dir(const struct tl_disk *disk, uint64_t page_index, uint64_t applied_seq,
+                           uint8_t memory[BLOCK_BYTES]);
+bool checkpoint_decode_dir(struct tl_disk *disk, uint64_t page_index, const uint8_t memory[BLOCK_BYTES]);
+
+#endif

@@ -1,0 +1,182 @@
+/* poolcheck.c - at rest: bitmap == union of the runs in the map + metadata; one owner per block (E27). */
+#include <stdlib.h>
+
+#include "timeline/engine.h"
+#include "timeline/map.h"
+#include "timeline/tables.h"
+
+struct pool_check {
+    struct list_node link; /* pool->checks */
+    struct tl_pool *pool;
+    volume_done_fn *done;
+    void *arg;
+    struct tl_disk *disk;
+    uint64_t leaf_index, own_blocks;
+    uint64_t *owned;            /* one bit per block */
+    struct leaf_waiter waiter;
+    struct rt_message message;
+    struct err *error;
+};
+
+static void pool_check_free(struct pool_check *c)
+{
+    list_remove(&c->link);
+    err_free(c->error);
+    free(c->owned);
+    free(c);
+}
+
+void pool_check_free_node(struct list_node *node)
+{
+    pool_check_free(list_entry(node, struct pool_check, link));
+}
+
+static void check_end(struct pool_check *c, struct err *e)
+{
+    volume_done_fn *done = c->done;
+    void *arg = c->arg;
+    pool_check_free(c);
+    done(arg, e);
+}
+
+/* Notes the first thing that is wrong. */
+#define WRONG(c, ...)                                                                              \
+    do {                                                                                           \
+        if (!(c)->error) (c)->error = err_new(STATUS_BLOCK_CORRUPT, __VA_ARGS__);                  \
+    } while (0)
+
+static void own(struct pool_check *c, uint64_t block, uint64_t count, const char *what)
+{
+    for (uint64_t b = block; b < block + count; b++) {
+        if (b < c->pool->alloc.start || b >= c->pool->alloc.end) {
+            WRONG(c, "block %llu of %s is outside of the data area", (unsigned long long)b, what);
+            return;
+        }
+        uint64_t mask = (uint64_t)1 << (b % 64);
+        if (c->owned[b / 64] & mask) WRONG(c, "block %llu has two owners, one is %s", (unsigned long long)b, what);
+        c->owned[b / 64] |= mask;
+    }
+}
+
+static void own_extents(struct pool_check *c, const struct extents *list, const char *what)
+{
+    for (uint32_t i = 0; i < list->count; i++)
+        own(c, list->items[i].block, list->items[i].blocks, what);
+}
+
+static void compare(struct pool_check *c)
+{
+    struct tl_pool *p = c->pool;
+    own_extents(c, &p->ckpt.system_extents, "the system pages");
+    own_extents(c, &p->ckpt.releasing, "an older checkpoint");
+    own_extents(c, &p->ckpt.retiring, "an older checkpoint");
+    own_extents(c, &p->ckpt.retired, "an older checkpoint");
+    for (uint64_t i = 0; i < alloc_page_count(&p->alloc); i++)
+        if (p->bitmap_refs[i].block) own(c, p->bitmap_refs[i].block, 1, "the bitmap");
+    for (uint64_t b = p->alloc.start; b < p->alloc.end; b++) {
+        bool owned = c->owned[b / 64] >> (b % 64) & 1;
+        if (owned && !alloc_is_taken(&p->alloc, b))
+            WRONG(c, "block %llu is in use but free in the bitmap", (unsigned long long)b);
+        if (!owned && alloc_is_taken(&p->alloc, b))
+            WRONG(c, "block %llu is taken in the bitmap but nobody uses it", (unsigned long long)b);
+    }
+    if (p->alloc.queue_blocks) WRONG(c, "the pool is not at rest");
+}
+
+static void own_leaf(struct pool_check *c, struct leaf *leaf)
+{
+    own_extents(c, &leaf->extents, "a leaf");
+    for (uint32_t i = 0; i < leaf->version_count; i++) {
+        const struct version *v = &leaf->versions[i];
+        if (v->flags & VERSION_HOLE) continue;
+        own(c, version_phys(v), 1, "data");
+        c->own_blocks++;
+    }
+}
+
+static void walk(struct rt_message *message);
+
+static void walk_soon(struct pool_check *c)
+{
+    c->message.fn = walk;
+    rt_post(c->pool->rt, &c->message);
+}
+
+static void leaf_loaded(struct leaf_waiter *waiter, enum status status)
+{
+    struct pool_check *c = container_of(waiter, struct pool_check, waiter);
+    if (status != STATUS_OK) {
+        WRONG(c, "leaf %llu of disk %u cannot be read", (unsigned long long)c->leaf_index, c->disk->id);
+        c->leaf_index++;
+    }
+    walk_soon(c);
+}
+
+/* One leaf; false when it must be waited for. */
+static bool walk_leaf(struct pool_check *c)
+{
+    if (!map_leaf_is_absent(c->disk, c->leaf_index)) {
+        struct leaf *leaf = map_leaf(c->disk, c->leaf_index);
+        if (leaf->state == LEAF_DELTA || leaf->state == LEAF_LOADING) {
+            map_load(leaf, &c->waiter, leaf_loaded);
+            return false;
+        }
+        if (leaf->state == LEAF_READY) own_leaf(c, leaf);
+    }
+    c->leaf_index++;
+    return true;
+}
+
+static void next_disk(struct pool_check *c)
+{
+    struct tl_disk *disk = c->disk;
+    for (uint64_t i = 0; i < disk->dir_count; i++)
+        if (disk->dir[i] && disk->dir[i]->ref.block) own(c, disk->dir[i]->ref.block, 1, "a directory");
+    if (disk->own_blocks != c->own_blocks)
+        WRONG(c, "disk %u counts %llu blocks but its map has %llu", disk->id,
+              (unsigned long long)disk->own_blocks, (unsigned long long)c->own_blocks);
+    struct list_node *next = disk->link.next;
+    c->disk = next == &c->pool->disks.head ? NULL : list_entry(next, struct tl_disk, link);
+    c->leaf_index = c->own_blocks = 0;
+}
+
+static void walk(struct rt_message *message)
+{
+    struct pool_check *c = container_of(message, struct pool_check, message);
+    for (unsigned budget = 256; c->disk && budget > 0; budget--) {
+        if (c->leaf_index >= c->disk->dir_count * FORMAT_DIR_ENTRIES)
+            next_disk(c);
+        else if (!walk_leaf(c))
+            return;
+    }
+    if (c->disk) {
+        walk_soon(c);
+        return;
+    }
+    compare(c);
+    check_end(c, take_ptr(&c->error));
+}
+
+static void settled(void *arg, struct err *e)
+{
+    struct pool_check *c = arg;
+    if (e) {
+        check_end(c, e);
+        return;
+    }
+    struct list_node *first = list_front(&c->pool->disks);
+    c->disk = first ? list_entry(first, struct tl_disk, link) : NULL;
+    walk_soon(c);
+}
+
+void pool_check(struct volume_pool *pool, volume_done_fn *done, void *arg)
+{
+    struct tl_pool *p = tl_pool(pool);
+    struct pool_check *c = calloc(1, sizeof *c);
+    check(c != NULL);
+    *c = (struct pool_check){.pool = p, .done = done, .arg = arg};
+    c->owned = calloc((p->alloc.end + 63) / 64, sizeof *c->owned);
+    check(c->owned != NULL);
+    list_push_back(&p->checks, &c->link);
+    pool->ops->pool_settle(pool, settled, c);
+}

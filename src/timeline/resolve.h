@@ -1,0 +1,78 @@
+/*
+ * resolve.h - pure functions over the versions of one block: which version does a view see, and which
+ * versions does any view need.  Nothing here does I/O or allocates; tests/unit/timeline_test.c.
+ *
+ * Words: versions are given newest first.  A view is (generation, records); RECORDS are the reverts of the
+ * disk in order of c (E19): after a record {c, p, stage} the disk is what it was at p, with the versions of
+ * `stage` over it, and then what was written after c.
+ * Limits: generations have 48 bits; FORMAT_LIVE is the live view.
+ */
+#ifndef TARN_TIMELINE_RESOLVE_H
+#define TARN_TIMELINE_RESOLVE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* One version of one block, packed: a leaf holds thousands. */
+struct version {
+    uint32_t generation_low, phys_low, crc;
+    uint16_t generation_high, phys_high;
+    uint16_t block; /* within the leaf */
+    uint8_t flags;
+    uint8_t stage;  /* reserved for E19: hidden in this stage; 0 = none */
+};
+enum version_flags {
+    VERSION_HOLE = 1 << 0,     /* reads zero; holds no block */
+    VERSION_REMOVING = 1 << 1, /* in memory only: a closed batch names its removal */
+};
+
+static inline uint64_t version_generation(const struct version *v)
+{
+    return (uint64_t)v->generation_high << 32 | v->generation_low;
+}
+static inline uint64_t version_phys(const struct version *v)
+{
+    return (uint64_t)v->phys_high << 32 | v->phys_low;
+}
+static inline void version_set(struct version *v, uint64_t generation, uint64_t phys)
+{
+    v->generation_low = (uint32_t)generation;
+    v->generation_high = (uint16_t)(generation >> 32);
+    v->phys_low = (uint32_t)phys;
+    v->phys_high = (uint16_t)(phys >> 32);
+}
+
+struct view_record {
+    uint64_t c, p; /* c: its own generation; p: the generation it went back to */
+    uint8_t stage; /* 0 = none */
+};
+
+struct view {
+    uint64_t generation;
+    const struct view_record *records; /* rising c */
+    unsigned record_count;
+};
+
+enum { RESOLVE_NONE = -1 };
+
+/* Index of the version that the view sees, or RESOLVE_NONE: falls through (or zero). */
+int view_resolve(const struct version *versions, unsigned count, const struct view *view);
+
+/* What keeps versions: the generations of points (rising), and the live view unless the disk is deleted. */
+struct retained {
+    const uint64_t *generations;
+    unsigned count;
+    bool live;
+    bool falls_through; /* a branch: HOLEs hide the parent (E20) */
+    const struct view_record *records;
+    unsigned record_count;
+};
+
+/* Sets needed[i] for each version: true iff a retained view resolves to it (E21); a HOLE with nothing
+ * needed below it is not needed where nothing falls through. */
+void reclaim_needed(const struct version *versions, unsigned count, const struct retained *retained,
+                    bool *ret_needed);
+/* Is there a point in [from, to)? */
+bool retained_between(const struct retained *retained, uint64_t from, uint64_t to);
+
+#endif
