@@ -324,19 +324,17 @@ uint64_t freezer_hold_ns(const struct freezer *f)
 
 static struct err *explain_freeze(const char *mount, int error)
 {
+    if (is_unsupported(error)) {
+        struct err *e = err_new(STATUS_NOT_SUPPORTED, "this kind of file system cannot be frozen");
+        return err_next(err_wrap(e, "freeze %s", mount),
+                        "with --allow-crash-consistent it is copied as after a power failure");
+    }
     struct err *e = err_from_code(error, "freeze %s", mount);
     if (error == EBUSY) {
         return err_next(err_wrap(e, "someone else has frozen it already"),
                         "wait for the other tool, or thaw it with: fsfreeze --unfreeze %s", mount);
     }
-    if (error == EPERM) return err_next(e, "freezing needs root (CAP_SYS_ADMIN)");
-    if (is_unsupported(error)) {
-        return err_next(
-            err_wrap(err_new(STATUS_NOT_SUPPORTED, "this kind of file system cannot be frozen"),
-                     "freeze %s", mount),
-            "with --allow-crash-consistent it is copied as after a power failure");
-    }
-    return e;
+    return error == EPERM ? err_next(e, "freezing needs root (CAP_SYS_ADMIN)") : e;
 }
 
 struct err *freezer_explain(const struct freezer *f)
