@@ -84,7 +84,7 @@ static void raise_in_map(struct scsi_map_entry *entry, enum scsi_attention atten
 {
     list_for_each (node, &entry->map->nexuses) {
         struct scsi_nexus *nexus = list_entry(node, struct scsi_nexus, map_link);
-        if (nexus == except || (only && !scsi_port_equal(&nexus->port, only))) continue;
+        if ((except && nexus == except) || (only && !scsi_port_equal(&nexus->port, only))) continue;
         uint16_t *pending = &nexus->attention[entry->number];
         *pending = (uint16_t)(*pending | 1U << attention);
     }
