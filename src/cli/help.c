@@ -291,39 +291,54 @@ static void offer(FILE *out, const char *prefix, const char *dashes, const char 
     fprintf(out, "%s%s\n", dashes, word);
 }
 
+static void offer_nouns(FILE *out, const char *prefix)
+{
+    for (size_t i = 0; cli_noun(i); i++)
+        offer(out, prefix, "", cli_noun(i));
+}
+
+static void offer_verbs(FILE *out, const char *prefix, const char *noun)
+{
+    size_t count;
+    const struct cli_row *rows = cli_rows(&count);
+    for (size_t i = 0; i < count; i++) {
+        if (rows[i].kind != CLI_ROW_VERB || strcmp(rows[i].noun, noun) != 0) continue;
+        offer(out, prefix, "", rows[i].verb);
+    }
+}
+
+static void offer_options(FILE *out, const char *prefix, const struct cli_row *verb)
+{
+    char name[64];
+    if (!verb) return;
+    for (const struct cli_row *arg = cli_next_arg(verb, verb); arg; arg = cli_next_arg(verb, arg)) {
+        if (is_option(verb, arg)) offer(out, prefix, "--", cli_option_name(arg, name));
+    }
+    for (const struct option *common = cli_common_options; common->name; common++) {
+        offer(out, prefix, "--", common->name);
+    }
+}
+
 /* Candidates for the last of the words (which may be empty), one a line. */
 int cli_complete(FILE *out, int argc, char **argv)
 {
     const char *last = argc > 0 ? argv[argc - 1] : "";
-    size_t count;
-    const struct cli_row *rows = cli_rows(&count);
+    bool is_help = argc > 1 && strcmp(argv[0], "help") == 0;
     if (argc <= 1) {
-        for (size_t i = 0; cli_noun(i); i++)
-            offer(out, last, "", cli_noun(i));
+        offer_nouns(out, last);
         offer(out, last, "", "help");
         offer(out, last, "", "version");
         return 0;
     }
-    bool help = strcmp(argv[0], "help") == 0;
-    const char *noun = help && argc > 2 ? argv[1] : argv[0];
-    if (help && argc == 2) {
-        for (size_t i = 0; cli_noun(i); i++)
-            offer(out, last, "", cli_noun(i));
-    } else if (argc == (help ? 3 : 2)) {
-        for (size_t i = 0; i < count; i++) {
-            if (rows[i].kind == CLI_ROW_VERB && strcmp(rows[i].noun, noun) == 0)
-                offer(out, last, "", rows[i].verb);
-        }
-    } else if (!help && last[0] == '-') {
-        const struct cli_row *verb = cli_find_verb(noun, argv[1]);
-        for (const struct cli_row *arg = verb ? cli_next_arg(verb, verb) : NULL; arg;
-             arg = cli_next_arg(verb, arg)) {
-            char name[64];
-            if (is_option(verb, arg)) offer(out, last, "--", cli_option_name(arg, name));
-        }
-        for (const struct option *common = cli_common_options; common->name; common++) {
-            offer(out, last, "--", common->name);
-        }
+    /* "help" stands before what is completed as usual. */
+    if (is_help) {
+        if (argc == 2) offer_nouns(out, last);
+        if (argc == 3) offer_verbs(out, last, argv[1]);
+        return 0;
     }
+    if (argc == 2)
+        offer_verbs(out, last, argv[0]);
+    else if (last[0] == '-')
+        offer_options(out, last, cli_find_verb(argv[0], argv[1]));
     return 0;
 }

@@ -40,9 +40,8 @@ struct transport {
 };
 
 struct transport_ops {
-    struct err *(*prepare)(struct transport *transport,
-                           const struct transport_request *request)MUST_CHECK;
-    enum status (*fire)(struct transport *transport) MUST_CHECK;
+    struct err *(*prepare)(struct transport *transport, const struct transport_request *request);
+    enum status (*fire)(struct transport *transport);
     void (*destroy)(struct transport *transport);
 };
 

@@ -30,7 +30,8 @@ static json_t *disks_of(const struct shadow_options *options, const char *mount)
 /* To a hundredth, for people who read JSON. */
 static double rounded_ms(uint64_t ns)
 {
-    return (double)((ns + 5000) / 10000) / 100.0;
+    uint64_t hundredths = (ns + 5000) / 10000;
+    return (double)hundredths / 100.0;
 }
 
 json_t *shadow_report_json(const struct shadow_options *options, const struct shadow_report *report)

@@ -57,16 +57,15 @@ struct shadow_request {
 /* What the requester asks of the server; the real one is shadow_server_open. */
 struct shadow_server_ops {
     /* Answers the set as JSON, the caller's. */
-    struct err *(*prepare)(void *arg, const struct shadow_request *request,
-                           json_t **ret_set)MUST_CHECK;
+    struct err *(*prepare)(void *arg, const struct shadow_request *request, json_t **ret_set);
     /* "renew", "confirm", "finish", "abort" of the prepared set; ret_set may be NULL. */
-    struct err *(*step)(void *arg, const char *verb, json_t **ret_set)MUST_CHECK;
+    struct err *(*step)(void *arg, const char *verb, json_t **ret_set);
     /* Arms, and makes the commit ready: after this, commit allocates nothing of ours. */
-    struct err *(*arm)(void *arg, unsigned armed_ms, unsigned commit_timeout_ms)MUST_CHECK;
+    struct err *(*arm)(void *arg, unsigned armed_ms, unsigned commit_timeout_ms);
     /* Called while file systems are frozen. */
     bool (*commit)(void *arg, bool *ret_connection_reused);
     /* Why the commit failed, or NULL; called after the thaw. */
-    struct err *(*outcome)(void *arg, json_t **ret_set)MUST_CHECK;
+    struct err *(*outcome)(void *arg, json_t **ret_set);
 };
 
 struct shadow_server {
