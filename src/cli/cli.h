@@ -20,7 +20,7 @@
 struct cli_env {
     FILE *out, *err;
     /* Tests put a fake server here; NULL = configuration and HTTPS. */
-    struct err *(*connect)(void *arg, struct transport **ret_transport);
+    struct transport *(*connect)(void *arg);
     void *arg;
 };
 

@@ -58,8 +58,8 @@ struct err *cli_connect(struct cli *cli)
 {
     if (cli->client) return NULL;
     if (cli->env->connect) {
-        struct transport *transport;
-        TRY(cli->env->connect(cli->env->arg, &transport));
+        struct transport *transport = cli->env->connect(cli->env->arg);
+        if (!transport) return err_new(STATUS_NO_MEMORY, "connect");
         TRY(client_create(transport, "the test server", &cli->client));
     } else {
         TRY(client_config_find(cli->config_path, &cli->config));

@@ -13,11 +13,10 @@
 static char *out_text, *err_text_;
 static int exit_code;
 
-static struct err *connect_fake(void *arg, struct transport **ret_transport)
+static struct transport *connect_fake(void *arg)
 {
     (void)arg;
-    *ret_transport = fake_transport();
-    return NULL;
+    return fake_transport();
 }
 
 /* Runs one command line, words separated by one blank. */
