@@ -207,6 +207,8 @@ struct err *client_prepare(struct client *client, const char *method, const char
         .timeout_ms = timeout_ms,
     };
     client->fired = STATUS_UNREACHABLE;
+    /* The transport copies the request (transport.h). */
+    // cppcheck-suppress returnDanglingLifetime
     return client->transport->ops->prepare(client->transport, &request);
 }
 
