@@ -24,13 +24,15 @@ const struct iscsi_chap_algorithm *iscsi_chap_choose(const char *list)
     return NULL;
 }
 
-bool iscsi_chap_response(const struct iscsi_chap_algorithm *algorithm, uint8_t id, const char *secret,
-                         const void *challenge, size_t challenge_bytes,
+bool iscsi_chap_response(const struct iscsi_chap_algorithm *algorithm, uint8_t id,
+                         const char *secret, const void *challenge, size_t challenge_bytes,
                          uint8_t ret_digest[ISCSI_CHAP_DIGEST_MAX])
 {
     uint8_t input[1 + ISCSI_CHAP_TEXT_MAX + ISCSI_CHAP_CHALLENGE_MAX];
-    size_t secret_bytes = strlen(secret);
-    if (secret_bytes > ISCSI_CHAP_TEXT_MAX || challenge_bytes > ISCSI_CHAP_CHALLENGE_MAX) return false;
+    size_t secret_bytes = secret ? strlen(secret) : 0;
+    if (secret_bytes == 0 || secret_bytes > ISCSI_CHAP_TEXT_MAX ||
+        challenge_bytes > ISCSI_CHAP_CHALLENGE_MAX)
+        return false;
 
     /* RFC 1994 4.1: the identifier, the secret, the challenge. */
     input[0] = id;
@@ -47,7 +49,7 @@ bool iscsi_chap_equal(const void *a, const void *b, size_t size_bytes)
     return gnutls_memcmp(a, b, size_bytes) == 0;
 }
 
-/* ---- Binary values --------------------------------------------------------------------------------- */
+/* ---- Binary values ---- */
 
 static int hex_digit(char c)
 {

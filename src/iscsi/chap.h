@@ -1,12 +1,12 @@
 /*
- * chap.h - the challenge-handshake authentication of RFC 1994 as iSCSI uses it: algorithms, responses,
- * binary values in text.  RFC 7143 12.1.3.
+ * chap.h - the challenge-handshake authentication of RFC 1994 as iSCSI uses it: algorithms,
+ * responses, binary values in text.  RFC 7143 12.1.3.
  *
- *     const struct iscsi_chap_algorithm *a = iscsi_chap_choose("5,7");      // the strongest offered
- *     iscsi_chap_response(a, id, secret, challenge, challenge_bytes, digest);
+ *     const struct iscsi_chap_algorithm *a = iscsi_chap_choose("5,7");      // the strongest
+ * offered iscsi_chap_response(a, id, secret, challenge, challenge_bytes, digest);
  *
- * Pure (GnuTLS for the hashes); randomness is the caller's.  Threads: any.  Limits: challenges of 1 to
- * ISCSI_CHAP_CHALLENGE_MAX bytes.
+ * Pure (GnuTLS for the hashes); randomness is the caller's.  Threads: any.  Limits: challenges of 1
+ * to ISCSI_CHAP_CHALLENGE_MAX bytes.
  */
 #ifndef TARN_ISCSI_CHAP_H
 #define TARN_ISCSI_CHAP_H
@@ -29,8 +29,8 @@ struct iscsi_chap_algorithm {
 const struct iscsi_chap_algorithm *iscsi_chap_choose(const char *list);
 
 /* hash(id, secret, challenge); false when the library refuses. */
-bool iscsi_chap_response(const struct iscsi_chap_algorithm *algorithm, uint8_t id, const char *secret,
-                         const void *challenge, size_t challenge_bytes,
+bool iscsi_chap_response(const struct iscsi_chap_algorithm *algorithm, uint8_t id,
+                         const char *secret, const void *challenge, size_t challenge_bytes,
                          uint8_t ret_digest[ISCSI_CHAP_DIGEST_MAX]);
 
 /* In constant time. */

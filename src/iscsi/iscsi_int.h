@@ -1,19 +1,19 @@
 /*
- * iscsi_int.h - what the files of the iSCSI target share: a connection with its session (there is one
- * connection per session), its tasks, and its two directions.
+ * iscsi_int.h - what the files of the iSCSI target share: a connection with its session (there is
+ * one connection per session), its tasks, and its two directions.
  *
  *     server.c    portals, accept, teardown            login.c     login phase (keys.c, chap.c)
- *     receive.c   bytes -> PDUs, digests               session.c   full feature phase, CmdSN, NOP, logout
- *     transmit.c  queue -> PDUs -> one sendmsg         text.c      SendTargets, text continuation
- *     task.c      a SCSI command's life, data-out      tmf.c       task management
+ *     receive.c   bytes -> PDUs, digests               session.c   full feature phase, CmdSN, NOP,
+ * logout transmit.c  queue -> PDUs -> one sendmsg         text.c      SendTargets, text
+ * continuation task.c      a SCSI command's life, data-out      tmf.c       task management
  *
- * Lifetime: a connection dies in two steps.  conn_fail or conn_close stops it at once and closes the socket; when
- * the socket has gone, nothing of it runs in the engine and no message is under way, it is freed by
- * conn_reap, which is the last thing any callback does.  Between the two steps its tasks still own their
- * memory: the kernel may be reading or writing it.
+ * Lifetime: a connection dies in two steps.  conn_fail or conn_close stops it at once and closes
+ * the socket; when the socket has gone, nothing of it runs in the engine and no message is under
+ * way, it is freed by conn_reap, which is the last thing any callback does.  Between the two steps
+ * its tasks still own their memory: the kernel may be reading or writing it.
  *
- * Serial numbers: CmdSN orders commands; ExpCmdSN and MaxCmdSN tell the window; StatSN numbers responses
- * and is given out when a PDU is built, so that it follows the order on the wire.
+ * Serial numbers: CmdSN orders commands; ExpCmdSN and MaxCmdSN tell the window; StatSN numbers
+ * responses and is given out when a PDU is built, so that it follows the order on the wire.
  */
 #ifndef TARN_ISCSI_INT_H
 #define TARN_ISCSI_INT_H
@@ -35,7 +35,7 @@ enum {
     TASK_BUFFERS = 2 * LIMIT_TRANSFER_BYTES / TASK_BUFFER_BYTES,
 
     RX_BUFFER_BYTES = 128 * 1024,
-    RX_DIRECT_BYTES = 8 * 1024, /* from here on data is received in place instead of copied */
+    RX_DIRECT_BYTES = 8 * 1024,   /* from here on data is received in place instead of copied */
     TX_SCRATCH_BYTES = 12 * 1024, /* headers, digests, padding and sense of one sendmsg */
     TX_BATCH_BYTES = 2 * 1024 * 1024,
     REPLIES = 16,
@@ -48,14 +48,17 @@ enum {
     LOGIN_TIMEOUT_S = 15,
     NOP_DEFAULT_S = 15,
     DATA_TIMEOUT_S = 60, /* an initiator that leaves a write unfinished for so long is dropped */
+    PARKED_TIMEOUT_S = 20,
     LOGOUT_REQUEST_S = 3,
 };
-#define BUFFER_PATIENCE_NS (500 * RT_MS) /* then a write that no memory was found for gets TASK SET FULL */
+#define BUFFER_PATIENCE_NS                                                                         \
+    (500 * RT_MS) /* then a write that no memory was found for gets TASK SET FULL */
 
 struct iscsi_conn;
 struct iscsi_task;
 
-/* ---- Transmission ------------------------------------------------------------------------------- */
+/* ---- Transmission -------------------------------------------------------------------------------
+ */
 
 enum out_kind { OUT_REPLY, OUT_R2T, OUT_DATA, OUT_RESPONSE };
 
@@ -95,7 +98,7 @@ struct iscsi_tx {
     bool header_digest, data_digest;
 };
 
-/* ---- Reception ------------------------------------------------------------------------------------ */
+/* ---- Reception ---- */
 
 enum rx_state { RX_HEADER, RX_DISPATCH, RX_DATA, RX_TAIL };
 
@@ -120,7 +123,8 @@ struct iscsi_rx {
     uint32_t data_left;
     uint32_t crc;
     unsigned tail_bytes;
-    /* Where the data segment goes: dest_iov from dest_at on, at most dest_left bytes, the rest is dropped. */
+    /* Where the data segment goes: dest_iov from dest_at on, at most dest_left bytes, the rest is
+     * dropped. */
     struct iovec dest[TASK_BUFFERS];
     unsigned dest_count, dest_index;
     struct iscsi_task *task; /* whose Data-Out or immediate data is coming in */
@@ -130,7 +134,7 @@ struct iscsi_rx {
     bool header_digest, data_digest;
 };
 
-/* ---- Tasks ----------------------------------------------------------------------------------------- */
+/* ---- Tasks ---- */
 
 enum task_state {
     TASK_FREE,
@@ -162,9 +166,9 @@ struct iscsi_task {
     uint32_t asked;     /* offset up to which R2Ts were sent */
     uint32_t data_sn;   /* expected in this burst */
     uint32_t r2t_sent, r2t_done;
-    bool unsolicited;   /* more data comes unasked */
-    bool burst_final;   /* the segment coming in ends its burst */
-    bool failed;        /* answered with `sense_*` or `refuse_status` when the data has passed */
+    bool unsolicited; /* more data comes unasked */
+    bool burst_final; /* the segment coming in ends its burst */
+    bool failed;      /* answered with `sense_*` or `refuse_status` when the data has passed */
     uint8_t sense_key, sense_asc, sense_ascq;
     uint8_t refuse_status;
     struct iovec buffers[TASK_BUFFERS];
@@ -180,7 +184,7 @@ struct iscsi_task {
     struct scsi_task scsi;
 };
 
-/* ---- Task management ---------------------------------------------------------------------------------- */
+/* ---- Task management ---- */
 
 struct iscsi_tmf {
     bool used;
@@ -192,7 +196,7 @@ struct iscsi_tmf {
     struct iscsi_reply *reply; /* held since the request came */
 };
 
-/* ---- Connections ---------------------------------------------------------------------------------------- */
+/* ---- Connections ---- */
 
 enum conn_state {
     CONN_LOGIN,
@@ -240,8 +244,8 @@ struct iscsi_conn {
     bool sock_closed;
     bool resume_posted;
     struct rt_message resume_message;
-    struct rt_timer timer;        /* login, pings, unfinished writes */
-    struct rt_timer patience;     /* BUFFER_PATIENCE_NS */
+    struct rt_timer timer;    /* login, pings, unfinished writes */
+    struct rt_timer patience; /* BUFFER_PATIENCE_NS */
     struct rt_buf_waiter buf_waiter;
     bool buf_waiting, starved;
     struct iscsi_rx rx;
@@ -300,7 +304,7 @@ struct iscsi_server {
     struct iscsi_portal portals[ISCSI_PORTALS_MAX];
     uint64_t nop_interval_ns, nop_timeout_ns;
     struct list conns;
-    unsigned conn_count;
+    unsigned conn_count, session_count;
     uint16_t last_tsih;
     struct iscsi_tmf tmfs[TMF_SLOTS];
     struct list drops;
@@ -381,6 +385,8 @@ bool task_abort(struct iscsi_task *task);
 /* Goes on when some memory has come back: parked writes first, then reception. */
 void task_wait_for_buffers(struct iscsi_conn *conn);
 void task_buffers_came(struct iscsi_conn *conn);
+/* Writes that no memory was found for in all this time get TASK SET FULL. */
+void task_expire_parked(struct iscsi_conn *conn, uint64_t now_ns);
 uint32_t task_transfer_tag(const struct iscsi_task *task, uint32_t r2t_sn);
 
 /* tmf.c */

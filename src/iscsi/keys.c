@@ -25,6 +25,8 @@ enum {
     IN_FULL = 1 << ISCSI_PHASE_FULL,
     IN_LOGIN = IN_SECURITY | IN_OPERATIONAL,
     NOT_IN_DISCOVERY = 1 << 8, /* answered Irrelevant in a discovery session */
+    BOTH = IN_OPERATIONAL,     /* sessions of both types */
+    NORMAL = IN_OPERATIONAL | NOT_IN_DISCOVERY,
 };
 
 #define SEGMENT_MAX 0xFFFFFFu /* 2^24 - 1 */
@@ -38,59 +40,57 @@ static const struct key_row {
     uint32_t ours;
     const char *words; /* LIST: ours, in the order of their values */
 } rows[ISCSI_KEY_COUNT] = {
-    [ISCSI_KEY_HEADER_DIGEST] = {"HeaderDigest", RULE_LIST, IN_OPERATIONAL, 0, 0, 0, 0, "None,CRC32C"},
-    [ISCSI_KEY_DATA_DIGEST] = {"DataDigest", RULE_LIST, IN_OPERATIONAL, 0, 0, 0, 0, "None,CRC32C"},
-    [ISCSI_KEY_MAX_CONNECTIONS] = {"MaxConnections", RULE_MINIMUM, IN_OPERATIONAL | NOT_IN_DISCOVERY,
-                                   1, 65535, 1, 1, NULL},
-    [ISCSI_KEY_INITIAL_R2T] = {"InitialR2T", RULE_OR, IN_OPERATIONAL | NOT_IN_DISCOVERY, 0, 1, 1, 0, NULL},
-    [ISCSI_KEY_IMMEDIATE_DATA] = {"ImmediateData", RULE_AND, IN_OPERATIONAL | NOT_IN_DISCOVERY, 0, 1, 1, 1,
-                                  NULL},
-    [ISCSI_KEY_MAX_RECV_SEGMENT] = {"MaxRecvDataSegmentLength", RULE_DECLARED, IN_OPERATIONAL | IN_FULL,
+    /* clang-format off */
+    [ISCSI_KEY_HEADER_DIGEST] = {"HeaderDigest", RULE_LIST, BOTH, .words = "None,CRC32C"},
+    [ISCSI_KEY_DATA_DIGEST] = {"DataDigest", RULE_LIST, BOTH, .words = "None,CRC32C"},
+    /* minimum, maximum, initial, ours */
+    [ISCSI_KEY_MAX_CONNECTIONS] = {"MaxConnections", RULE_MINIMUM, NORMAL, 1, 65535, 1, 1, NULL},
+    [ISCSI_KEY_INITIAL_R2T] = {"InitialR2T", RULE_OR, NORMAL, 0, 1, 1, 0, NULL},
+    [ISCSI_KEY_IMMEDIATE_DATA] = {"ImmediateData", RULE_AND, NORMAL, 0, 1, 1, 1, NULL},
+    [ISCSI_KEY_MAX_RECV_SEGMENT] = {"MaxRecvDataSegmentLength", RULE_DECLARED, BOTH | IN_FULL,
                                     512, SEGMENT_MAX, 8192, ISCSI_MAX_RECV_SEGMENT, NULL},
-    [ISCSI_KEY_MAX_BURST] = {"MaxBurstLength", RULE_MINIMUM, IN_OPERATIONAL | NOT_IN_DISCOVERY, 512,
-                             SEGMENT_MAX, 262144, 1024 * 1024, NULL},
-    [ISCSI_KEY_FIRST_BURST] = {"FirstBurstLength", RULE_MINIMUM, IN_OPERATIONAL | NOT_IN_DISCOVERY, 512,
-                               SEGMENT_MAX, 65536, 262144, NULL},
-    [ISCSI_KEY_TIME2WAIT] = {"DefaultTime2Wait", RULE_MAXIMUM, IN_OPERATIONAL, 0, 3600, 2, 2, NULL},
-    [ISCSI_KEY_TIME2RETAIN] = {"DefaultTime2Retain", RULE_MINIMUM, IN_OPERATIONAL, 0, 3600, 20, 0, NULL},
-    [ISCSI_KEY_MAX_R2T] = {"MaxOutstandingR2T", RULE_MINIMUM, IN_OPERATIONAL | NOT_IN_DISCOVERY, 1, 65535,
-                           1, 16, NULL},
-    [ISCSI_KEY_DATA_PDU_IN_ORDER] = {"DataPDUInOrder", RULE_OR, IN_OPERATIONAL | NOT_IN_DISCOVERY, 0, 1, 1,
-                                     1, NULL},
-    [ISCSI_KEY_DATA_SEQUENCE_IN_ORDER] = {"DataSequenceInOrder", RULE_OR,
-                                          IN_OPERATIONAL | NOT_IN_DISCOVERY, 0, 1, 1, 1, NULL},
-    [ISCSI_KEY_ERROR_RECOVERY_LEVEL] = {"ErrorRecoveryLevel", RULE_MINIMUM, IN_OPERATIONAL, 0, 2, 0, 0,
-                                        NULL},
-    [ISCSI_KEY_PROTOCOL_LEVEL] = {"iSCSIProtocolLevel", RULE_MINIMUM, IN_OPERATIONAL | NOT_IN_DISCOVERY, 0,
-                                  31, 1, 1, NULL},
-    [ISCSI_KEY_TASK_REPORTING] = {"TaskReporting", RULE_LIST, IN_OPERATIONAL | NOT_IN_DISCOVERY, 0, 0, 0, 0,
-                                  "RFC3720,ResponseFence"},
-    [ISCSI_KEY_OF_MARKER] = {"OFMarker", RULE_NO, IN_OPERATIONAL, 0, 0, 0, 0, NULL},
-    [ISCSI_KEY_IF_MARKER] = {"IFMarker", RULE_NO, IN_OPERATIONAL, 0, 0, 0, 0, NULL},
-    [ISCSI_KEY_OF_MARK_INTERVAL] = {"OFMarkInt", RULE_IRRELEVANT, IN_OPERATIONAL, 0, 0, 0, 0, NULL},
-    [ISCSI_KEY_IF_MARK_INTERVAL] = {"IFMarkInt", RULE_IRRELEVANT, IN_OPERATIONAL, 0, 0, 0, 0, NULL},
-    [ISCSI_KEY_INITIATOR_NAME] = {"InitiatorName", RULE_TAKEN, IN_LOGIN, 0, 0, 0, 0, NULL},
-    [ISCSI_KEY_INITIATOR_ALIAS] = {"InitiatorAlias", RULE_TAKEN, IN_LOGIN | IN_FULL, 0, 0, 0, 0, NULL},
-    [ISCSI_KEY_TARGET_NAME] = {"TargetName", RULE_TAKEN, IN_LOGIN, 0, 0, 0, 0, NULL},
-    [ISCSI_KEY_SESSION_TYPE] = {"SessionType", RULE_TAKEN, IN_LOGIN, 0, 0, 0, 0, NULL},
-    [ISCSI_KEY_AUTH_METHOD] = {"AuthMethod", RULE_TAKEN, IN_SECURITY, 0, 0, 0, 0, NULL},
-    [ISCSI_KEY_SEND_TARGETS] = {"SendTargets", RULE_TAKEN, IN_FULL, 0, 0, 0, 0, NULL},
+    [ISCSI_KEY_MAX_BURST] = {"MaxBurstLength", RULE_MINIMUM, NORMAL, 512, SEGMENT_MAX, 262144,
+                             1048576, NULL},
+    [ISCSI_KEY_FIRST_BURST] = {"FirstBurstLength", RULE_MINIMUM, NORMAL, 512, SEGMENT_MAX, 65536,
+                               262144, NULL},
+    [ISCSI_KEY_TIME2WAIT] = {"DefaultTime2Wait", RULE_MAXIMUM, BOTH, 0, 3600, 2, 2, NULL},
+    [ISCSI_KEY_TIME2RETAIN] = {"DefaultTime2Retain", RULE_MINIMUM, BOTH, 0, 3600, 20, 0, NULL},
+    [ISCSI_KEY_MAX_R2T] = {"MaxOutstandingR2T", RULE_MINIMUM, NORMAL, 1, 65535, 1, 16, NULL},
+    [ISCSI_KEY_DATA_PDU_IN_ORDER] = {"DataPDUInOrder", RULE_OR, NORMAL, 0, 1, 1, 1, NULL},
+    [ISCSI_KEY_DATA_SEQUENCE_IN_ORDER] = {"DataSequenceInOrder", RULE_OR, NORMAL, 0, 1, 1, 1, NULL},
+    [ISCSI_KEY_ERROR_RECOVERY_LEVEL] = {"ErrorRecoveryLevel", RULE_MINIMUM, BOTH, 0, 2, 0, 0, NULL},
+    [ISCSI_KEY_PROTOCOL_LEVEL] = {"iSCSIProtocolLevel", RULE_MINIMUM, NORMAL, 0, 31, 1, 1, NULL},
+    [ISCSI_KEY_TASK_REPORTING] = {"TaskReporting", RULE_LIST, NORMAL,
+                                  .words = "RFC3720,ResponseFence"},
+    [ISCSI_KEY_OF_MARKER] = {.name = "OFMarker", RULE_NO, BOTH},
+    [ISCSI_KEY_IF_MARKER] = {.name = "IFMarker", RULE_NO, BOTH},
+    [ISCSI_KEY_OF_MARK_INTERVAL] = {.name = "OFMarkInt", RULE_IRRELEVANT, BOTH},
+    [ISCSI_KEY_IF_MARK_INTERVAL] = {.name = "IFMarkInt", RULE_IRRELEVANT, BOTH},
+    [ISCSI_KEY_INITIATOR_NAME] = {.name = "InitiatorName", RULE_TAKEN, IN_LOGIN},
+    [ISCSI_KEY_INITIATOR_ALIAS] = {.name = "InitiatorAlias", RULE_TAKEN, IN_LOGIN | IN_FULL},
+    [ISCSI_KEY_TARGET_NAME] = {.name = "TargetName", RULE_TAKEN, IN_LOGIN},
+    [ISCSI_KEY_SESSION_TYPE] = {.name = "SessionType", RULE_TAKEN, IN_LOGIN},
+    [ISCSI_KEY_AUTH_METHOD] = {.name = "AuthMethod", RULE_TAKEN, IN_SECURITY},
+    [ISCSI_KEY_SEND_TARGETS] = {.name = "SendTargets", RULE_TAKEN, IN_FULL},
+    /* clang-format on */
 };
 
 void iscsi_keys_init(struct iscsi_keys *keys)
 {
     *keys = (struct iscsi_keys){0};
-    for (unsigned i = 0; i < ISCSI_KEY_COUNT; i++) keys->values[i] = rows[i].initial;
+    for (unsigned i = 0; i < ISCSI_KEY_COUNT; i++)
+        keys->values[i] = rows[i].initial;
 }
 
 enum iscsi_key iscsi_key_find(const char *name)
 {
     unsigned i = 0;
-    while (i < ISCSI_KEY_COUNT && strcmp(rows[i].name, name) != 0) i++;
+    while (i < ISCSI_KEY_COUNT && strcmp(rows[i].name, name) != 0)
+        i++;
     return (enum iscsi_key)i;
 }
 
-/* ---- Text ------------------------------------------------------------------------------------------ */
+/* ---- Text ---- */
 
 static bool is_name_character(char c)
 {
@@ -104,7 +104,8 @@ bool iscsi_text_next(char **at, char *end, struct iscsi_text_pair *ret_pair, boo
     char *p = *at;
     *ret_bad = false;
     /* Some initiators pad with further NULs. */
-    while (p < end && *p == '\0') p++;
+    while (p < end && *p == '\0')
+        p++;
     if (p == end) return false;
 
     *ret_bad = true;
@@ -179,11 +180,11 @@ bool iscsi_text_list_has(const char *list, const char *word)
     return list_index(list, word, strlen(word)) >= 0;
 }
 
-/* ---- Negotiation ----------------------------------------------------------------------------------- */
+/* ---- Negotiation ---- */
 
 /* The first offered word that we know becomes the value (RFC 7143 6.2.1). */
-static bool choose(const struct key_row *row, const char *offered, uint32_t *ret_value, char *ret_word,
-                   size_t word_size)
+static bool choose(const struct key_row *row, const char *offered, uint32_t *ret_value,
+                   char *ret_word, size_t word_size)
 {
     for (;;) {
         size_t n = strcspn(offered, ",");
@@ -215,7 +216,8 @@ static void answer_number(struct iscsi_keys *keys, enum iscsi_key key, const cha
         iscsi_text_put_number(answer, row->name, row->ours);
         return;
     }
-    uint32_t result = row->rule == RULE_MINIMUM ? min_of(offer, row->ours) : max_of(offer, row->ours);
+    uint32_t result =
+        row->rule == RULE_MINIMUM ? min_of(offer, row->ours) : max_of(offer, row->ours);
     keys->values[key] = result;
     iscsi_text_put_number(answer, row->name, result);
 }
@@ -255,7 +257,8 @@ enum iscsi_key_outcome iscsi_keys_mark(struct iscsi_keys *keys, enum iscsi_key k
     return ISCSI_KEYS_OK;
 }
 
-enum iscsi_key_outcome iscsi_keys_answer(struct iscsi_keys *keys, const struct iscsi_text_pair *pair,
+enum iscsi_key_outcome iscsi_keys_answer(struct iscsi_keys *keys,
+                                         const struct iscsi_text_pair *pair,
                                          enum iscsi_key_phase phase, struct buf_writer *answer)
 {
     enum iscsi_key key = iscsi_key_find(pair->name);

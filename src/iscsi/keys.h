@@ -1,12 +1,15 @@
 /*
- * keys.h - text keys: parsing "Name=value\0..." and negotiation by one table.  RFC 7143 sections 6 and 13.
+ * keys.h - text keys: parsing "Name=value\0..." and negotiation by one table.  RFC 7143 sections 6
+ * and 13.
  *
  *     iscsi_keys_init(&keys);
- *     while (iscsi_text_next(&reader, &pair)) failure = iscsi_keys_answer(&keys, &pair, phase, &writer);
+ *     while (iscsi_text_next(&reader, &pair)) failure = iscsi_keys_answer(&keys, &pair, phase,
+ * &writer);
  *
- * Pure: no I/O; authentication keys are seen by login.c first.  Threads: any.  Ownership: pairs point into
- * the text, which iscsi_text_next cuts with NULs.  Failures: enum iscsi_key_outcome; after anything but OK the negotiation
- * is over.  Limits: names 63 bytes, values 255 (8192 for binary ones of CHAP), each key once.
+ * Pure: no I/O; authentication keys are seen by login.c first.  Threads: any.  Ownership: pairs
+ * point into the text, which iscsi_text_next cuts with NULs.  Failures: enum iscsi_key_outcome;
+ * after anything but OK the negotiation is over.  Limits: names 63 bytes, values 255 (8192 for
+ * binary ones of CHAP), each key once.
  */
 #ifndef TARN_ISCSI_KEYS_H
 #define TARN_ISCSI_KEYS_H
@@ -87,7 +90,8 @@ enum iscsi_key iscsi_key_find(const char *name);
 enum iscsi_key_outcome iscsi_keys_mark(struct iscsi_keys *keys, enum iscsi_key key);
 
 /* Negotiates one pair: sets the value and writes our answer, if one is due. */
-enum iscsi_key_outcome iscsi_keys_answer(struct iscsi_keys *keys, const struct iscsi_text_pair *pair,
+enum iscsi_key_outcome iscsi_keys_answer(struct iscsi_keys *keys,
+                                         const struct iscsi_text_pair *pair,
                                          enum iscsi_key_phase phase, struct buf_writer *answer);
 
 /* Writes "name=value" with its NUL. */

@@ -14,9 +14,9 @@
  *          |                                             ^
  *          +---------------------T-----------------------+
  *
- * Each complete request is: its pairs parsed; the first one identifies initiator and target; the pairs of
- * the stage are answered; the transition is granted or not.  Anything wrong ends in one Login Response with
- * a status of RFC 7143 11.13.5 and the end of the connection.
+ * Each complete request is: its pairs parsed; the first one identifies initiator and target; the
+ * pairs of the stage are answered; the transition is granted or not.  Anything wrong ends in one
+ * Login Response with a status of RFC 7143 11.13.5 and the end of the connection.
  */
 
 enum login_status {
@@ -50,7 +50,7 @@ static const struct {
     {LOGIN_NO_SESSION, "no such session"},
     {LOGIN_INVALID_REQUEST, "request out of place"},
     {LOGIN_UNAVAILABLE, "the server is closing"},
-    {LOGIN_NO_RESOURCES, "out of memory"},
+    {LOGIN_NO_RESOURCES, "out of memory or of sessions"},
 };
 
 /* Which requests may end a stage where (bits of NSG). */
@@ -77,7 +77,7 @@ static const char *pairs_find(const struct pairs *pairs, const char *name)
     return NULL;
 }
 
-/* ---- Responses --------------------------------------------------------------------------------------- */
+/* ---- Responses ---- */
 
 static struct iscsi_reply *response(struct iscsi_conn *conn, uint8_t flags)
 {
@@ -106,7 +106,7 @@ static void refuse(struct iscsi_conn *conn, enum login_status status)
     reply_send(conn, reply);
 }
 
-/* ---- Who is it? ---------------------------------------------------------------------------------------- */
+/* ---- Who is it? ---- */
 
 /* An iSCSI name in its normal form: lower case, printable, of legal length (RFC 7143 4.2.7). */
 static bool copy_name(const char *from, char to[ISCSI_NAME_MAX + 1])
@@ -125,8 +125,7 @@ static bool copy_name(const char *from, char to[ISCSI_NAME_MAX + 1])
 static enum login_status check_session_handle(struct iscsi_conn *conn, uint16_t tsih)
 {
     if (tsih == 0) return LOGIN_OK;
-    list_for_each(node, &conn->server->conns)
-    {
+    list_for_each (node, &conn->server->conns) {
         const struct iscsi_conn *other = list_entry(node, struct iscsi_conn, link);
         if (other != conn && other->nexus && other->tsih == tsih &&
             strcmp(other->initiator_name, conn->initiator_name) == 0)
@@ -155,6 +154,7 @@ static enum login_status identify(struct iscsi_conn *conn, const struct pairs *p
         if (strcasecmp(target, server->target_name) != 0) return LOGIN_NOT_FOUND;
     }
     if (server->closing) return LOGIN_UNAVAILABLE;
+    if (!conn->discovery && server->session_count >= ISCSI_SESSIONS_MAX) return LOGIN_NO_RESOURCES;
     if (server->ops.find(server->arg, conn->initiator_name, &conn->access) != STATUS_OK)
         return LOGIN_AUTHORIZATION;
     conn->has_access = true;
@@ -167,7 +167,7 @@ static bool must_authenticate(const struct iscsi_conn *conn)
     return conn->access.auth != ISCSI_AUTH_NONE && !conn->discovery;
 }
 
-/* ---- Security stage --------------------------------------------------------------------------------------- */
+/* ---- Security stage ---- */
 
 static enum login_status choose_method(struct iscsi_conn *conn, const char *offered,
                                        struct buf_writer *answer)
@@ -184,7 +184,8 @@ static enum login_status choose_method(struct iscsi_conn *conn, const char *offe
     return LOGIN_OK;
 }
 
-static enum login_status challenge(struct iscsi_conn *conn, const char *algorithms, struct buf_writer *answer)
+static enum login_status challenge(struct iscsi_conn *conn, const char *algorithms,
+                                   struct buf_writer *answer)
 {
     struct iscsi_login *login = &conn->login;
     if (!login->method_chosen || login->chap) return LOGIN_INITIATOR_ERROR;
@@ -199,28 +200,32 @@ static enum login_status challenge(struct iscsi_conn *conn, const char *algorith
 }
 
 /* The initiator wants to know that we know our secret too. */
-static enum login_status answer_challenge(struct iscsi_conn *conn, const char *id_text, const char *text,
-                                          struct buf_writer *answer)
+static enum login_status answer_challenge(struct iscsi_conn *conn, const char *id_text,
+                                          const char *text, struct buf_writer *answer)
 {
     const struct iscsi_login *login = &conn->login;
     uint8_t theirs[ISCSI_CHAP_CHALLENGE_MAX], digest[ISCSI_CHAP_DIGEST_MAX];
     size_t size_bytes;
     uint32_t id;
-    if (conn->access.auth != ISCSI_AUTH_MUTUAL) return LOGIN_AUTHENTICATION;
-    if (!id_text || !text || !iscsi_text_number(id_text, &id) || id > 255) return LOGIN_INITIATOR_ERROR;
+    if (conn->access.auth != ISCSI_AUTH_MUTUAL || !conn->access.mutual_user)
+        return LOGIN_AUTHENTICATION;
+    if (!id_text || !text || !iscsi_text_number(id_text, &id) || id > 255)
+        return LOGIN_INITIATOR_ERROR;
     if (!iscsi_chap_decode(text, theirs, sizeof theirs, &size_bytes)) return LOGIN_INITIATOR_ERROR;
     /* Our own challenge come back would have us compute the answer for them (RFC 7143 9.2.1). */
-    if (size_bytes == login->chap->digest_bytes && memcmp(theirs, login->challenge, size_bytes) == 0)
+    if (size_bytes == login->chap->digest_bytes &&
+        memcmp(theirs, login->challenge, size_bytes) == 0)
         return LOGIN_AUTHENTICATION;
-    if (!iscsi_chap_response(login->chap, (uint8_t)id, conn->access.mutual_secret, theirs, size_bytes,
-                             digest))
+    if (!iscsi_chap_response(login->chap, (uint8_t)id, conn->access.mutual_secret, theirs,
+                             size_bytes, digest))
         return LOGIN_NO_RESOURCES;
     iscsi_text_put(answer, "CHAP_N", conn->access.mutual_user);
     iscsi_chap_put(answer, "CHAP_R", digest, login->chap->digest_bytes);
     return LOGIN_OK;
 }
 
-static enum login_status verify(struct iscsi_conn *conn, const struct pairs *pairs, struct buf_writer *answer)
+static enum login_status verify(struct iscsi_conn *conn, const struct pairs *pairs,
+                                struct buf_writer *answer)
 {
     struct iscsi_login *login = &conn->login;
     const char *name = pairs_find(pairs, "CHAP_N"), *text = pairs_find(pairs, "CHAP_R");
@@ -228,12 +233,13 @@ static enum login_status verify(struct iscsi_conn *conn, const struct pairs *pai
     size_t size_bytes;
     if (!login->chap || login->authenticated || !name || !text) return LOGIN_INITIATOR_ERROR;
     if (!iscsi_chap_decode(text, given, sizeof given, &size_bytes)) return LOGIN_AUTHENTICATION;
-    if (!iscsi_chap_response(login->chap, login->chap_id, conn->access.chap_secret, login->challenge,
-                             login->chap->digest_bytes, expected))
+    if (!iscsi_chap_response(login->chap, login->chap_id, conn->access.chap_secret,
+                             login->challenge, login->chap->digest_bytes, expected))
         return LOGIN_NO_RESOURCES;
     if (size_bytes != login->chap->digest_bytes || !iscsi_chap_equal(given, expected, size_bytes))
         return LOGIN_AUTHENTICATION;
-    if (strcmp(name, conn->access.chap_user) != 0) return LOGIN_AUTHENTICATION;
+    if (!conn->access.chap_user || strcmp(name, conn->access.chap_user) != 0)
+        return LOGIN_AUTHENTICATION;
     login->authenticated = true;
 
     const char *id = pairs_find(pairs, "CHAP_I"), *their_challenge = pairs_find(pairs, "CHAP_C");
@@ -270,7 +276,8 @@ static enum login_status security_stage(struct iscsi_conn *conn, const struct pa
             from_outcome(iscsi_keys_answer(&conn->login.keys, pair, ISCSI_PHASE_SECURITY, answer));
         if (status != LOGIN_OK) return status;
     }
-    const char *methods = pairs_find(pairs, "AuthMethod"), *algorithms = pairs_find(pairs, "CHAP_A");
+    const char *methods = pairs_find(pairs, "AuthMethod"),
+               *algorithms = pairs_find(pairs, "CHAP_A");
     enum login_status status = LOGIN_OK;
     if (methods) status = choose_method(conn, methods, answer);
     if (status == LOGIN_OK && algorithms) status = challenge(conn, algorithms, answer);
@@ -279,7 +286,7 @@ static enum login_status security_stage(struct iscsi_conn *conn, const struct pa
     return status;
 }
 
-/* ---- Operational stage --------------------------------------------------------------------------------------- */
+/* ---- Operational stage ---- */
 
 static enum login_status operational_stage(struct iscsi_conn *conn, const struct pairs *pairs,
                                            struct buf_writer *answer)
@@ -308,7 +315,7 @@ static void tell_target(struct iscsi_conn *conn, struct buf_writer *answer)
     if (server->target_alias) iscsi_text_put(answer, "TargetAlias", server->target_alias);
 }
 
-/* ---- Full feature phase ------------------------------------------------------------------------------------------ */
+/* ---- Full feature phase ---- */
 
 static bool is_same_nexus(const struct iscsi_conn *a, const struct iscsi_conn *b)
 {
@@ -321,8 +328,7 @@ static bool reinstate(struct iscsi_conn *conn)
 {
     bool alone = true;
     if (conn->discovery) return true;
-    list_for_each(node, &conn->server->conns)
-    {
+    list_for_each (node, &conn->server->conns) {
         struct iscsi_conn *other = list_entry(node, struct iscsi_conn, link);
         bool session = other->nexus || other->state == CONN_REINSTATING;
         if (other == conn || other->discovery || !session || !is_same_nexus(conn, other)) continue;
@@ -351,8 +357,7 @@ static void draw_tsih(struct iscsi_conn *conn)
     do {
         server->last_tsih++;
         taken = server->last_tsih == 0;
-        list_for_each(node, &server->conns)
-        {
+        list_for_each (node, &server->conns) {
             if (list_entry(node, struct iscsi_conn, link)->tsih == server->last_tsih) taken = true;
         }
     } while (taken);
@@ -380,8 +385,7 @@ static void finish(struct iscsi_conn *conn)
 
 void login_resume_waiting(struct iscsi_server *server)
 {
-    list_for_each_safe(node, &server->conns)
-    {
+    list_for_each_safe (node, &server->conns) {
         struct iscsi_conn *conn = list_entry(node, struct iscsi_conn, link);
         if (conn->state != CONN_REINSTATING || !reinstate(conn)) continue;
         finish(conn);
@@ -396,7 +400,7 @@ void login_sent(struct iscsi_conn *conn)
              rt_sock_peer(conn->sock), conn->discovery ? "discovery" : "normal");
 }
 
-/* ---- Requests ----------------------------------------------------------------------------------------------- */
+/* ---- Requests ---- */
 
 /* Answers the complete text; *ret_next is the stage granted, or STAGE_NONE. */
 static enum login_status negotiate(struct iscsi_conn *conn, struct buf_writer *answer,
@@ -407,7 +411,8 @@ static enum login_status negotiate(struct iscsi_conn *conn, struct buf_writer *a
     struct pairs pairs = {.count = 0};
     char *at = login->text, *end = login->text + login->text_bytes;
     bool bad = false;
-    while (pairs.count < PAIRS_MAX && iscsi_text_next(&at, end, &pairs.list[pairs.count], &bad)) pairs.count++;
+    while (pairs.count < PAIRS_MAX && iscsi_text_next(&at, end, &pairs.list[pairs.count], &bad))
+        pairs.count++;
     if (bad || pairs.count == PAIRS_MAX) return LOGIN_INITIATOR_ERROR;
 
     enum login_status status = LOGIN_OK;
@@ -424,7 +429,8 @@ static enum login_status negotiate(struct iscsi_conn *conn, struct buf_writer *a
     enum login_stage next = flags & 3;
     bool legal = false;
     for (unsigned i = 0; i < countof(transitions); i++) {
-        if (transitions[i].from == login->stage && transitions[i].to_mask & 1u << next) legal = true;
+        if (transitions[i].from == login->stage && transitions[i].to_mask & 1u << next)
+            legal = true;
     }
     if (!legal) return LOGIN_INITIATOR_ERROR;
     if (login->method_chosen && !login->authenticated) return LOGIN_OK; /* not yet */
@@ -433,7 +439,8 @@ static enum login_status negotiate(struct iscsi_conn *conn, struct buf_writer *a
     return LOGIN_OK;
 }
 
-/* The fixed fields: of the first request they are learned, afterwards they must stay (RFC 7143 11.12). */
+/* The fixed fields: of the first request they are learned, afterwards they must stay (RFC
+ * 7143 11.12). */
 static enum login_status check_header(struct iscsi_conn *conn)
 {
     struct iscsi_login *login = &conn->login;
@@ -477,8 +484,8 @@ enum rx_verdict login_begin(struct iscsi_conn *conn)
         refuse(conn, status);
         return RX_STOP;
     }
-    rx->dest[0] = (struct iovec){.iov_base = login->text + login->text_bytes,
-                                 .iov_len = rx->pdu.data_bytes};
+    rx->dest[0] =
+        (struct iovec){.iov_base = login->text + login->text_bytes, .iov_len = rx->pdu.data_bytes};
     rx->dest_count = rx->pdu.data_bytes ? 1 : 0;
     return RX_TAKE;
 }

@@ -1,14 +1,13 @@
 /*
- * pdu.h - the iSCSI protocol data units as bytes: field offsets, reading and writing of basic header
- * segments (BHS), additional header segments.  Pure: no I/O, no state.  RFC 7143 section 11.
+ * pdu.h - the iSCSI protocol data units as bytes: field offsets, reading and writing of basic
+ * header segments (BHS), additional header segments.  Pure: no I/O, no state.  RFC 7143 section 11.
  *
  *     struct iscsi_pdu pdu;
- *     iscsi_pdu_decode(bhs, &pdu);                    // any 48 bytes decode; the meaning is judged later
- *     iscsi_pdu_start(bhs, ISCSI_OP_R2T, ISCSI_FLAG_FINAL);
- *     store_be32(bhs + ISCSI_AT_ITT, itt);
+ *     iscsi_pdu_decode(bhs, &pdu);                    // any 48 bytes decode; the meaning is judged
+ * later iscsi_pdu_start(bhs, ISCSI_OP_R2T, ISCSI_FLAG_FINAL); store_be32(bhs + ISCSI_AT_ITT, itt);
  *
- * Threads: any.  Ownership: the caller's memory.  Limits: a header with all its additional segments is at
- * most ISCSI_HEADER_MAX bytes, a data segment at most 2^24 - 1.
+ * Threads: any.  Ownership: the caller's memory.  Limits: a header with all its additional segments
+ * is at most ISCSI_HEADER_MAX bytes, a data segment at most 2^24 - 1.
  */
 #ifndef TARN_ISCSI_PDU_H
 #define TARN_ISCSI_PDU_H
@@ -28,24 +27,24 @@ enum {
 #define ISCSI_TAG_NONE 0xFFFFFFFFu
 
 enum iscsi_opcode { /* RFC 7143 11.2.1.2 */
-    ISCSI_OP_NOP_OUT = 0x00,
-    ISCSI_OP_COMMAND = 0x01,
-    ISCSI_OP_TMF_REQUEST = 0x02,
-    ISCSI_OP_LOGIN_REQUEST = 0x03,
-    ISCSI_OP_TEXT_REQUEST = 0x04,
-    ISCSI_OP_DATA_OUT = 0x05,
-    ISCSI_OP_LOGOUT_REQUEST = 0x06,
-    ISCSI_OP_SNACK = 0x10,
-    ISCSI_OP_NOP_IN = 0x20,
-    ISCSI_OP_RESPONSE = 0x21,
-    ISCSI_OP_TMF_RESPONSE = 0x22,
-    ISCSI_OP_LOGIN_RESPONSE = 0x23,
-    ISCSI_OP_TEXT_RESPONSE = 0x24,
-    ISCSI_OP_DATA_IN = 0x25,
-    ISCSI_OP_LOGOUT_RESPONSE = 0x26,
-    ISCSI_OP_R2T = 0x31,
-    ISCSI_OP_ASYNC = 0x32,
-    ISCSI_OP_REJECT = 0x3F,
+                    ISCSI_OP_NOP_OUT = 0x00,
+                    ISCSI_OP_COMMAND = 0x01,
+                    ISCSI_OP_TMF_REQUEST = 0x02,
+                    ISCSI_OP_LOGIN_REQUEST = 0x03,
+                    ISCSI_OP_TEXT_REQUEST = 0x04,
+                    ISCSI_OP_DATA_OUT = 0x05,
+                    ISCSI_OP_LOGOUT_REQUEST = 0x06,
+                    ISCSI_OP_SNACK = 0x10,
+                    ISCSI_OP_NOP_IN = 0x20,
+                    ISCSI_OP_RESPONSE = 0x21,
+                    ISCSI_OP_TMF_RESPONSE = 0x22,
+                    ISCSI_OP_LOGIN_RESPONSE = 0x23,
+                    ISCSI_OP_TEXT_RESPONSE = 0x24,
+                    ISCSI_OP_DATA_IN = 0x25,
+                    ISCSI_OP_LOGOUT_RESPONSE = 0x26,
+                    ISCSI_OP_R2T = 0x31,
+                    ISCSI_OP_ASYNC = 0x32,
+                    ISCSI_OP_REJECT = 0x3F,
 };
 enum { ISCSI_OP_MASK = 0x3F, ISCSI_OP_IMMEDIATE = 0x40 };
 
@@ -92,32 +91,32 @@ enum {
 };
 
 enum iscsi_reject { /* RFC 7143 11.17.1 */
-    ISCSI_REJECT_SNACK = 0x03,
-    ISCSI_REJECT_PROTOCOL = 0x04,
-    ISCSI_REJECT_NOT_SUPPORTED = 0x05,
-    ISCSI_REJECT_TOO_MANY_IMMEDIATE = 0x06,
-    ISCSI_REJECT_TASK_IN_PROGRESS = 0x07,
-    ISCSI_REJECT_INVALID_FIELD = 0x09,
+                    ISCSI_REJECT_SNACK = 0x03,
+                    ISCSI_REJECT_PROTOCOL = 0x04,
+                    ISCSI_REJECT_NOT_SUPPORTED = 0x05,
+                    ISCSI_REJECT_TOO_MANY_IMMEDIATE = 0x06,
+                    ISCSI_REJECT_TASK_IN_PROGRESS = 0x07,
+                    ISCSI_REJECT_INVALID_FIELD = 0x09,
 };
 
 enum iscsi_tmf_function { /* RFC 7143 11.5.1 */
-    ISCSI_TMF_ABORT_TASK = 1,
-    ISCSI_TMF_ABORT_TASK_SET = 2,
-    ISCSI_TMF_CLEAR_ACA = 3,
-    ISCSI_TMF_CLEAR_TASK_SET = 4,
-    ISCSI_TMF_LUN_RESET = 5,
-    ISCSI_TMF_WARM_RESET = 6,
-    ISCSI_TMF_COLD_RESET = 7,
-    ISCSI_TMF_TASK_REASSIGN = 8,
+                          ISCSI_TMF_ABORT_TASK = 1,
+                          ISCSI_TMF_ABORT_TASK_SET = 2,
+                          ISCSI_TMF_CLEAR_ACA = 3,
+                          ISCSI_TMF_CLEAR_TASK_SET = 4,
+                          ISCSI_TMF_LUN_RESET = 5,
+                          ISCSI_TMF_WARM_RESET = 6,
+                          ISCSI_TMF_COLD_RESET = 7,
+                          ISCSI_TMF_TASK_REASSIGN = 8,
 };
 
 enum iscsi_tmf_response { /* RFC 7143 11.6.1 */
-    ISCSI_TMF_COMPLETE = 0,
-    ISCSI_TMF_NO_TASK = 1,
-    ISCSI_TMF_NO_LUN = 2,
-    ISCSI_TMF_NO_REASSIGN = 4,
-    ISCSI_TMF_NOT_SUPPORTED = 5,
-    ISCSI_TMF_REJECTED = 255,
+                          ISCSI_TMF_COMPLETE = 0,
+                          ISCSI_TMF_NO_TASK = 1,
+                          ISCSI_TMF_NO_LUN = 2,
+                          ISCSI_TMF_NO_REASSIGN = 4,
+                          ISCSI_TMF_NOT_SUPPORTED = 5,
+                          ISCSI_TMF_REJECTED = 255,
 };
 
 /* What every header has, in host order. */
@@ -147,8 +146,9 @@ static inline unsigned iscsi_pdu_padding(uint32_t data_bytes)
     return -data_bytes & 3;
 }
 
-/* The command descriptor block of a SCSI Command: 16 bytes of the BHS, more from an extended-CDB segment
- * (RFC 7143 11.2.2.3).  Returns the size, 0 when the additional segments are malformed or unknown. */
+/* The command descriptor block of a SCSI Command: 16 bytes of the BHS, more from an extended-CDB
+ * segment (RFC 7143 11.2.2.3).  Returns the size, 0 when the additional segments are malformed or
+ * unknown. */
 unsigned iscsi_pdu_cdb(const struct iscsi_pdu *pdu, uint8_t *ret_cdb, unsigned cdb_max);
 
 /* Serial numbers compare in 32-bit arithmetic (RFC 1982, RFC 7143 4.2.2): is a before b? */

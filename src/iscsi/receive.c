@@ -5,9 +5,9 @@
 #include "iscsi/iscsi_int.h"
 
 /*
- * Reception: bytes to PDUs.  Small things are received into one buffer and copied; the rest of a large
- * data segment is received where it belongs.  The dispatcher of a PDU is asked when its header is complete
- * (where shall the data go?) and told when its data has come.
+ * Reception: bytes to PDUs.  Small things are received into one buffer and copied; the rest of a
+ * large data segment is received where it belongs.  The dispatcher of a PDU is asked when its
+ * header is complete (where shall the data go?) and told when its data has come.
  *
  *     HEADER -> DISPATCH -> DATA -> TAIL (padding, digest) -> HEADER
  */
@@ -24,7 +24,7 @@ static bool is_reading(const struct iscsi_conn *conn)
     return conn->state == CONN_LOGIN || conn->state == CONN_FULL;
 }
 
-/* ---- Steps ---------------------------------------------------------------------------------------- */
+/* ---- Steps ---- */
 
 /* True when a whole header is there. */
 static bool take_header(struct iscsi_conn *conn)
@@ -36,7 +36,8 @@ static bool take_header(struct iscsi_conn *conn)
     size_t whole_bytes = size_bytes + (rx->header_digest ? ISCSI_DIGEST_BYTES : 0u);
     if (available(rx) < whole_bytes) return false;
 
-    /* Digests travel in little-endian order of their bytes (RFC 7143 13.1, the CRC's own bit order). */
+    /* Digests travel in little-endian order of their bytes (RFC 7143 13.1, the CRC's own bit
+     * order). */
     if (rx->header_digest && load_le32(p + size_bytes) != crc32c(0, p, size_bytes)) {
         conn_fail(conn, "header digest mismatch");
         return false;
@@ -54,7 +55,8 @@ static bool dispatch(struct iscsi_conn *conn)
 {
     struct iscsi_rx *rx = &conn->rx;
     bool login = conn->state == CONN_LOGIN;
-    if (rx->pdu.data_bytes > (login ? (uint32_t)LOGIN_SEGMENT_MAX : (uint32_t)ISCSI_MAX_RECV_SEGMENT)) {
+    if (rx->pdu.data_bytes >
+        (login ? (uint32_t)LOGIN_SEGMENT_MAX : (uint32_t)ISCSI_MAX_RECV_SEGMENT)) {
         conn_fail(conn, "data segment longer than declared");
         return false;
     }
@@ -113,7 +115,8 @@ static bool take_tail(struct iscsi_conn *conn)
     rx->start += rx->tail_bytes;
     rx->state = RX_HEADER;
     if (rx->data_digest && rx->pdu.data_bytes > 0) {
-        /* Padding is covered; with recovery level 0 a bad digest ends the connection (RFC 7143 7.8). */
+        /* Padding is covered; with recovery level 0 a bad digest ends the connection (RFC
+         * 7143 7.8). */
         unsigned padding = rx->tail_bytes - ISCSI_DIGEST_BYTES;
         if (load_le32(p + padding) != crc32c(rx->crc, p, padding)) {
             conn_fail(conn, "data digest mismatch");
@@ -127,12 +130,13 @@ static bool take_tail(struct iscsi_conn *conn)
     return true;
 }
 
-/* ---- The socket ------------------------------------------------------------------------------------- */
+/* ---- The socket ---- */
 
 static size_t dest_bytes(const struct iscsi_rx *rx)
 {
     size_t sum = 0;
-    for (unsigned i = rx->dest_index; i < rx->dest_count; i++) sum += rx->dest[i].iov_len;
+    for (unsigned i = rx->dest_index; i < rx->dest_count; i++)
+        sum += rx->dest[i].iov_len;
     return sum;
 }
 
@@ -233,7 +237,7 @@ void receive_init(struct iscsi_conn *conn)
     conn->resume_message.fn = resumed;
 }
 
-/* ---- Bulk data -------------------------------------------------------------------------------------- */
+/* ---- Bulk data ---- */
 
 bool receive_into_bulk(struct iscsi_conn *conn)
 {

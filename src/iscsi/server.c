@@ -11,7 +11,7 @@ enum { LOGINS_MAX = 64 };
 
 static void server_changed(struct iscsi_server *server);
 
-/* ---- Connections ------------------------------------------------------------------------------------- */
+/* ---- Connections ---- */
 
 bool conn_is_open(const struct iscsi_conn *conn)
 {
@@ -123,11 +123,12 @@ static void accepted(void *arg, struct rt_sock *sock)
     list_push_back(&server->conns, &conn->link);
     server->conn_count++;
     conn->last_rx_ns = rt_now(conn->rt);
-    rt_timer_set(conn->rt, &conn->timer, conn->last_rx_ns + LOGIN_TIMEOUT_S * RT_SECOND, session_tick);
+    rt_timer_set(conn->rt, &conn->timer, conn->last_rx_ns + LOGIN_TIMEOUT_S * RT_SECOND,
+                 session_tick);
     receive_start(conn);
 }
 
-/* ---- Server --------------------------------------------------------------------------------------------- */
+/* ---- Server ---- */
 
 static void server_free(struct iscsi_server *server)
 {
@@ -148,7 +149,8 @@ static bool copy_text(const char *from, char **ret_to)
     return *ret_to != NULL;
 }
 
-static struct err *open_portals(struct iscsi_server *server, const struct iscsi_server_options *options)
+static struct err *open_portals(struct iscsi_server *server,
+                                const struct iscsi_server_options *options)
 {
     for (unsigned i = 0; i < options->portal_count; i++) {
         struct iscsi_portal *portal = &server->portals[i];
@@ -212,12 +214,11 @@ const char *iscsi_server_portal_address(const struct iscsi_server *server, unsig
     return rt_listener_address(server->portals[index].listener);
 }
 
-/* ---- Dropping a host ---------------------------------------------------------------------------------------- */
+/* ---- Dropping a host ---- */
 
 static bool has_host(const struct iscsi_server *server, const void *host)
 {
-    list_for_each(node, &server->conns)
-    {
+    list_for_each (node, &server->conns) {
         const struct iscsi_conn *conn = list_entry(node, struct iscsi_conn, link);
         if (conn->has_access && conn->access.host == host) return true;
     }
@@ -234,8 +235,7 @@ static void dropped(struct rt_message *message)
 /* Posts the answers of those drops whose host has no connection left. */
 static void finish_drops(struct iscsi_server *server)
 {
-    list_for_each_safe(node, &server->drops)
-    {
+    list_for_each_safe (node, &server->drops) {
         struct iscsi_drop *drop = list_entry(node, struct iscsi_drop, link);
         if (has_host(server, drop->host)) continue;
         list_remove(&drop->link);
@@ -244,7 +244,8 @@ static void finish_drops(struct iscsi_server *server)
     }
 }
 
-void iscsi_server_drop_host(struct iscsi_server *server, void *host, void (*done)(void *arg), void *arg)
+void iscsi_server_drop_host(struct iscsi_server *server, void *host, void (*done)(void *arg),
+                            void *arg)
 {
     struct iscsi_drop *drop = calloc(1, sizeof *drop);
     check(drop); /* a few bytes on the control path: without them nothing else works either */
@@ -252,15 +253,14 @@ void iscsi_server_drop_host(struct iscsi_server *server, void *host, void (*done
     drop->done = done;
     drop->arg = arg;
     list_push_back(&server->drops, &drop->link);
-    list_for_each(node, &server->conns)
-    {
+    list_for_each (node, &server->conns) {
         struct iscsi_conn *conn = list_entry(node, struct iscsi_conn, link);
         if (conn->has_access && conn->access.host == host) conn_close(conn);
     }
     finish_drops(server);
 }
 
-/* ---- Closing --------------------------------------------------------------------------------------------------- */
+/* ---- Closing ---- */
 
 static void close_finished(struct rt_message *message)
 {
@@ -285,8 +285,7 @@ static void server_changed(struct iscsi_server *server)
 static void close_all(struct rt_timer *timer)
 {
     struct iscsi_server *server = container_of(timer, struct iscsi_server, close_timer);
-    list_for_each(node, &server->conns)
-    {
+    list_for_each (node, &server->conns) {
         conn_close(list_entry(node, struct iscsi_conn, link));
     }
 }
@@ -301,15 +300,15 @@ void iscsi_server_close(struct iscsi_server *server, void (*closed)(void *arg), 
         rt_listener_close(server->portals[i].listener);
         server->portals[i].listener = NULL;
     }
-    list_for_each(node, &server->conns)
-    {
+    list_for_each (node, &server->conns) {
         struct iscsi_conn *conn = list_entry(node, struct iscsi_conn, link);
         if (conn->state == CONN_FULL)
             session_request_logout(conn);
         else
             conn_close(conn);
     }
-    rt_timer_set(server->rt, &server->close_timer, rt_now(server->rt) + LOGOUT_REQUEST_S * RT_SECOND, close_all);
+    rt_timer_set(server->rt, &server->close_timer,
+                 rt_now(server->rt) + LOGOUT_REQUEST_S * RT_SECOND, close_all);
     if (server->conn_count == 0) server_changed(server);
 }
 
@@ -321,23 +320,25 @@ void iscsi_server_abandon(struct iscsi_server *server)
         struct iscsi_conn *conn = list_entry(node, struct iscsi_conn, link);
         conn_put_replies(conn);
         receive_drop_bulk(conn);
-        for (unsigned i = 0; conn->tasks && i < TASK_SLOTS; i++) task_abandon(&conn->tasks[i]);
+        for (unsigned i = 0; conn->tasks && i < TASK_SLOTS; i++)
+            task_abandon(&conn->tasks[i]);
         scsi_nexus_destroy(conn->nexus);
         free(conn->tasks);
         conn_free(conn);
     }
-    for (unsigned i = 0; i < server->portal_count; i++) server->portals[i].listener = NULL;
-    while ((node = list_pop_front(&server->drops))) free(list_entry(node, struct iscsi_drop, link));
+    for (unsigned i = 0; i < server->portal_count; i++)
+        server->portals[i].listener = NULL;
+    while ((node = list_pop_front(&server->drops)))
+        free(list_entry(node, struct iscsi_drop, link));
     server_free(server);
 }
 
-/* ---- What is there ------------------------------------------------------------------------------------------------ */
+/* ---- What is there ---- */
 
 void iscsi_server_sessions(struct iscsi_server *server,
                            void (*fn)(void *arg, const struct iscsi_session_info *info), void *arg)
 {
-    list_for_each(node, &server->conns)
-    {
+    list_for_each (node, &server->conns) {
         const struct iscsi_conn *conn = list_entry(node, struct iscsi_conn, link);
         if (conn->state != CONN_FULL || conn->discovery) continue;
         const struct iscsi_session_info info = {

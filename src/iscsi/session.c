@@ -37,8 +37,10 @@ enum status session_init(struct iscsi_conn *conn)
         conn->free_slots[conn->free_count++] = (uint16_t)(TASK_SLOTS - 1 - i);
     }
     conn->announced = true;
+    conn->server->session_count++;
     if (conn->server->ops.session_changed)
-        conn->server->ops.session_changed(conn->server->arg, conn->access.host, conn->initiator_name, true);
+        conn->server->ops.session_changed(conn->server->arg, conn->access.host,
+                                          conn->initiator_name, true);
     return STATUS_OK;
 }
 
@@ -48,8 +50,10 @@ void session_fini(struct iscsi_conn *conn)
     conn->nexus = NULL;
     free(conn->tasks);
     conn->tasks = NULL;
+    if (conn->announced) conn->server->session_count--;
     if (conn->announced && conn->server->ops.session_changed)
-        conn->server->ops.session_changed(conn->server->arg, conn->access.host, conn->initiator_name, false);
+        conn->server->ops.session_changed(conn->server->arg, conn->access.host,
+                                          conn->initiator_name, false);
     conn->announced = false;
 }
 
@@ -66,7 +70,7 @@ enum rx_verdict session_reject(struct iscsi_conn *conn, enum iscsi_reject reason
     return RX_TAKE;
 }
 
-/* ---- NOP ------------------------------------------------------------------------------------------- */
+/* ---- NOP ---- */
 
 static enum rx_verdict nop_begin(struct iscsi_conn *conn)
 {
@@ -110,7 +114,7 @@ static void send_ping(struct iscsi_conn *conn)
     reply_send(conn, &conn->ping);
 }
 
-/* ---- Logout ----------------------------------------------------------------------------------------- */
+/* ---- Logout ---- */
 
 enum { LOGOUT_SESSION = 0, LOGOUT_CONNECTION = 1, LOGOUT_RECOVERY = 2 };
 
@@ -150,12 +154,12 @@ void session_request_logout(struct iscsi_conn *conn)
     reply_send(conn, &conn->notice);
 }
 
-/* ---- Dispatch ------------------------------------------------------------------------------------------ */
+/* ---- Dispatch ---- */
 
 enum order { ORDER_TAKE, ORDER_DROP, ORDER_GAP };
 
-/* RFC 7143 4.2.2.1: outside the window: silently ignored.  Inside, one connection delivers in order, so a
- * gap can only be the initiator's fault and nothing will ever fill it. */
+/* RFC 7143 4.2.2.1: outside the window: silently ignored.  Inside, one connection delivers in
+ * order, so a gap can only be the initiator's fault and nothing will ever fill it. */
 static enum order check_order(const struct iscsi_conn *conn)
 {
     uint32_t cmd_sn = load_be32(conn->rx.pdu.bhs + ISCSI_AT_CMDSN);
@@ -173,10 +177,8 @@ typedef enum rx_verdict begin_fn(struct iscsi_conn *conn);
 
 /* What carries a CmdSN. */
 static begin_fn *const numbered[] = {
-    [ISCSI_OP_NOP_OUT] = nop_begin,
-    [ISCSI_OP_COMMAND] = task_command_begin,
-    [ISCSI_OP_TMF_REQUEST] = tmf_begin,
-    [ISCSI_OP_TEXT_REQUEST] = text_begin,
+    [ISCSI_OP_NOP_OUT] = nop_begin,           [ISCSI_OP_COMMAND] = task_command_begin,
+    [ISCSI_OP_TMF_REQUEST] = tmf_begin,       [ISCSI_OP_TEXT_REQUEST] = text_begin,
     [ISCSI_OP_LOGOUT_REQUEST] = logout_begin,
 };
 
@@ -209,13 +211,15 @@ enum rx_verdict session_begin(struct iscsi_conn *conn)
     enum iscsi_opcode opcode = pdu->opcode;
     /* A discovery session has no SCSI: only SendTargets, NOP and logout (RFC 7143 4.3). */
     if (opcode == ISCSI_OP_DATA_OUT && !conn->discovery) return task_data_begin(conn);
-    if (opcode < countof(numbered) && numbered[opcode]) return begin_numbered(conn, numbered[opcode]);
+    if (opcode < countof(numbered) && numbered[opcode])
+        return begin_numbered(conn, numbered[opcode]);
     if (opcode == ISCSI_OP_LOGIN_REQUEST) {
         conn_fail(conn, "login request in full feature phase");
         return RX_STOP;
     }
     /* Recovery level 0 knows no SNACK (RFC 7143 11.16). */
-    return session_reject(conn, opcode == ISCSI_OP_SNACK ? ISCSI_REJECT_SNACK : ISCSI_REJECT_NOT_SUPPORTED);
+    return session_reject(conn, opcode == ISCSI_OP_SNACK ? ISCSI_REJECT_SNACK
+                                                         : ISCSI_REJECT_NOT_SUPPORTED);
 }
 
 void session_end(struct iscsi_conn *conn)
@@ -236,13 +240,14 @@ void session_end(struct iscsi_conn *conn)
     }
 }
 
-/* ---- Time ---------------------------------------------------------------------------------------------- */
+/* ---- Time ---- */
 
 static bool has_stale_write(const struct iscsi_conn *conn, uint64_t now_ns)
 {
     for (unsigned i = 0; conn->tasks && i < TASK_SLOTS; i++) {
         const struct iscsi_task *task = &conn->tasks[i];
-        if (task->state == TASK_DATA_OUT && now_ns - task->started_ns > DATA_TIMEOUT_S * RT_SECOND) return true;
+        if (task->state == TASK_DATA_OUT && now_ns - task->started_ns > DATA_TIMEOUT_S * RT_SECOND)
+            return true;
     }
     return false;
 }
@@ -252,8 +257,10 @@ void session_tick(struct rt_timer *timer)
     struct iscsi_conn *conn = container_of(timer, struct iscsi_conn, timer);
     const struct iscsi_server *server = conn->server;
     uint64_t now_ns = rt_now(conn->rt);
-    if (conn->state == CONN_LOGIN || conn->state == CONN_REINSTATING || conn->state == CONN_LOGGED_OUT) {
-        conn_fail(conn, conn->state == CONN_LOGGED_OUT ? "logout took too long" : "login took too long");
+    if (conn->state == CONN_LOGIN || conn->state == CONN_REINSTATING ||
+        conn->state == CONN_LOGGED_OUT) {
+        conn_fail(conn,
+                  conn->state == CONN_LOGGED_OUT ? "logout took too long" : "login took too long");
         return;
     }
     if (conn->ping_pending && now_ns - conn->ping_sent_ns >= server->nop_timeout_ns) {
@@ -264,7 +271,9 @@ void session_tick(struct rt_timer *timer)
         conn_fail(conn, "the data of a write never came");
         return;
     }
-    if (!conn->ping_pending && now_ns - conn->last_rx_ns >= server->nop_interval_ns) send_ping(conn);
+    task_expire_parked(conn, now_ns);
+    if (!conn->ping_pending && now_ns - conn->last_rx_ns >= server->nop_interval_ns)
+        send_ping(conn);
     uint64_t next_ns = conn->ping_pending ? conn->ping_sent_ns + server->nop_timeout_ns
                                           : conn->last_rx_ns + server->nop_interval_ns;
     rt_timer_set(conn->rt, &conn->timer, max_of(next_ns, now_ns + RT_SECOND / 4), session_tick);

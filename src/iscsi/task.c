@@ -9,8 +9,9 @@
  *     FREE -> PARKED (no memory) -> DATA_OUT (immediate, unsolicited, solicited data) -> EXECUTING
  *          -> SENDING (Data-In, R2T and Response are built by transmit.c) -> FREE
  *
- * A write takes all its memory when it begins, so that it never waits half-way.  A command that breaks a
- * rule is not ended at once: its data is let pass until what was begun has ended, then it is answered.
+ * A write takes all its memory when it begins, so that it never waits half-way.  A command that
+ * breaks a rule is not ended at once: its data is let pass until what was begun has ended, then it
+ * is answered.
  */
 
 struct fault {
@@ -23,7 +24,7 @@ static const struct fault data_phase = {0x0B, 0x4B, 0x00};
 
 static void proceed(struct iscsi_task *task);
 
-/* ---- Slots and tags ------------------------------------------------------------------------------------ */
+/* ---- Slots and tags ---- */
 
 static unsigned bucket_of(uint32_t itt)
 {
@@ -32,7 +33,8 @@ static unsigned bucket_of(uint32_t itt)
 
 struct iscsi_task *task_find(struct iscsi_conn *conn, uint32_t itt)
 {
-    for (unsigned next = conn->buckets[bucket_of(itt)]; next; next = conn->tasks[next - 1].hash_next) {
+    for (unsigned next = conn->buckets[bucket_of(itt)]; next;
+         next = conn->tasks[next - 1].hash_next) {
         if (conn->tasks[next - 1].itt == itt) return &conn->tasks[next - 1];
     }
     return NULL;
@@ -66,11 +68,12 @@ static void unhash(struct iscsi_task *task)
 {
     struct iscsi_conn *conn = task->conn;
     uint16_t *at = &conn->buckets[bucket_of(task->itt)];
-    while (*at != task->index + 1) at = &conn->tasks[*at - 1].hash_next;
+    while (*at != task->index + 1)
+        at = &conn->tasks[*at - 1].hash_next;
     *at = task->hash_next;
 }
 
-/* ---- Memory for data-out --------------------------------------------------------------------------------- */
+/* ---- Memory for data-out ---- */
 
 static void put_buffers(struct iscsi_task *task)
 {
@@ -92,7 +95,8 @@ static bool get_buffers(struct iscsi_task *task)
             return false;
         }
         task->buffer_sizes[task->buffer_count] = size_bytes;
-        task->buffers[task->buffer_count++] = (struct iovec){.iov_base = buffer, .iov_len = size_bytes};
+        task->buffers[task->buffer_count++] =
+            (struct iovec){.iov_base = buffer, .iov_len = size_bytes};
         left -= size_bytes;
     }
     return true;
@@ -135,7 +139,7 @@ static void patience_ended(struct rt_timer *timer)
     receive_resume(conn);
 }
 
-/* ---- The end of a task --------------------------------------------------------------------------------------- */
+/* ---- The end of a task ---- */
 
 void task_release(struct iscsi_task *task)
 {
@@ -190,7 +194,7 @@ bool task_abort(struct iscsi_task *task)
     return true;
 }
 
-/* ---- Execution ---------------------------------------------------------------------------------------------------- */
+/* ---- Execution ---- */
 
 static void answer(struct iscsi_task *task)
 {
@@ -308,13 +312,27 @@ static void fail(struct iscsi_task *task, struct fault fault)
     task->sense_ascq = fault.ascq;
 }
 
-/* ---- Commands -------------------------------------------------------------------------------------------------------- */
+void task_expire_parked(struct iscsi_conn *conn, uint64_t now_ns)
+{
+    struct list_node *node;
+    while ((node = list_front(&conn->parked))) {
+        struct iscsi_task *task = list_entry(node, struct iscsi_task, parked_link);
+        if (now_ns - task->started_ns < PARKED_TIMEOUT_S * RT_SECOND) return;
+        list_remove(node);
+        task->refuse_status = SCSI_STATUS_TASK_SET_FULL;
+        fail(task, data_phase);
+        proceed(task);
+    }
+}
 
-/* READ and WRITE of every size, and what else changes blocks: shown per session, and asked by revert. */
+/* ---- Commands ---- */
+
+/* READ and WRITE of every size, and what else changes blocks: shown per session, and asked by
+ * revert. */
 static bool is_media_opcode(uint8_t opcode)
 {
-    static const uint8_t opcodes[] = {0x08, 0x0A, 0x28, 0x2A, 0x2E, 0x41, 0x42, 0x88, 0x89,
-                                      0x8A, 0x8E, 0x93, 0xA8, 0xAA, 0xAE};
+    static const uint8_t opcodes[] = {0x08, 0x0A, 0x28, 0x2A, 0x2E, 0x41, 0x42, 0x88,
+                                      0x89, 0x8A, 0x8E, 0x93, 0xA8, 0xAA, 0xAE};
     return memchr(opcodes, opcode, sizeof opcodes) != NULL;
 }
 
@@ -322,7 +340,8 @@ static bool is_media_opcode(uint8_t opcode)
 static void set_dest(struct iscsi_task *task, uint32_t size_bytes)
 {
     struct iscsi_rx *rx = &task->conn->rx;
-    uint64_t at = task->received, end = min_of((uint64_t)task->received + size_bytes, (uint64_t)task->expect);
+    uint64_t at = task->received,
+             end = min_of((uint64_t)task->received + size_bytes, (uint64_t)task->expect);
     rx->dest_count = rx->dest_index = 0;
     task->segment = size_bytes;
     rx->task = task;
@@ -352,7 +371,8 @@ static struct iscsi_task *begin_task(struct iscsi_conn *conn, enum rx_verdict *r
 {
     const struct iscsi_pdu *pdu = &conn->rx.pdu;
     uint8_t cdb[SCSI_CDB_MAX];
-    bool read = (pdu->flags & ISCSI_COMMAND_READ) != 0, write = (pdu->flags & ISCSI_COMMAND_WRITE) != 0;
+    bool read = (pdu->flags & ISCSI_COMMAND_READ) != 0,
+         write = (pdu->flags & ISCSI_COMMAND_WRITE) != 0;
     unsigned cdb_bytes = iscsi_pdu_cdb(pdu, cdb, sizeof cdb);
 
     *ret_verdict = RX_WAIT;
@@ -361,7 +381,8 @@ static struct iscsi_task *begin_task(struct iscsi_conn *conn, enum rx_verdict *r
         return NULL;
     }
     /* No bidirectional commands, no immediate data without a write. */
-    if (cdb_bytes == 0 || pdu->itt == ISCSI_TAG_NONE || (read && write) || (pdu->data_bytes > 0 && !write)) {
+    if (cdb_bytes == 0 || pdu->itt == ISCSI_TAG_NONE || (read && write) ||
+        (pdu->data_bytes > 0 && !write)) {
         *ret_verdict = session_reject(conn, ISCSI_REJECT_INVALID_FIELD);
         return NULL;
     }
@@ -412,7 +433,8 @@ enum rx_verdict task_command_begin(struct iscsi_conn *conn)
         if (!conn->starved) {
             task_wait_for_buffers(conn);
             if (!rt_timer_is_pending(&conn->patience))
-                rt_timer_set(conn->rt, &conn->patience, rt_now(conn->rt) + BUFFER_PATIENCE_NS, patience_ended);
+                rt_timer_set(conn->rt, &conn->patience, rt_now(conn->rt) + BUFFER_PATIENCE_NS,
+                             patience_ended);
             return RX_WAIT;
         }
         fail(task, data_phase);
@@ -426,7 +448,7 @@ enum rx_verdict task_command_begin(struct iscsi_conn *conn)
     return RX_TAKE;
 }
 
-/* ---- Data-Out ----------------------------------------------------------------------------------------------------------- */
+/* ---- Data-Out ---- */
 
 /* Whether the header breaks a rule of its burst. */
 static const struct fault *judge_data(const struct iscsi_task *task, const struct iscsi_pdu *pdu)
@@ -436,15 +458,18 @@ static const struct fault *judge_data(const struct iscsi_task *task, const struc
     bool final = (pdu->flags & ISCSI_FLAG_FINAL) != 0;
     uint64_t end = (uint64_t)task->received + pdu->data_bytes;
     if (solicited == task->unsolicited) return &unexpected_data;
-    if (solicited && (task->r2t_done == task->r2t_sent || tag != task_transfer_tag(task, task->r2t_done)))
+    if (solicited &&
+        (task->r2t_done == task->r2t_sent || tag != task_transfer_tag(task, task->r2t_done)))
         return &unexpected_data;
     if (load_be32(pdu->bhs + ISCSI_AT_DATASN) != task->data_sn) return &data_phase;
     if (load_be32(pdu->bhs + ISCSI_AT_BUFFER_OFFSET) != task->received) return &data_phase;
-    if (end > task->burst_end || (solicited && final != (end == task->burst_end))) return &wrong_amount;
+    if (end > task->burst_end || (solicited && final != (end == task->burst_end)))
+        return &wrong_amount;
     return NULL;
 }
 
-/* The task a Data-Out belongs to; NULL with *ret_stale: it was aborted meanwhile, its data passes. */
+/* The task a Data-Out belongs to; NULL with *ret_stale: it was aborted meanwhile, its data passes.
+ */
 static struct iscsi_task *find_by_tag(struct iscsi_conn *conn, bool *ret_stale)
 {
     const struct iscsi_pdu *pdu = &conn->rx.pdu;
@@ -458,7 +483,8 @@ static struct iscsi_task *find_by_tag(struct iscsi_conn *conn, bool *ret_stale)
     }
     if (tag >> 24 >= TASK_SLOTS) return NULL;
     task = &conn->tasks[tag >> 24];
-    if (task->sequence != (uint16_t)(tag >> 8) || task->itt != pdu->itt || task->sequence == 0) return NULL;
+    if (task->sequence != (uint16_t)(tag >> 8) || task->itt != pdu->itt || task->sequence == 0)
+        return NULL;
     *ret_stale = task->state == TASK_FREE;
     return *ret_stale ? NULL : task;
 }

@@ -6,8 +6,8 @@
 #include "iscsi/iscsi_int.h"
 
 /*
- * Text requests in full feature phase: SendTargets and declarations (RFC 7143 11.10, 11.11 and appendix C).
- * One exchange at a time; requests and answers may be continued (C bit).
+ * Text requests in full feature phase: SendTargets and declarations (RFC 7143 11.10, 11.11 and
+ * appendix C). One exchange at a time; requests and answers may be continued (C bit).
  */
 
 enum { ANSWER_TAG = 0xE0000000u };
@@ -23,7 +23,8 @@ static void put_address(struct buf_writer *w, const char *address, unsigned port
         bracket = strchr(rest, ']');
     }
     if (bracket)
-        snprintf(line, sizeof line, "%.*s%s,%u", (int)(bracket - rest), rest, bracket + 1, portal_group);
+        snprintf(line, sizeof line, "%.*s%s,%u", (int)(bracket - rest), rest, bracket + 1,
+                 portal_group);
     else
         snprintf(line, sizeof line, "%s,%u", address, portal_group);
     iscsi_text_put(w, "TargetAddress", line);
@@ -43,13 +44,15 @@ static void put_targets(struct iscsi_conn *conn, struct buf_writer *w)
         const char *address = portal->advertise;
         if (!address && i == conn->portal_index) address = rt_sock_local(conn->sock);
         if (!address && portal->listener) address = rt_listener_address(portal->listener);
-        if (!address || is_wildcard(address)) continue; /* which of our addresses reaches it is not known */
+        if (!address || is_wildcard(address))
+            continue; /* which of our addresses reaches it is not known */
         put_address(w, address, i + 1);
     }
 }
 
 /* One pair of the request; false: the request is at fault. */
-static bool answer_pair(struct iscsi_conn *conn, const struct iscsi_text_pair *pair, struct buf_writer *w)
+static bool answer_pair(struct iscsi_conn *conn, const struct iscsi_text_pair *pair,
+                        struct buf_writer *w)
 {
     if (strcmp(pair->name, "SendTargets") == 0) {
         bool all = strcmp(pair->value, "All") == 0;
@@ -59,7 +62,8 @@ static bool answer_pair(struct iscsi_conn *conn, const struct iscsi_text_pair *p
             return true;
         }
         bool current = pair->value[0] == '\0' && !conn->discovery;
-        if (all || current || strcasecmp(pair->value, conn->server->target_name) == 0) put_targets(conn, w);
+        if (all || current || strcasecmp(pair->value, conn->server->target_name) == 0)
+            put_targets(conn, w);
         return true;
     }
     struct iscsi_keys *keys = &conn->login.keys;

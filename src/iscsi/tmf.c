@@ -4,12 +4,14 @@
 #include <string.h>
 
 /*
- * Task management (RFC 7143 4.2.3, 11.5, 11.6).  The answer waits until every affected task has ended in the
- * engine; those tasks are not answered themselves.  Each nexus has its own task set (control mode page TST
- * = 001b), so ABORT TASK SET and CLEAR TASK SET are the same; a reset reaches the tasks of every session.
+ * Task management (RFC 7143 4.2.3, 11.5, 11.6).  The answer waits until every affected task has
+ * ended in the engine; those tasks are not answered themselves.  Each nexus has its own task set
+ * (control mode page TST = 001b), so ABORT TASK SET and CLEAR TASK SET are the same; a reset
+ * reaches the tasks of every session.
  */
 
-typedef bool match_fn(const struct iscsi_conn *conn, const struct iscsi_task *task, const void *what);
+typedef bool match_fn(const struct iscsi_conn *conn, const struct iscsi_task *task,
+                      const void *what);
 
 struct reset_match {
     const struct iscsi_conn *conn; /* who asked */
@@ -18,7 +20,8 @@ struct reset_match {
 };
 
 /* Marks bit `bit` on each matching task that must first end; returns how many. */
-static unsigned abort_matching(struct iscsi_conn *conn, unsigned bit, match_fn *match, const void *what)
+static unsigned abort_matching(struct iscsi_conn *conn, unsigned bit, match_fn *match,
+                               const void *what)
 {
     unsigned pending = 0;
     for (unsigned i = 0; conn->tasks && i < TASK_SLOTS; i++) {
@@ -31,22 +34,24 @@ static unsigned abort_matching(struct iscsi_conn *conn, unsigned bit, match_fn *
     return pending;
 }
 
-static unsigned abort_everywhere(struct iscsi_server *server, unsigned bit, match_fn *match, const void *what)
+static unsigned abort_everywhere(struct iscsi_server *server, unsigned bit, match_fn *match,
+                                 const void *what)
 {
     unsigned pending = 0;
-    list_for_each(node, &server->conns)
-    {
+    list_for_each (node, &server->conns) {
         pending += abort_matching(list_entry(node, struct iscsi_conn, link), bit, match, what);
     }
     return pending;
 }
 
-static bool is_of_lun_field(const struct iscsi_conn *conn, const struct iscsi_task *task, const void *what)
+static bool is_of_lun_field(const struct iscsi_conn *conn, const struct iscsi_task *task,
+                            const void *what)
 {
     return memcmp(task->lun, what, sizeof task->lun) == 0;
 }
 
-static bool is_of_unit(const struct iscsi_conn *conn, const struct iscsi_task *task, const void *what)
+static bool is_of_unit(const struct iscsi_conn *conn, const struct iscsi_task *task,
+                       const void *what)
 {
     const struct reset_match *reset = what;
     if (reset->lun && task->scsi.lun == reset->lun) return true;
@@ -54,7 +59,8 @@ static bool is_of_unit(const struct iscsi_conn *conn, const struct iscsi_task *t
 }
 
 /* Any unit on the map of the one who asked. */
-static bool is_of_map(const struct iscsi_conn *conn, const struct iscsi_task *task, const void *what)
+static bool is_of_map(const struct iscsi_conn *conn, const struct iscsi_task *task,
+                      const void *what)
 {
     const struct iscsi_conn *asker = what;
     if (conn->access.map == asker->access.map) return true;
@@ -115,7 +121,8 @@ static void abort_task(struct iscsi_conn *conn, struct iscsi_tmf *tmf, unsigned 
 static void reset_unit(struct iscsi_conn *conn, struct iscsi_tmf *tmf, unsigned bit)
 {
     const uint8_t *field = conn->rx.pdu.bhs + ISCSI_AT_LUN;
-    const struct reset_match match = {.conn = conn, .lun_field = field, .lun = find_unit(conn, field)};
+    const struct reset_match match = {
+        .conn = conn, .lun_field = field, .lun = find_unit(conn, field)};
     if (!scsi_lun_reset(conn->nexus, field)) {
         tmf->response = ISCSI_TMF_NO_LUN;
         return;
@@ -162,7 +169,8 @@ enum rx_verdict tmf_begin(struct iscsi_conn *conn)
     if (!reply) return RX_WAIT;
     store_be32(reply->bhs + ISCSI_AT_ITT, pdu->itt);
     unsigned bit = 0;
-    while (bit < TMF_SLOTS && server->tmfs[bit].used) bit++;
+    while (bit < TMF_SLOTS && server->tmfs[bit].used)
+        bit++;
     if (bit == TMF_SLOTS) {
         reply->bhs[2] = ISCSI_TMF_REJECTED;
         reply_send(conn, reply);

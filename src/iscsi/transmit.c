@@ -5,12 +5,15 @@
 #include "iscsi/iscsi_int.h"
 
 /*
- * Transmission: a queue of answers becomes PDUs only when they can be sent, as many as fit into one sendmsg.
- * Headers, digests, padding and sense are written to the batch's scratch; data stays where it is.  What
- * was queued in one turn of the loop goes out in the next, together.
+ * Transmission: a queue of answers becomes PDUs only when they can be sent, as many as fit into one
+ * sendmsg. Headers, digests, padding and sense are written to the batch's scratch; data stays where
+ * it is.  What was queued in one turn of the loop goes out in the next, together.
  */
 
-enum { PDU_SCRATCH_MAX = ISCSI_BHS_BYTES + ISCSI_DIGEST_BYTES + 2 + SCSI_SENSE_MAX + 3 + ISCSI_DIGEST_BYTES };
+enum {
+    PDU_SCRATCH_MAX =
+        ISCSI_BHS_BYTES + ISCSI_DIGEST_BYTES + 2 + SCSI_SENSE_MAX + 3 + ISCSI_DIGEST_BYTES
+};
 
 static void sent(struct rt_sock_io *io);
 
@@ -28,7 +31,7 @@ void put_serials(struct iscsi_conn *conn, uint8_t *bhs, enum stat_use use)
     store_be32(bhs + ISCSI_AT_MAXCMDSN, max_cmd_sn(conn));
 }
 
-/* ---- The batch ---------------------------------------------------------------------------------------- */
+/* ---- The batch ---- */
 
 static void add_iov(struct iscsi_tx *tx, const void *data, size_t size_bytes)
 {
@@ -58,7 +61,8 @@ static uint8_t *scratch_take(struct iscsi_tx *tx, size_t size_bytes)
 /* Room for a header, one piece of data and a tail. */
 static bool has_room(const struct iscsi_tx *tx)
 {
-    return tx->iov_count + 3 <= RT_IOV_MAX && tx->scratch_used + PDU_SCRATCH_MAX <= TX_SCRATCH_BYTES &&
+    return tx->iov_count + 3 <= RT_IOV_MAX &&
+           tx->scratch_used + PDU_SCRATCH_MAX <= TX_SCRATCH_BYTES &&
            tx->batch_bytes < TX_BATCH_BYTES;
 }
 
@@ -95,7 +99,7 @@ static void add_data(struct iscsi_tx *tx, const void *data, uint32_t data_bytes)
     add_tail(tx, data_bytes, tx->data_digest ? crc32c(0, data, data_bytes) : 0);
 }
 
-/* ---- One item of the queue; true when nothing more of it is to be built ----------------------------------- */
+/* ---- One item of the queue; true when nothing more of it is to be built ---- */
 
 static bool build_reply(struct iscsi_conn *conn, struct iscsi_reply *reply)
 {
@@ -193,7 +197,8 @@ static bool build_response(struct iscsi_conn *conn, struct iscsi_task *task)
 }
 
 /* The pieces of data-in for at most `want` bytes, as many as there are iovecs for. */
-static uint32_t add_pieces(struct iscsi_tx *tx, struct iscsi_task *task, uint32_t want, uint32_t *ret_crc)
+static uint32_t add_pieces(struct iscsi_tx *tx, struct iscsi_task *task, uint32_t want,
+                           uint32_t *ret_crc)
 {
     uint32_t taken = 0, crc = 0;
     while (taken < want && tx->iov_count < RT_IOV_MAX - 1) {
@@ -221,7 +226,8 @@ static void build_data_in(struct iscsi_conn *conn, struct iscsi_task *task)
     want = min_of(want, conn->params.max_burst - task->burst_sent);
 
     /* The length is known only after the pieces were counted: the header's place is taken first. */
-    uint8_t *bhs = scratch_take(tx, ISCSI_BHS_BYTES + (tx->header_digest ? ISCSI_DIGEST_BYTES : 0u));
+    uint8_t *bhs =
+        scratch_take(tx, ISCSI_BHS_BYTES + (tx->header_digest ? ISCSI_DIGEST_BYTES : 0u));
     add_iov(tx, bhs, ISCSI_BHS_BYTES + (tx->header_digest ? ISCSI_DIGEST_BYTES : 0u));
     uint32_t crc;
     uint32_t size_bytes = add_pieces(tx, task, want, &crc);
@@ -329,6 +335,8 @@ static void sent(struct rt_sock_io *io)
         conn_fail(conn, status_text(io->status));
         return;
     }
+    /* A slow reader that reads is alive; its answer to a ping is far behind what it reads. */
+    if (conn->ping_pending) conn->ping_sent_ns = rt_now(conn->rt);
     struct list_node *node;
     while (conn_is_open(conn) && (node = list_pop_front(&conn->tx.flying))) {
         struct iscsi_out *out = list_entry(node, struct iscsi_out, link);
@@ -368,7 +376,7 @@ void transmit_queue(struct iscsi_conn *conn, struct iscsi_out *out)
     transmit_kick(conn);
 }
 
-/* ---- Replies ------------------------------------------------------------------------------------------ */
+/* ---- Replies ---- */
 
 static void reply_begin(struct iscsi_reply *reply, enum iscsi_opcode opcode, uint8_t flags)
 {

@@ -1,12 +1,13 @@
 /*
- * target.c - an iSCSI server over volumes in memory, to test the target with what others have written:
- * iscsi-test-cu, qemu, libiscsi's tools.
+ * target.c - an iSCSI server over volumes in memory, to test the target with what others have
+ * written: iscsi-test-cu, qemu, libiscsi's tools.
  *
  *     conformance_target --port 0 --lun-size 256M
  *     listening 127.0.0.1:41213 iqn.2026-11.local.tarn:test
  *
- * LUN 0 is a disk, LUN 1 another; --read-only-lun adds a write-protected one behind them.  Every initiator
- * is let in, unless --chap USER:SECRET asks it for a secret (--mutual USER:SECRET: and us for ours).
+ * LUN 0 is a disk, LUN 1 another; --read-only-lun adds a write-protected one behind them.  Every
+ * initiator is let in, unless --chap USER:SECRET asks it for a secret (--mutual USER:SECRET: and us
+ * for ours).
  */
 #include <getopt.h>
 #include <signal.h>
@@ -58,9 +59,10 @@ static void must(struct err *e)
 
 static _Noreturn void usage(void)
 {
-    fprintf(stderr, "usage: conformance_target [--listen ADDRESS] [--port N] [--lun-size SIZE] [--luns N]\n"
-                    "         [--read-only-lun] [--chap USER:SECRET] [--mutual USER:SECRET]\n"
-                    "         [--buffers SIZE] [--nop-interval SECONDS]\n");
+    fprintf(stderr,
+            "usage: conformance_target [--listen ADDRESS] [--port N] [--lun-size SIZE] [--luns N]\n"
+            "         [--read-only-lun] [--chap USER:SECRET] [--mutual USER:SECRET]\n"
+            "         [--buffers SIZE] [--nop-interval SECONDS]\n");
     exit(2);
 }
 
@@ -84,7 +86,8 @@ static void split(char *text, const char **ret_user, const char **ret_secret)
 static void add_lun(struct program *p, unsigned number, uint64_t size_bytes, bool read_only)
 {
     struct uuid uuid = rt_uuid(p->rt);
-    p->volumes[number] = memvol_disk(p->pool, &uuid, size_bytes, read_only ? VOLUME_READ_ONLY : VOLUME_READ_WRITE);
+    p->volumes[number] =
+        memvol_disk(p->pool, &uuid, size_bytes, read_only ? VOLUME_READ_ONLY : VOLUME_READ_WRITE);
     struct scsi_lun_options options = {
         .volume = p->volumes[number],
         .identity = {.naa_bytes = 8},
@@ -120,16 +123,26 @@ static void parse(int argc, char **argv, struct options *o)
     };
     for (int c; (c = getopt_long(argc, argv, "", names, NULL)) != -1;) {
         bool good = true;
-        if (c == 'l') snprintf(o->listen, sizeof o->listen, "%s", optarg);
-        else if (c == 'p') snprintf(o->listen, sizeof o->listen, "127.0.0.1:%s", optarg);
-        else if (c == 's') good = text_parse_size(optarg, &o->size_bytes);
-        else if (c == 'b') good = text_parse_size(optarg, &o->buffer_bytes);
-        else if (c == 'n') o->luns = (unsigned)atoi(optarg);
-        else if (c == 'r') o->read_only = true;
-        else if (c == 'c') o->chap = optarg;
-        else if (c == 'm') o->mutual = optarg;
-        else if (c == 'i') o->nop_interval_s = (unsigned)atoi(optarg);
-        else good = false;
+        if (c == 'l')
+            snprintf(o->listen, sizeof o->listen, "%s", optarg);
+        else if (c == 'p')
+            snprintf(o->listen, sizeof o->listen, "127.0.0.1:%s", optarg);
+        else if (c == 's')
+            good = text_parse_size(optarg, &o->size_bytes);
+        else if (c == 'b')
+            good = text_parse_size(optarg, &o->buffer_bytes);
+        else if (c == 'n')
+            o->luns = (unsigned)atoi(optarg);
+        else if (c == 'r')
+            o->read_only = true;
+        else if (c == 'c')
+            o->chap = optarg;
+        else if (c == 'm')
+            o->mutual = optarg;
+        else if (c == 'i')
+            o->nop_interval_s = (unsigned)atoi(optarg);
+        else
+            good = false;
         if (!good) usage();
     }
     if (optind != argc || o->luns < 1 || o->luns >= LUNS) usage();
@@ -144,7 +157,8 @@ int main(int argc, char **argv)
     p.pool = memvol_pool_create(p.rt);
     must(scsi_map_create(p.rt, &p.map));
     unsigned count = 0;
-    while (count < o.luns) add_lun(&p, count++, o.size_bytes, false);
+    while (count < o.luns)
+        add_lun(&p, count++, o.size_bytes, false);
     if (o.read_only) add_lun(&p, count++, o.size_bytes, true);
 
     p.access = (struct iscsi_access){.map = p.map, .host = &p};
@@ -167,8 +181,10 @@ int main(int argc, char **argv)
     fflush(stdout);
     rt_run(p.rt);
 
-    for (unsigned i = 0; i < count; i++) scsi_map_remove(p.map, i, NULL, NULL);
-    for (unsigned i = 0; i < count; i++) scsi_lun_destroy(p.units[i]);
+    for (unsigned i = 0; i < count; i++)
+        scsi_map_remove(p.map, i, NULL, NULL);
+    for (unsigned i = 0; i < count; i++)
+        scsi_lun_destroy(p.units[i]);
     scsi_map_destroy(p.map);
     volume_pool_abandon(p.pool);
     rt_linux_destroy(p.rt);

@@ -24,15 +24,22 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     while (iscsi_text_next(&at, text + size - 1, &pair, &bad)) {
         check(strlen(pair.name) >= 1 && strlen(pair.name) <= ISCSI_KEY_NAME_MAX);
         check(strlen(pair.value) <= ISCSI_KEY_VALUE_MAX);
-        if (iscsi_keys_answer(&keys, &pair, (enum iscsi_key_phase)(how & 3) % 3, &w) != ISCSI_KEYS_OK) break;
+        if (iscsi_keys_answer(&keys, &pair, (enum iscsi_key_phase)(how & 3) % 3, &w) !=
+            ISCSI_KEYS_OK)
+            break;
     }
     /* Whatever was offered, the values stay within what the rest of the target counts on. */
-    check(keys.values[ISCSI_KEY_MAX_RECV_SEGMENT] >= 512 && keys.values[ISCSI_KEY_MAX_RECV_SEGMENT] <= 0xFFFFFF);
-    check(keys.values[ISCSI_KEY_MAX_BURST] >= 512 && keys.values[ISCSI_KEY_MAX_BURST] <= 1024 * 1024);
-    check(keys.values[ISCSI_KEY_FIRST_BURST] >= 512 && keys.values[ISCSI_KEY_FIRST_BURST] <= 262144);
+    check(keys.values[ISCSI_KEY_MAX_RECV_SEGMENT] >= 512 &&
+          keys.values[ISCSI_KEY_MAX_RECV_SEGMENT] <= 0xFFFFFF);
+    check(keys.values[ISCSI_KEY_MAX_BURST] >= 512 &&
+          keys.values[ISCSI_KEY_MAX_BURST] <= 1024 * 1024);
+    check(keys.values[ISCSI_KEY_FIRST_BURST] >= 512 &&
+          keys.values[ISCSI_KEY_FIRST_BURST] <= 262144);
     check(keys.values[ISCSI_KEY_MAX_R2T] >= 1 && keys.values[ISCSI_KEY_MAX_R2T] <= 16);
-    check(keys.values[ISCSI_KEY_MAX_CONNECTIONS] == 1 && keys.values[ISCSI_KEY_ERROR_RECOVERY_LEVEL] == 0);
-    check(keys.values[ISCSI_KEY_DATA_PDU_IN_ORDER] == 1 && keys.values[ISCSI_KEY_DATA_SEQUENCE_IN_ORDER] == 1);
+    check(keys.values[ISCSI_KEY_MAX_CONNECTIONS] == 1 &&
+          keys.values[ISCSI_KEY_ERROR_RECOVERY_LEVEL] == 0);
+    check(keys.values[ISCSI_KEY_DATA_PDU_IN_ORDER] == 1 &&
+          keys.values[ISCSI_KEY_DATA_SEQUENCE_IN_ORDER] == 1);
     free(text);
     return 0;
 }

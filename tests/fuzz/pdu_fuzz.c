@@ -1,7 +1,7 @@
 /*
- * Bytes from an initiator, before or after login, against a whole server in a simulated world.  The first
- * byte says what went before; what follows is cut into PDUs whose fields are put right where otherwise
- * hardly any input would get far (lengths, CmdSN, task tags), or taken raw.
+ * Bytes from an initiator, before or after login, against a whole server in a simulated world.  The
+ * first byte says what went before; what follows is cut into PDUs whose fields are put right where
+ * otherwise hardly any input would get far (lengths, CmdSN, task tags), or taken raw.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -17,10 +17,10 @@ enum { RAW = 1, LOGGED_IN = 2, DIGESTS = 4, HELD = 8, STRICT = 16 };
 /* One PDU made of up to 24 bytes of input; returns how many were used. */
 static size_t send_shaped(struct wire *w, const uint8_t *data, size_t size)
 {
-    static const uint8_t opcodes[] = {ISCSI_OP_NOP_OUT,      ISCSI_OP_COMMAND,        ISCSI_OP_TMF_REQUEST,
-                                      ISCSI_OP_TEXT_REQUEST, ISCSI_OP_DATA_OUT,       ISCSI_OP_COMMAND,
-                                      ISCSI_OP_DATA_OUT,     ISCSI_OP_LOGOUT_REQUEST, ISCSI_OP_SNACK,
-                                      ISCSI_OP_COMMAND,      ISCSI_OP_LOGIN_REQUEST};
+    static const uint8_t opcodes[] = {
+        ISCSI_OP_NOP_OUT,  ISCSI_OP_COMMAND, ISCSI_OP_TMF_REQUEST,  ISCSI_OP_TEXT_REQUEST,
+        ISCSI_OP_DATA_OUT, ISCSI_OP_COMMAND, ISCSI_OP_DATA_OUT,     ISCSI_OP_LOGOUT_REQUEST,
+        ISCSI_OP_SNACK,    ISCSI_OP_COMMAND, ISCSI_OP_LOGIN_REQUEST};
     uint8_t in[24] = {0}, bhs[ISCSI_BHS_BYTES], payload[9000];
     size_t used = size < sizeof in ? size : sizeof in;
     memcpy(in, data, used);
@@ -31,7 +31,8 @@ static size_t send_shaped(struct wire *w, const uint8_t *data, size_t size)
     memcpy(bhs + ISCSI_AT_TTT, in + 4, 4); /* also EDTL and the referenced tag */
     if (bhs[0] == ISCSI_OP_DATA_OUT && in[4] & 1) {
         /* A tag that may be right: slot, use of the slot, R2T. */
-        store_be32(bhs + ISCSI_AT_TTT, (uint32_t)(in[5] % 4) << 24 | (uint32_t)(in[6] % 4) << 8 | in[7] % 3);
+        store_be32(bhs + ISCSI_AT_TTT,
+                   (uint32_t)(in[5] % 4) << 24 | (uint32_t)(in[6] % 4) << 8 | in[7] % 3);
     } else if ((bhs[0] & ISCSI_OP_MASK) == ISCSI_OP_COMMAND) {
         bhs[ISCSI_AT_EDTL] = 0;
     } else if (in[4] & 2) {
@@ -62,9 +63,13 @@ static struct wire *begin(struct rig *rig, uint8_t how)
 {
     if (!(how & LOGGED_IN)) return wire_connect(rig);
     if (how & DIGESTS)
-        return wire_session(rig, "HeaderDigest=CRC32C\nDataDigest=CRC32C\nInitialR2T=No\nMaxBurstLength=4096\n");
-    if (how & STRICT) return wire_session(rig, "InitialR2T=Yes\nImmediateData=No\nMaxRecvDataSegmentLength=512\n");
-    return wire_session(rig, "InitialR2T=No\nMaxBurstLength=8192\nFirstBurstLength=4096\nMaxOutstandingR2T=4\n");
+        return wire_session(
+            rig, "HeaderDigest=CRC32C\nDataDigest=CRC32C\nInitialR2T=No\nMaxBurstLength=4096\n");
+    if (how & STRICT)
+        return wire_session(rig,
+                            "InitialR2T=Yes\nImmediateData=No\nMaxRecvDataSegmentLength=512\n");
+    return wire_session(
+        rig, "InitialR2T=No\nMaxBurstLength=8192\nFirstBurstLength=4096\nMaxOutstandingR2T=4\n");
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -1,4 +1,5 @@
-/* The login phase of the iSCSI target, discovery included: RFC 7143 6.3, 11.12, 11.13 and appendix C. */
+/* The login phase of the iSCSI target, discovery included: RFC 7143 6.3, 11.12, 11.13 and appendix
+ * C. */
 #include "iscsi/chap.h"
 #include "tests/unit/iscsi_rig.h"
 
@@ -74,12 +75,12 @@ static void bad_first_requests_get_their_status(void)
         {0x87, 0x0207, "TargetName=" RIG_TARGET "\n"},
         {0x87, 0x0207, "InitiatorName=" RIG_ONE "\n"},
         {0x87, 0x0209, "InitiatorName=" RIG_ONE "\nSessionType=Strange\n"},
-        {0xC7, 0x0200, IDENTITY},                          /* T and C */
-        {0x85, 0x0200, IDENTITY},                          /* a stage to itself */
-        {0x86, 0x0200, IDENTITY},                          /* stage 2 does not exist */
-        {0x8B, 0x0200, IDENTITY},                          /* from stage 2 */
-        {0x8F, 0x0200, IDENTITY},                          /* from full feature phase */
-        {0x80, 0x0200, IDENTITY},                          /* security to security */
+        {0xC7, 0x0200, IDENTITY}, /* T and C */
+        {0x85, 0x0200, IDENTITY}, /* a stage to itself */
+        {0x86, 0x0200, IDENTITY}, /* stage 2 does not exist */
+        {0x8B, 0x0200, IDENTITY}, /* from stage 2 */
+        {0x8F, 0x0200, IDENTITY}, /* from full feature phase */
+        {0x80, 0x0200, IDENTITY}, /* security to security */
         {0x87, 0x0200, IDENTITY "InitialR2T=No\nInitialR2T=No\n"},
         {0x87, 0x0200, IDENTITY "SendTargets=All\n"},      /* not before full feature phase */
         {0x87, 0x0200, IDENTITY "AuthMethod=None\n"},      /* not in this stage */
@@ -91,19 +92,23 @@ static void bad_first_requests_get_their_status(void)
         {0x87, 0x0200, "InitiatorName=\nTargetName=" RIG_TARGET "\n"},
         {0x87, 0x0200, "InitiatorName=iqn.with space\nTargetName=" RIG_TARGET "\n"},
         {0x81, 0x0201, IDENTITY "AuthMethod=SPKM1\n"},
-        {0x81, 0x0200, IDENTITY "CHAP_A=5\n"},             /* no method was chosen */
+        {0x81, 0x0200, IDENTITY "CHAP_A=5\n"}, /* no method was chosen */
         {0x81, 0x0200, IDENTITY "CHAP_N=x\nCHAP_R=0x00\n"},
     };
     for (unsigned i = 0; i < countof(rows); i++) {
         unsigned status = first_status(rows[i].flags, rows[i].text);
-        if (status != rows[i].status) printf("# row %u: %04x, expected %04x\n", i, status, rows[i].status);
+        if (status != rows[i].status)
+            printf("# row %u: %04x, expected %04x\n", i, status, rows[i].status);
         expect_eq(status, rows[i].status);
     }
 }
 
 static void target_name_is_compared_without_case(void)
 {
-    expect_eq(first_status(0x87, "InitiatorName=IQN.2026-11.TEST:ONE\nTargetName=IQN.2026-11.Local.Tarn:rig\n"), 0);
+    expect_eq(
+        first_status(0x87,
+                     "InitiatorName=IQN.2026-11.TEST:ONE\nTargetName=IQN.2026-11.Local.Tarn:rig\n"),
+        0);
 }
 
 static void newer_protocol_version_is_refused(void)
@@ -185,7 +190,8 @@ static void endless_text_is_refused(void)
     memset(text, 'a', 8000);
     text[8000] = '\0';
     unsigned rounds = 0;
-    while (wire_login_step(w, 0x44, text) && w->login_status == 0) rounds++;
+    while (wire_login_step(w, 0x44, text) && w->login_status == 0)
+        rounds++;
     expect_eq(rounds, 2);
     expect_eq(w->login_status, 0x0200);
     wire_close(w);
@@ -208,16 +214,19 @@ static void pipelined_requests_are_answered_one_by_one(void)
     rig_init(&rig, 0);
     struct wire *w = wire_connect(&rig);
     wire_login_send(w, 0x04, IDENTITY);
-    for (unsigned i = 0; i < 40; i++) wire_login_send(w, 0x04, "");
+    for (unsigned i = 0; i < 40; i++)
+        wire_login_send(w, 0x04, "");
     struct wire_pdu p;
-    for (unsigned i = 0; i < 41; i++) require(wire_expect(w, ISCSI_OP_LOGIN_RESPONSE, 0, &p));
+    for (unsigned i = 0; i < 41; i++)
+        require(wire_expect(w, ISCSI_OP_LOGIN_RESPONSE, 0, &p));
     wire_close(w);
     rig_fini(&rig);
 }
 
 static void anything_else_before_login_ends_the_connection(void)
 {
-    static const uint8_t opcodes[] = {ISCSI_OP_NOP_OUT, ISCSI_OP_COMMAND, ISCSI_OP_TEXT_REQUEST, 0x1F, 0x3F};
+    static const uint8_t opcodes[] = {ISCSI_OP_NOP_OUT, ISCSI_OP_COMMAND, ISCSI_OP_TEXT_REQUEST,
+                                      0x1F, 0x3F};
     for (unsigned i = 0; i < countof(opcodes); i++) {
         struct rig rig;
         rig_init(&rig, 0);
@@ -257,7 +266,7 @@ static void slow_login_is_ended(void)
     rig_fini(&rig);
 }
 
-/* ---- CHAP ------------------------------------------------------------------------------------------------ */
+/* ---- CHAP ---- */
 
 struct chap_case {
     const char *initiator, *algorithms, *user, *secret;
@@ -274,7 +283,8 @@ static unsigned chap_login(const struct chap_case *c, bool *ret_proved)
     *ret_proved = false;
     rig_init(&rig, 0);
     struct wire *w = wire_connect(&rig);
-    snprintf(text, sizeof text, "InitiatorName=%s\nTargetName=" RIG_TARGET "\nAuthMethod=CHAP,None\n", c->initiator);
+    snprintf(text, sizeof text,
+             "InitiatorName=%s\nTargetName=" RIG_TARGET "\nAuthMethod=CHAP,None\n", c->initiator);
     bool good = wire_login_step(w, 0x81, text);
     if (good) expect_eq(w->login_flags, 0x00); /* not yet */
     snprintf(text, sizeof text, "CHAP_A=%s\n", c->algorithms);
@@ -282,7 +292,8 @@ static unsigned chap_login(const struct chap_case *c, bool *ret_proved)
     if (good && w->login_status == 0) {
         const struct iscsi_chap_algorithm *a = iscsi_chap_choose(wire_answer(w, "CHAP_A"));
         uint32_t id = (uint32_t)atoi(wire_answer(w, "CHAP_I"));
-        check(iscsi_chap_decode(wire_answer(w, "CHAP_C"), challenge, sizeof challenge, &size_bytes));
+        check(
+            iscsi_chap_decode(wire_answer(w, "CHAP_C"), challenge, sizeof challenge, &size_bytes));
         snprintf(challenge_text, sizeof challenge_text, "%s", wire_answer(w, "CHAP_C"));
         check(iscsi_chap_response(a, (uint8_t)id, c->secret, challenge, size_bytes, digest));
         struct buf_writer out = buf_writer(text, sizeof text);
@@ -305,7 +316,8 @@ static unsigned chap_login(const struct chap_case *c, bool *ret_proved)
         const char *proof = good ? wire_answer(w, "CHAP_R") : NULL;
         if (proof && iscsi_chap_decode(proof, theirs, sizeof theirs, &theirs_bytes)) {
             check(iscsi_chap_response(a, 77, RIG_OUR_SECRET, ours, sizeof ours, digest));
-            *ret_proved = theirs_bytes == a->digest_bytes && memcmp(theirs, digest, theirs_bytes) == 0 &&
+            *ret_proved = theirs_bytes == a->digest_bytes &&
+                          memcmp(theirs, digest, theirs_bytes) == 0 &&
                           strcmp(wire_answer(w, "CHAP_N"), "tarn") == 0;
         }
     }
@@ -370,11 +382,12 @@ static void chap_cannot_be_gone_round(void)
     expect_eq(first_status(0x81, identity), 0x0201);
     snprintf(text, sizeof text, "%sAuthMethod=None\n", identity);
     expect_eq(first_status(0x81, text), 0x0201);
-    snprintf(text, sizeof text, "%sAuthMethod=CHAP\nCHAP_A=5\nCHAP_N=alice\nCHAP_R=0x00\n", identity);
+    snprintf(text, sizeof text, "%sAuthMethod=CHAP\nCHAP_A=5\nCHAP_N=alice\nCHAP_R=0x00\n",
+             identity);
     expect_eq(first_status(0x83, text), 0x0201);
 }
 
-/* ---- Discovery ----------------------------------------------------------------------------------------------- */
+/* ---- Discovery ---- */
 
 static struct wire *discover(struct rig *rig, const char *initiator, const char *keys)
 {
@@ -402,7 +415,8 @@ static const char *ask(struct wire *w, const char *pair)
         wire_send(w, bhs, pair, round ? 0 : (uint32_t)strlen(pair) + 1);
         if (!wire_next(w, &p)) return "no answer";
         if (p.opcode == ISCSI_OP_REJECT) return "rejected";
-        for (uint32_t i = 0; i < p.data_bytes; i++) all[used++] = p.data[i] ? (char)p.data[i] : '\n';
+        for (uint32_t i = 0; i < p.data_bytes; i++)
+            all[used++] = p.data[i] ? (char)p.data[i] : '\n';
         tag = load_be32(p.bhs + ISCSI_AT_TTT);
         if (p.flags & 0x80) break;
     }
@@ -410,7 +424,8 @@ static const char *ask(struct wire *w, const char *pair)
     return all;
 }
 
-#define BOTH "TargetName=" RIG_TARGET "\nTargetAddress=10.0.0.1:3260,1\nTargetAddress=192.0.2.9:3333,2\n"
+#define BOTH                                                                                       \
+    "TargetName=" RIG_TARGET "\nTargetAddress=10.0.0.1:3260,1\nTargetAddress=192.0.2.9:3333,2\n"
 
 static void discovery_tells_name_and_addresses(void)
 {
@@ -439,7 +454,8 @@ static void long_answers_are_continued(void)
     char request[2000];
     uint32_t n = 0;
     for (unsigned i = 0; i < 40; i++) {
-        n += (uint32_t)snprintf(request + n, sizeof request - n, "X-a-rather-long-name-%02u=1", i) + 1;
+        n += (uint32_t)snprintf(request + n, sizeof request - n, "X-a-rather-long-name-%02u=1", i) +
+             1;
     }
     iscsi_pdu_start(bhs, ISCSI_OP_TEXT_REQUEST, 0x80);
     store_be32(bhs + ISCSI_AT_ITT, 9);
@@ -507,7 +523,7 @@ static void normal_session_may_ask_for_its_own_target(void)
     rig_fini(&rig);
 }
 
-/* ---- Reinstatement ---------------------------------------------------------------------------------------------- */
+/* ---- Reinstatement ---- */
 
 static void same_nexus_ends_the_old_session(void)
 {

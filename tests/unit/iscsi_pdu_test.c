@@ -10,7 +10,7 @@
 #include "iscsi/pdu.h"
 #include "tests/lib/tap.h"
 
-/* ---- Headers ------------------------------------------------------------------------------------------- */
+/* ---- Headers ---- */
 
 static unsigned cdb_of(const uint8_t *ahs, unsigned ahs_bytes, uint8_t cdb[32])
 {
@@ -18,7 +18,8 @@ static unsigned cdb_of(const uint8_t *ahs, unsigned ahs_bytes, uint8_t cdb[32])
     uint8_t *bhs = calloc(1, ISCSI_BHS_BYTES + (size_t)ahs_bytes);
     check(bhs && ahs_bytes % 4 == 0);
     bhs[4] = (uint8_t)(ahs_bytes / 4);
-    for (unsigned i = 0; i < 16; i++) bhs[ISCSI_AT_CDB + i] = (uint8_t)(i + 1);
+    for (unsigned i = 0; i < 16; i++)
+        bhs[ISCSI_AT_CDB + i] = (uint8_t)(i + 1);
     if (ahs_bytes) memcpy(bhs + ISCSI_BHS_BYTES, ahs, ahs_bytes);
     struct iscsi_pdu pdu;
     iscsi_pdu_decode(bhs, &pdu);
@@ -50,16 +51,17 @@ static void malformed_additional_segments_are_refused(void)
         uint8_t bytes[24];
         unsigned size;
     } rows[] = {
-        {{0, 0, 1, 0}, 4},          /* no room for the reserved byte */
-        {{0, 2, 1, 0}, 4},          /* longer than what is there */
+        {{0, 0, 1, 0}, 4}, /* no room for the reserved byte */
+        {{0, 2, 1, 0}, 4}, /* longer than what is there */
         {{0xFF, 0xFF, 1, 0}, 4},
-        {{0, 5, 2, 0, 0, 0, 2, 0}, 8},          /* bidirectional length: not supported */
-        {{0, 5, 0x3F, 0, 0, 0, 0, 0}, 8},       /* unknown */
-        {{0, 1, 1, 0, 0, 1, 1, 0}, 8},          /* twice */
-        {{0, 18, 1, 0}, 24},                    /* a CDB of 33 bytes */
+        {{0, 5, 2, 0, 0, 0, 2, 0}, 8},    /* bidirectional length: not supported */
+        {{0, 5, 0x3F, 0, 0, 0, 0, 0}, 8}, /* unknown */
+        {{0, 1, 1, 0, 0, 1, 1, 0}, 8},    /* twice */
+        {{0, 18, 1, 0}, 24},              /* a CDB of 33 bytes */
     };
     uint8_t cdb[32];
-    for (unsigned i = 0; i < countof(rows); i++) expect_eq(cdb_of(rows[i].bytes, rows[i].size, cdb), 0);
+    for (unsigned i = 0; i < countof(rows); i++)
+        expect_eq(cdb_of(rows[i].bytes, rows[i].size, cdb), 0);
     uint8_t full[ISCSI_AHS_MAX] = {0};
     expect_eq(cdb_of(full, sizeof full, cdb), 0);
 }
@@ -72,7 +74,7 @@ static void serial_numbers_compare_across_the_wrap(void)
     expect(!iscsi_sn_before(0, 0xFFFFFFFF));
 }
 
-/* ---- Text ------------------------------------------------------------------------------------------------- */
+/* ---- Text ---- */
 
 /* Parses text given with '\n' for NUL; returns "name=value;" for each pair, "!" when malformed. */
 static const char *parse(const char *text)
@@ -81,7 +83,8 @@ static const char *parse(const char *text)
     size_t size_bytes = strlen(text), used = 0;
     char *copy = malloc(size_bytes ? size_bytes : 1);
     check(copy);
-    for (size_t i = 0; i < size_bytes; i++) copy[i] = text[i] == '\n' ? '\0' : text[i];
+    for (size_t i = 0; i < size_bytes; i++)
+        copy[i] = text[i] == '\n' ? '\0' : text[i];
     char *at = copy;
     struct iscsi_text_pair pair;
     bool bad;
@@ -117,10 +120,19 @@ static void numbers_are_decimal_or_hexadecimal(void)
         bool good;
         uint32_t value;
     } rows[] = {
-        {"0", true, 0},          {"262144", true, 262144}, {"0x10", true, 16},        {"0XfF", true, 255},
-        {"4294967295", true, 4294967295u}, {"4294967296", false, 0}, {"0x100000000", false, 0},
-        {"", false, 0},          {"0x", false, 0},         {"-1", false, 0},          {"1 ", false, 0},
-        {"12a", false, 0},       {"99999999999999999999", false, 0},
+        {"0", true, 0},
+        {"262144", true, 262144},
+        {"0x10", true, 16},
+        {"0XfF", true, 255},
+        {"4294967295", true, 4294967295u},
+        {"4294967296", false, 0},
+        {"0x100000000", false, 0},
+        {"", false, 0},
+        {"0x", false, 0},
+        {"-1", false, 0},
+        {"1 ", false, 0},
+        {"12a", false, 0},
+        {"99999999999999999999", false, 0},
     };
     for (unsigned i = 0; i < countof(rows); i++) {
         uint32_t value = 0;
@@ -129,7 +141,7 @@ static void numbers_are_decimal_or_hexadecimal(void)
     }
 }
 
-/* ---- Negotiation ---------------------------------------------------------------------------------------------- */
+/* ---- Negotiation ---- */
 
 struct offer {
     const char *name, *value, *answer; /* NULL: none */
@@ -171,7 +183,8 @@ static void each_key_follows_its_rule(void)
         {"DataSequenceInOrder", "No", "Yes", ISCSI_KEY_DATA_SEQUENCE_IN_ORDER, 1},
         {"ErrorRecoveryLevel", "2", "0", ISCSI_KEY_ERROR_RECOVERY_LEVEL, 0},
         {"iSCSIProtocolLevel", "2", "1", ISCSI_KEY_PROTOCOL_LEVEL, 1},
-        {"TaskReporting", "FastAbort,ResponseFence,RFC3720", "ResponseFence", ISCSI_KEY_TASK_REPORTING, 1},
+        {"TaskReporting", "FastAbort,ResponseFence,RFC3720", "ResponseFence",
+         ISCSI_KEY_TASK_REPORTING, 1},
         {"OFMarker", "No", "No", ISCSI_KEY_OF_MARKER, 0},
         {"IFMarkInt", "2048~8192", "Irrelevant", ISCSI_KEY_IF_MARK_INTERVAL, 0},
         {"InitiatorAlias", "anything", NULL, ISCSI_KEY_INITIATOR_ALIAS, 0},
@@ -206,11 +219,12 @@ static void negotiation_has_limits(void)
     expect_eq(iscsi_keys_answer(&keys, &unknown, ISCSI_PHASE_OPERATIONAL, &w), ISCSI_KEYS_TOO_LONG);
 }
 
-/* ---- CHAP --------------------------------------------------------------------------------------------------------- */
+/* ---- CHAP ---- */
 
 static void chap_responses_match_known_vectors(void)
 {
-    /* Identifier 17h, secret "correct horse battery", challenge 01h to 18h; computed with Python's hashlib. */
+    /* Identifier 17h, secret "correct horse battery", challenge 01h to 18h; computed with Python's
+     * hashlib. */
     static const struct {
         const char *list, *hex;
     } rows[] = {
@@ -221,11 +235,13 @@ static void chap_responses_match_known_vectors(void)
     };
     uint8_t challenge[24], digest[ISCSI_CHAP_DIGEST_MAX];
     char hex[2 * ISCSI_CHAP_DIGEST_MAX + 1];
-    for (unsigned i = 0; i < sizeof challenge; i++) challenge[i] = (uint8_t)(i + 1);
+    for (unsigned i = 0; i < sizeof challenge; i++)
+        challenge[i] = (uint8_t)(i + 1);
     for (unsigned i = 0; i < countof(rows); i++) {
         const struct iscsi_chap_algorithm *a = iscsi_chap_choose(rows[i].list);
         require(a);
-        require(iscsi_chap_response(a, 0x17, "correct horse battery", challenge, sizeof challenge, digest));
+        require(iscsi_chap_response(a, 0x17, "correct horse battery", challenge, sizeof challenge,
+                                    digest));
         expect_str(text_format_hex(digest, a->digest_bytes, hex), rows[i].hex);
     }
 }
@@ -245,11 +261,25 @@ static void binary_values_are_decoded_within_limits(void)
     static const struct {
         const char *text, *hex; /* NULL: refused */
     } rows[] = {
-        {"0x00ff", "00ff"},   {"0XAb1", "0ab1"},     {"0bAAECAw==", "00010203"}, {"0BAAEC", "000102"},
-        {"0bAAE=", "0001"},   {"0x", NULL},          {"0b", NULL},               {"1234", NULL},
-        {"", NULL},           {"0", NULL},           {"0xzz", NULL},             {"0x1g", NULL},
-        {"0bAAE", NULL},      {"0bA===", NULL},      {"0bAA=A", NULL},           {"0b=AAA", NULL},
-        {"0bAA*=", NULL},     {"0x001122334455667788", NULL}, {"0bAAAAAAAAAAAA", NULL},
+        {"0x00ff", "00ff"},
+        {"0XAb1", "0ab1"},
+        {"0bAAECAw==", "00010203"},
+        {"0BAAEC", "000102"},
+        {"0bAAE=", "0001"},
+        {"0x", NULL},
+        {"0b", NULL},
+        {"1234", NULL},
+        {"", NULL},
+        {"0", NULL},
+        {"0xzz", NULL},
+        {"0x1g", NULL},
+        {"0bAAE", NULL},
+        {"0bA===", NULL},
+        {"0bAA=A", NULL},
+        {"0b=AAA", NULL},
+        {"0bAA*=", NULL},
+        {"0x001122334455667788", NULL},
+        {"0bAAAAAAAAAAAA", NULL},
     };
     for (unsigned i = 0; i < countof(rows); i++) {
         uint8_t data[8];

@@ -6,9 +6,11 @@
 #include "base/check.h"
 #include "base/crc32c.h"
 
+uint8_t rig_pattern[4 * MIB];
+
 #define PATIENCE_NS (100 * RT_SECOND)
 
-/* ---- The world ---------------------------------------------------------------------------------------- */
+/* ---- The world ---- */
 
 static enum status find(void *arg, const char *initiator_name, struct iscsi_access *ret_access)
 {
@@ -64,6 +66,9 @@ static void add_lun(struct rig *rig, unsigned number)
 
 void rig_init(struct rig *rig, uint64_t buffer_bytes)
 {
+    struct prng prng;
+    prng_init(&prng, 5);
+    prng_fill(&prng, rig_pattern, sizeof rig_pattern);
     *rig = (struct rig){0};
     rig->sim = sim_create(&(struct sim_options){.seed = 7, .buffer_bytes = buffer_bytes});
     rig->node = sim_node_create(rig->sim, "server");
@@ -117,12 +122,13 @@ void rig_fini(struct rig *rig)
     }
     if (!rig->crashed) rig_run_ms(rig, 10);
     scsi_map_destroy(rig->map);
-    for (unsigned i = 0; i < 2; i++) scsi_lun_destroy(rig->luns[i]);
+    for (unsigned i = 0; i < 2; i++)
+        scsi_lun_destroy(rig->luns[i]);
     volume_pool_abandon(rig->pool);
     sim_destroy(rig->sim);
 }
 
-/* ---- The stream --------------------------------------------------------------------------------------------- */
+/* ---- The stream ---- */
 
 static void receive(struct wire *w);
 
@@ -141,7 +147,8 @@ static void received(struct rt_sock_io *io)
 static void receive(struct wire *w)
 {
     check(w->end < WIRE_BUFFER_BYTES);
-    w->recv_iov = (struct iovec){.iov_base = w->buffer + w->end, .iov_len = WIRE_BUFFER_BYTES - w->end};
+    w->recv_iov =
+        (struct iovec){.iov_base = w->buffer + w->end, .iov_len = WIRE_BUFFER_BYTES - w->end};
     w->recv = (struct rt_sock_io){
         .op = RT_SOCK_RECV, .sock = w->sock, .iov = &w->recv_iov, .iov_count = 1, .done = received};
     w->receiving = true;
@@ -161,8 +168,9 @@ struct wire *wire_connect(struct rig *rig)
     memcpy(w->isid, (uint8_t[]){0x80, 1, 2, 3, 4, 5}, 6);
     w->cmd_sn = 100;
     w->next_itt = 1;
-    w->send = (struct rt_sock_io){
-        .op = RT_SOCK_CONNECT, .address = iscsi_server_portal_address(rig->server, 0), .done = was_sent};
+    w->send = (struct rt_sock_io){.op = RT_SOCK_CONNECT,
+                                  .address = iscsi_server_portal_address(rig->server, 0),
+                                  .done = was_sent};
     rt_sock_submit(rig->client, &w->send);
     check(sim_run_until(rig->sim, is_true, &w->sent, PATIENCE_NS));
     check(w->send.status == STATUS_OK);
@@ -244,8 +252,8 @@ static bool has_pdu(void *arg)
     size_t have = w->end - w->start;
     if (have < ISCSI_BHS_BYTES) return w->gone;
     uint32_t data_bytes = load_be24(p + 5);
-    wait->whole = ISCSI_BHS_BYTES + (w->header_digest ? 4 : 0) + data_bytes + iscsi_pdu_padding(data_bytes) +
-                  (w->data_digest && data_bytes ? 4 : 0);
+    wait->whole = ISCSI_BHS_BYTES + (w->header_digest ? 4 : 0) + data_bytes +
+                  iscsi_pdu_padding(data_bytes) + (w->data_digest && data_bytes ? 4 : 0);
     return have >= wait->whole || w->gone;
 }
 
@@ -266,7 +274,8 @@ bool wire_next(struct wire *w, struct wire_pdu *ret_pdu)
     if (w->data_digest && padded)
         expect_eq(load_le32(ret_pdu->data + padded), crc32c(0, ret_pdu->data, padded));
     /* StatSN counts without holes what takes one. */
-    bool shows = p[0] == ISCSI_OP_R2T || (p[0] == ISCSI_OP_DATA_IN && !(p[1] & ISCSI_DATA_IN_STATUS)) ||
+    bool shows = p[0] == ISCSI_OP_R2T ||
+                 (p[0] == ISCSI_OP_DATA_IN && !(p[1] & ISCSI_DATA_IN_STATUS)) ||
                  (p[0] == ISCSI_OP_NOP_IN && ret_pdu->itt == ISCSI_TAG_NONE);
     if (!shows && p[0] != ISCSI_OP_LOGIN_RESPONSE) {
         expect_eq(load_be32(p + ISCSI_AT_STATSN), w->exp_stat_sn);
@@ -287,7 +296,8 @@ bool wire_expect(struct wire *w, uint8_t opcode, uint32_t itt, struct wire_pdu *
         return false;
     }
     if (ret_pdu->opcode == opcode && ret_pdu->itt == itt) return true;
-    printf("# PDU %02x for %x came, expected %02x for %x\n", ret_pdu->opcode, ret_pdu->itt, opcode, itt);
+    printf("# PDU %02x for %x came, expected %02x for %x\n", ret_pdu->opcode, ret_pdu->itt, opcode,
+           itt);
     return false;
 }
 
@@ -297,7 +307,7 @@ bool wire_is_silent(struct wire *w)
     return w->start == w->end && !w->gone;
 }
 
-/* ---- Login ---------------------------------------------------------------------------------------------------- */
+/* ---- Login ---- */
 
 void wire_login_send(struct wire *w, uint8_t flags, const char *text)
 {
@@ -305,7 +315,8 @@ void wire_login_send(struct wire *w, uint8_t flags, const char *text)
     size_t size_bytes = strlen(text);
     char *copy = malloc(size_bytes + 1);
     check(copy);
-    for (size_t i = 0; i <= size_bytes; i++) copy[i] = text[i];
+    for (size_t i = 0; i <= size_bytes; i++)
+        copy[i] = text[i];
     for (size_t i = 0; i < size_bytes; i++) {
         if (copy[i] == '\n') copy[i] = '\0';
     }
@@ -351,17 +362,18 @@ const char *wire_answer(const struct wire *w, const char *name)
     return NULL;
 }
 
-static const char usual_keys[] = "HeaderDigest=None\nDataDigest=None\nInitialR2T=No\nImmediateData=Yes\n"
-                                 "MaxRecvDataSegmentLength=262144\nMaxBurstLength=262144\n"
-                                 "FirstBurstLength=65536\nMaxOutstandingR2T=4\nErrorRecoveryLevel=0\n";
+static const char usual_keys[] =
+    "HeaderDigest=None\nDataDigest=None\nInitialR2T=No\nImmediateData=Yes\n"
+    "MaxRecvDataSegmentLength=262144\nMaxBurstLength=262144\n"
+    "FirstBurstLength=65536\nMaxOutstandingR2T=4\nErrorRecoveryLevel=0\n";
 
 struct wire *wire_login_isid(struct rig *rig, const char *initiator, const char *keys, uint8_t isid)
 {
     char text[2048];
     struct wire *w = wire_connect(rig);
     w->isid[5] = isid;
-    snprintf(text, sizeof text, "InitiatorName=%s\nSessionType=Normal\nTargetName=%s\n%s", initiator,
-             RIG_TARGET, keys ? keys : usual_keys);
+    snprintf(text, sizeof text, "InitiatorName=%s\nSessionType=Normal\nTargetName=%s\n%s",
+             initiator, RIG_TARGET, keys ? keys : usual_keys);
     bool good = wire_login_step(w, 0x87, text);
     check(good && w->login_status == 0 && w->tsih != 0);
     return w;
@@ -378,15 +390,16 @@ struct wire *wire_session(struct rig *rig, const char *keys)
     const uint8_t cdb[16] = {0};
     for (unsigned lun = 0; lun < 2; lun++) {
         unsigned tries = 0;
-        while (wire_status(w, wire_command(w, 0x80, lun, cdb, 0, NULL, 0)) != 0) check(tries++ < 8);
+        while (wire_status(w, wire_command(w, 0x80, lun, cdb, 0, NULL, 0)) != 0)
+            check(tries++ < 8);
     }
     return w;
 }
 
-/* ---- Commands --------------------------------------------------------------------------------------------------- */
+/* ---- Commands ---- */
 
-uint32_t wire_command(struct wire *w, uint8_t flags, unsigned lun, const uint8_t cdb[16], uint32_t edtl,
-                      const void *immediate, uint32_t immediate_bytes)
+uint32_t wire_command(struct wire *w, uint8_t flags, unsigned lun, const uint8_t cdb[16],
+                      uint32_t edtl, const void *immediate, uint32_t immediate_bytes)
 {
     uint8_t bhs[ISCSI_BHS_BYTES];
     iscsi_pdu_start(bhs, ISCSI_OP_COMMAND, flags | 1);
@@ -415,8 +428,8 @@ uint32_t wire_read(struct wire *w, uint32_t sector, uint16_t count)
     return wire_command(w, 0x80 | ISCSI_COMMAND_READ, 0, cdb, count * 512u, NULL, 0);
 }
 
-void wire_data_out(struct wire *w, uint8_t flags, uint32_t itt, uint32_t ttt, uint32_t data_sn, uint32_t offset,
-                   const void *data, uint32_t size_bytes)
+void wire_data_out(struct wire *w, uint8_t flags, uint32_t itt, uint32_t ttt, uint32_t data_sn,
+                   uint32_t offset, const void *data, uint32_t size_bytes)
 {
     uint8_t bhs[ISCSI_BHS_BYTES];
     iscsi_pdu_start(bhs, ISCSI_OP_DATA_OUT, flags);
@@ -453,4 +466,42 @@ uint32_t wire_sense(const struct wire_pdu *p)
     if (p->data_bytes < 16) return 0;
     const uint8_t *sense = p->data + 2;
     return (uint32_t)(sense[2] & 0x0F) << 16 | (uint32_t)sense[12] << 8 | sense[13];
+}
+
+/* The content of LUN 0 as a read sees it: true when equal to `expected`. */
+bool wire_reads_as(struct wire *w, uint32_t sector, const void *expected, uint32_t size_bytes)
+{
+    struct wire_pdu p;
+    uint32_t at = 0, itt = wire_read(w, sector, (uint16_t)(size_bytes / 512));
+    while (at < size_bytes) {
+        if (!wire_expect(w, ISCSI_OP_DATA_IN, itt, &p)) return false;
+        if (load_be32(p.bhs + ISCSI_AT_BUFFER_OFFSET) != at) return false;
+        if (memcmp(p.data, (const uint8_t *)expected + at, p.data_bytes) != 0) return false;
+        at += p.data_bytes;
+    }
+    return (p.flags & ISCSI_DATA_IN_STATUS) && p.bhs[3] == 0;
+}
+
+/* A write with everything immediate. */
+uint8_t wire_write_now(struct wire *w, uint32_t sector, const void *data, uint32_t size_bytes)
+{
+    uint8_t cdb[16];
+    wire_cdb10(cdb, 0x2A, sector, (uint16_t)(size_bytes / 512));
+    return wire_status(
+        w, wire_command(w, 0x80 | ISCSI_COMMAND_WRITE, 0, cdb, size_bytes, data, size_bytes));
+}
+
+/* Sends what an R2T asks for, in segments. */
+void wire_answer_r2t(struct wire *w, const struct wire_pdu *r2t, const uint8_t *data,
+                     uint32_t segment)
+{
+    uint32_t offset = load_be32(r2t->bhs + ISCSI_AT_BUFFER_OFFSET);
+    uint32_t left = load_be32(r2t->bhs + ISCSI_AT_DESIRED_BYTES), sn = 0;
+    uint32_t tag = load_be32(r2t->bhs + ISCSI_AT_TTT);
+    while (left > 0) {
+        uint32_t n = min_of(left, segment);
+        wire_data_out(w, n == left ? 0x80 : 0, r2t->itt, tag, sn++, offset, data + offset, n);
+        offset += n;
+        left -= n;
+    }
 }

@@ -42,6 +42,8 @@ struct rig {
     uint64_t idle_bytes; /* of rt_buf */
 };
 
+extern uint8_t rig_pattern[4 * MIB]; /* random bytes to write */
+
 enum { WIRE_BUFFER_BYTES = 6 * 1024 * 1024 };
 
 struct wire {
@@ -91,19 +93,28 @@ bool wire_login_step(struct wire *w, uint8_t flags, const char *text);
 const char *wire_answer(const struct wire *w, const char *name);
 /* A normal session without security; keys NULL = a usual set. */
 struct wire *wire_login(struct rig *rig, const char *initiator, const char *keys);
-struct wire *wire_login_isid(struct rig *rig, const char *initiator, const char *keys, uint8_t isid);
+struct wire *wire_login_isid(struct rig *rig, const char *initiator, const char *keys,
+                             uint8_t isid);
 /* The same, and TEST UNIT READY until the power-on attention is gone. */
 struct wire *wire_session(struct rig *rig, const char *keys);
 
 /* Commands.  Returns the ITT. */
-uint32_t wire_command(struct wire *w, uint8_t flags, unsigned lun, const uint8_t cdb[16], uint32_t edtl,
-                      const void *immediate, uint32_t immediate_bytes);
+uint32_t wire_command(struct wire *w, uint8_t flags, unsigned lun, const uint8_t cdb[16],
+                      uint32_t edtl, const void *immediate, uint32_t immediate_bytes);
 uint32_t wire_read(struct wire *w, uint32_t sector, uint16_t count);
-void wire_data_out(struct wire *w, uint8_t flags, uint32_t itt, uint32_t ttt, uint32_t data_sn, uint32_t offset,
-                   const void *data, uint32_t size_bytes);
+void wire_data_out(struct wire *w, uint8_t flags, uint32_t itt, uint32_t ttt, uint32_t data_sn,
+                   uint32_t offset, const void *data, uint32_t size_bytes);
 uint32_t wire_tmf(struct wire *w, uint8_t function, unsigned lun, uint32_t referenced);
-uint8_t wire_status(struct wire *w, uint32_t itt); /* of the SCSI Response that must come next, or 0xFF */
+uint8_t wire_status(struct wire *w,
+                    uint32_t itt); /* of the SCSI Response that must come next, or 0xFF */
 void wire_cdb10(uint8_t cdb[16], uint8_t opcode, uint32_t sector, uint16_t count);
+/* The content of LUN 0 as a read sees it: true when equal to `expected`. */
+bool wire_reads_as(struct wire *w, uint32_t sector, const void *expected, uint32_t size_bytes);
+/* A write to LUN 0 with everything immediate; its status. */
+uint8_t wire_write_now(struct wire *w, uint32_t sector, const void *data, uint32_t size_bytes);
+/* Sends what an R2T asks for, in segments. */
+void wire_answer_r2t(struct wire *w, const struct wire_pdu *r2t, const uint8_t *data,
+                     uint32_t segment);
 /* Sense key << 16 | ASC << 8 | ASCQ of a SCSI Response. */
 uint32_t wire_sense(const struct wire_pdu *p);
 

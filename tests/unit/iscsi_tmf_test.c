@@ -152,7 +152,8 @@ static void target_reset_takes_all_units(void)
         memvol_hold(rig.pool, true);
         start_write(w, 0);
         start_write(w, 1);
-        uint32_t tmf = wire_tmf(w, cold ? ISCSI_TMF_COLD_RESET : ISCSI_TMF_WARM_RESET, 0, ISCSI_TAG_NONE);
+        uint32_t tmf =
+            wire_tmf(w, cold ? ISCSI_TMF_COLD_RESET : ISCSI_TMF_WARM_RESET, 0, ISCSI_TAG_NONE);
         expect(wire_is_silent(w));
         memvol_hold(rig.pool, false);
         expect_eq(tmf_response(w, tmf), ISCSI_TMF_COMPLETE);
@@ -183,7 +184,8 @@ static void what_cannot_be_done_is_said(void)
     rig_init(&rig, 0);
     struct wire *w = wire_session(&rig, NULL);
     for (unsigned i = 0; i < countof(rows); i++)
-        expect_eq(tmf_response(w, wire_tmf(w, rows[i].function, rows[i].lun, 4711)), rows[i].response);
+        expect_eq(tmf_response(w, wire_tmf(w, rows[i].function, rows[i].lun, 4711)),
+                  rows[i].response);
     wire_close(w);
     rig_fini(&rig);
 }
@@ -247,7 +249,8 @@ static void flood_of_functions_is_survived(void)
     struct wire_pdu p;
     memvol_hold(rig.pool, true);
     start_write(w, 0);
-    for (unsigned i = 0; i < 100; i++) wire_tmf(w, ISCSI_TMF_LUN_RESET, 0, ISCSI_TAG_NONE);
+    for (unsigned i = 0; i < 100; i++)
+        wire_tmf(w, ISCSI_TMF_LUN_RESET, 0, ISCSI_TAG_NONE);
     rig_run_ms(&rig, 1000);
     memvol_hold(rig.pool, false);
     for (unsigned i = 0; i < 100; i++) {
