@@ -178,16 +178,21 @@ void cli_job_progress(void *arg, const json_t *job)
 {
     struct progress *p = arg;
     uint64_t done = number_of(job, "done_bytes"), total = number_of(job, "total_bytes");
-    const char *verb = json_string_value(json_object_get(job, "verb"));
+    const char *id = json_string_value(json_object_get(job, "verb"));
     const char *object = json_string_value(json_object_get(job, "object"));
     char done_text[TEXT_SIZE_MAX], total_text[TEXT_SIZE_MAX];
+    char verb[64];
     if (total == 0) return;
+    snprintf(verb, sizeof verb, "%s", id ? id : "job");
+    for (char *at = verb; *at; at++) {
+        if (*at == '_') *at = ' '; /* pool_create */
+    }
     unsigned percent = (unsigned)((double)done * 100.0 / (double)total);
     if (!p->is_terminal && p->shown && percent / 10 == p->last_tenth) return;
     p->last_tenth = percent / 10;
     p->shown = true;
-    fprintf(p->cli->err, "%s%s %s: %u %% (%s of %s)%s", p->is_terminal ? "\r" : "",
-            verb ? verb : "job", object ? object : "", percent, text_format_size(done, done_text),
+    fprintf(p->cli->err, "%s%s %s: %u %% (%s of %s)%s", p->is_terminal ? "\r" : "", verb,
+            object ? object : "", percent, text_format_size(done, done_text),
             text_format_size(total, total_text), p->is_terminal ? "   " : "\n");
     fflush(p->cli->err);
 }

@@ -52,6 +52,15 @@ static void as_text(const json_t *object, const char *key, char text[CLI_CELL_MA
     }
 }
 
+/* "pool_create" as it is typed */
+static void as_verb(const json_t *object, const char *key, char text[CLI_CELL_MAX])
+{
+    as_text(object, key, text);
+    for (char *at = text; *at; at++) {
+        if (*at == '_') *at = ' ';
+    }
+}
+
 static void as_size(const json_t *object, const char *key, char text[CLI_CELL_MAX])
 {
     char size[TEXT_SIZE_MAX];
@@ -61,10 +70,12 @@ static void as_size(const json_t *object, const char *key, char text[CLI_CELL_MA
                        : NULL);
 }
 
+/* Before the cut there is nothing to be consistent. */
 static void as_consistency(const json_t *object, const char *key, char text[CLI_CELL_MAX])
 {
     const json_t *value = json_object_get(object, key);
-    put_text(text, json_is_true(value) ? "application" : json_is_false(value) ? "crash" : NULL);
+    bool is_cut = json_is_string(json_object_get(object, "cut_at"));
+    put_text(text, json_is_true(value) ? "application" : is_cut ? "crash" : NULL);
 }
 
 static void as_access(const json_t *object, const char *key, char text[CLI_CELL_MAX])
@@ -319,20 +330,21 @@ static const struct cell set_columns[] = {
     {"CONSISTENT", "application_consistent", as_consistency, 0},
     {"LEASE LEFT", "lease_left_ms", as_ms, IF_ANY},
     END};
-static const struct cell set_lines[] = {{"name", "name", as_text, 0},
-                                        {"id", "uuid", as_text, 0},
-                                        {"state", "state", as_text, 0},
-                                        {"pool", "pool", as_text, 0},
-                                        {"host", "host", as_text, IF_ANY},
-                                        {"cut", "cut_at", as_time, IF_ANY},
-                                        {"commit took", "commit_ns", as_ns, IF_ANY},
-                                        {"consistent", "application_consistent", as_consistency, 0},
-                                        {"generation", "generation", as_text, IF_ANY},
-                                        {"lease left", "lease_left_ms", as_ms, IF_ANY},
-                                        {"armed for", "armed_left_ms", as_ms, IF_ANY},
-                                        {"made by", "created_by", as_text, 0},
-                                        {"made", "created_at", as_time, 0},
-                                        END};
+static const struct cell set_lines[] = {
+    {"name", "name", as_text, 0},
+    {"id", "uuid", as_text, 0},
+    {"state", "state", as_text, 0},
+    {"pool", "pool", as_text, 0},
+    {"host", "host", as_text, IF_ANY},
+    {"cut", "cut_at", as_time, IF_ANY},
+    {"commit took", "commit_ns", as_ns, IF_ANY},
+    {"consistent", "application_consistent", as_consistency, IF_ANY},
+    {"generation", "generation", as_text, IF_ANY},
+    {"lease left", "lease_left_ms", as_ms, IF_ANY},
+    {"armed for", "armed_left_ms", as_ms, IF_ANY},
+    {"made by", "created_by", as_text, 0},
+    {"made", "created_at", as_time, 0},
+    END};
 static const struct cell member_columns[] = {
     {"DISK", "disk", as_text, 0},           {"SNAPSHOT", "snapshot", as_text, 0},
     {"SIZE", "size_bytes", as_size, RIGHT}, {"LUN", "lun", as_text, RIGHT | IF_ANY},
@@ -361,22 +373,22 @@ static const struct cell snapshot_lines[] = {
     {"size", "size_bytes", as_size, 0},
     {"cut", "cut_at", as_time, IF_ANY},
     {"generation", "generation", as_text, IF_ANY},
-    {"consistent", "application_consistent", as_consistency, 0},
+    {"consistent", "application_consistent", as_consistency, IF_ANY},
     {"serial", "serial", as_text, 0},
     {"NAA", "naa", as_text, 0},
     {"branches", "branch_count", as_text, 0},
     {"served to", "maps", as_names, IF_ANY},
     END};
 
-static const struct cell job_columns[] = {{"ID", "id", as_text, RIGHT},
-                                          {"WORK", "verb", as_text, 0},
+static const struct cell job_columns[] = {{"ID", "id", as_text, 0},
+                                          {"WORK", "verb", as_verb, 0},
                                           {"OBJECT", "object", as_text, 0},
                                           {"STATE", "state", as_text, 0},
                                           {"PROGRESS", "done_bytes", as_progress, 0},
                                           {"STARTED", "started_at", as_time, 0},
                                           END};
 static const struct cell job_lines[] = {{"id", "id", as_text, 0},
-                                        {"work", "verb", as_text, 0},
+                                        {"work", "verb", as_verb, 0},
                                         {"object", "object", as_text, 0},
                                         {"state", "state", as_text, 0},
                                         {"progress", "done_bytes", as_progress, IF_ANY},
@@ -559,7 +571,9 @@ static void print_job_result(FILE *out, const struct cli_row *verb, const json_t
 
 void cli_view(FILE *out, const struct cli_row *verb, const json_t *answer)
 {
-    const struct view *view = view_of(verb->noun);
+    /* A branch is a disk. */
+    const struct view *view =
+        view_of(strcmp(verb->id, "snapshot_branch") == 0 ? "disk" : verb->noun);
     const json_t *list = view && view->list_key ? json_object_get(answer, view->list_key) : NULL;
     const json_t *job = json_object_get(answer, "job");
     if (print_removed(out, answer)) return;

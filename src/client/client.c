@@ -89,7 +89,7 @@ static enum status status_of_text(const char *text, int http_status)
 {
     char name[64];
     size_t i = 0;
-    for (; text[i] && i < sizeof name - 1; i++) {
+    for (; i < sizeof name - 1 && text[i]; i++) {
         name[i] = (char)(text[i] == '-' || text[i] == ' ' ? '_' : toupper((unsigned char)text[i]));
     }
     name[i] = '\0';
