@@ -1,8 +1,9 @@
 /*
  * rt.h - the seam to the outside: the only source of I/O, time, randomness and threads.
  *
- * Two implementations stand behind it: Linux (rt_linux.h: io_uring) and simulated (tests: sim/sim.h: one
- * thread, seeded, with crashes and faults).  One contract test holds both (tests/unit/rt_contract.c).
+ * Three implementations stand behind it: Linux over io_uring, Linux over epoll and threads (both
+ * rt_linux.h) and simulated (tests: sim/sim.h: one thread, seeded, with crashes and faults).  One contract
+ * test holds them all (tests/unit/rt_contract.c).
  *
  * Words: the LOOP is the one thread that runs rt_run(); all callbacks run on it, one at a time, to
  * completion, never from inside the call that started the operation (always from a later turn of the

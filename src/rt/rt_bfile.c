@@ -26,7 +26,7 @@ struct err *rt_linux_sync_directory_of(const char *path)
 {
     char copy[PATH_MAX];
     if (strlen(path) >= sizeof copy) return err_from_code(ENAMETOOLONG, "open %s", path);
-    strcpy(copy, path);
+    memcpy(copy, path, strlen(path) + 1);
     const char *directory = dirname(copy);
     int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0) return err_from_errno("open directory %s", directory);

@@ -9,19 +9,6 @@
 #include "base/limits.h"
 #include "rt/rt_linux_int.h"
 
-struct linux_file {
-    struct rt_file base;
-    int fd;
-    unsigned in_flight;
-};
-
-/* A device begins with the first requests while the next ones are made: on a virtual disk at depth
- * 32 this gave a sixth more reads than one submission per turn. */
-enum { SUBMIT_BATCH = 8 };
-
-/* Request private_: how much is done. */
-enum { PRIVATE_DONE = 0 };
-
 static struct err *lock_file(int fd, const char *path, bool read_only)
 {
     struct flock lock = {.l_type = read_only ? F_RDLCK : F_WRLCK, .l_whence = SEEK_SET};
@@ -85,7 +72,7 @@ struct err *rt_linux_file_open(struct rt *rt, const char *path, unsigned flags,
     TRY(open_fd(path, flags, &fd, &direct));
     struct err *e = fill_info(fd, path, direct, &info);
     if (!e && (flags & RT_OPEN_LOCK)) e = lock_file(fd, path, flags & RT_OPEN_READ_ONLY);
-    struct linux_file *file = e ? NULL : calloc(1, sizeof *file);
+    struct rt_linux_file *file = e ? NULL : calloc(1, sizeof *file);
     if (!file) {
         close(fd);
         return e ? e : err_new(STATUS_NO_MEMORY, "no memory to open %s", path);
@@ -99,69 +86,19 @@ struct err *rt_linux_file_open(struct rt *rt, const char *path, unsigned flags,
 
 void rt_linux_file_close(struct rt_file *base)
 {
-    struct linux_file *file = container_of(base, struct linux_file, base);
+    struct rt_linux_file *file = container_of(base, struct rt_linux_file, base);
     check(file->in_flight == 0);
     close(file->fd);
     free(file);
-}
-
-static void prepare_transfer(struct io_uring_sqe *sqe, int fd, const struct rt_file_io *io)
-{
-    size_t done = io->private_[PRIVATE_DONE];
-    uint64_t offset = io->offset + done;
-    unsigned index = 0;
-    size_t skip = 0;
-    bool more = rt_iov_seek(io->iov, io->iov_count, done, &index, &skip);
-    const struct iovec *v = &io->iov[index];
-    unsigned count = io->iov_count - index;
-    /* A transfer goes on in the middle of an iovec with what is left of that one alone. */
-    if (!more || skip > 0 || count == 1) {
-        uint8_t *at = (uint8_t *)v->iov_base + skip;
-        unsigned length = more ? (unsigned)(v->iov_len - skip) : 0;
-        if (io->op == RT_FILE_READ) {
-            io_uring_prep_read(sqe, fd, at, length, offset);
-        } else {
-            io_uring_prep_write(sqe, fd, at, length, offset);
-        }
-    } else if (io->op == RT_FILE_READ) {
-        io_uring_prep_readv(sqe, fd, v, count, offset);
-    } else {
-        io_uring_prep_writev(sqe, fd, v, count, offset);
-    }
-}
-
-bool rt_linux_file_issue(struct rt_linux *l, struct rt_file_io *io)
-{
-    int fd = container_of(io->file, struct linux_file, base)->fd;
-    struct io_uring_sqe *sqe = rt_linux_sqe(l);
-    if (!sqe) return false;
-    switch (io->op) {
-    case RT_FILE_READ:
-    case RT_FILE_WRITE:
-        prepare_transfer(sqe, fd, io);
-        break;
-    case RT_FILE_SYNC:
-        io_uring_prep_fsync(sqe, fd, IORING_FSYNC_DATASYNC);
-        break;
-    case RT_FILE_DISCARD:
-        /* On a block device this discards, too. */
-        io_uring_prep_fallocate(sqe, fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-                                (off_t)io->offset, (off_t)io->length);
-        break;
-    }
-    rt_linux_tag(sqe, io, TAG_FILE);
-    if (l->ring_enabled && io_uring_sq_ready(&l->ring) >= SUBMIT_BATCH) io_uring_submit(&l->ring);
-    return true;
 }
 
 void rt_linux_file_submit(struct rt *rt, struct rt_file_io *io)
 {
     struct rt_linux *l = rt_linux_of(rt);
     check(rt_on_loop(rt));
-    io->private_[PRIVATE_DONE] = 0;
-    container_of(io->file, struct linux_file, base)->in_flight++;
-    if (!list_is_empty(&l->waiting_files) || !rt_linux_file_issue(l, io))
-        list_push_back(&l->waiting_files, &io->link);
+    io->private_[RT_FILE_PRIVATE_DONE] = 0;
+    container_of(io->file, struct rt_linux_file, base)->in_flight++;
+    l->ops->file_issue(l, io);
 }
 
 static enum status failure_status(const struct rt_file_io *io, int code)
@@ -185,16 +122,16 @@ void rt_linux_file_complete(struct rt_linux *l, struct rt_file_io *io, int resul
     bool is_transfer = io->op == RT_FILE_READ || io->op == RT_FILE_WRITE;
     bool again = result == -EINTR || result == -EAGAIN;
     if (is_transfer && result > 0) {
-        io->private_[PRIVATE_DONE] += (uint64_t)result;
-        again = io->private_[PRIVATE_DONE] < io->length;
+        io->private_[RT_FILE_PRIVATE_DONE] += (uint64_t)result;
+        again = io->private_[RT_FILE_PRIVATE_DONE] < io->length;
     }
     if (again) {
-        if (!rt_linux_file_issue(l, io)) list_push_back(&l->waiting_files, &io->link);
+        l->ops->file_issue(l, io);
         return;
     }
-    if (result < 0 || (is_transfer && io->private_[PRIVATE_DONE] < io->length)) {
+    if (result < 0 || (is_transfer && io->private_[RT_FILE_PRIVATE_DONE] < io->length)) {
         io->status = failure_status(io, -result);
     }
-    container_of(io->file, struct linux_file, base)->in_flight--;
+    container_of(io->file, struct rt_linux_file, base)->in_flight--;
     io->done(io);
 }

@@ -12,43 +12,18 @@
 enum {
     LISTEN_BACKLOG = 128,
     CONNECT_SYN_RETRIES = 3, /* gives up after about 15 s, not after two minutes */
-    ACCEPT_RETRY_MS = 100,   /* when descriptors have run out */
+    ACCEPT_RETRY_MS = 100,
 };
 
-struct linux_sock {
-    struct rt_sock base;
-    struct list_node link; /* rt_linux.socks or .closing_socks */
-    int fd;
-    struct rt_sock_io *recv, *send, *connect; /* in flight */
-    struct msghdr recv_message, send_message;
-    struct sockaddr_storage address; /* CONNECT: of the peer */
-    socklen_t address_length;
-    bool closing;
-    void (*closed)(void *arg);
-    void *closed_arg;
-};
-
-struct linux_listener {
-    struct rt_listener base;
-    struct list_node link; /* rt_linux.listeners */
-    int fd;
-    bool armed, closing;
-    struct rt_timer retry;
-    rt_accept_fn *fn;
-    void *arg;
-};
-
-/* Request private_: CONNECT: the socket in the making. */
-enum { PRIVATE_SOCK = 0 };
-
-static struct linux_sock *sock_of(struct rt_sock *sock)
+static struct rt_linux_sock *sock_of(struct rt_sock *sock)
 {
-    return container_of(sock, struct linux_sock, base);
+    return container_of(sock, struct rt_linux_sock, base);
 }
 
 /* ---- Addresses ---- */
 
-/* "127.0.0.1:3260", "[::1]:3260"; only literals, since looking names up would block. */
+/* "127.0.0.1:3260", "[::1]:3260"; only literals, since looking names up would
+ * block. */
 static bool parse_address(const char *text, struct sockaddr_storage *ret_address,
                           socklen_t *ret_length)
 {
@@ -108,10 +83,26 @@ static void peer_address(int fd, char text[RT_ADDRESS_MAX])
 
 /* ---- Sockets ---- */
 
-static struct linux_sock *make_sock(struct rt_linux *l, int fd)
+static bool watch(struct rt_linux *l, int fd, uint64_t tagged)
 {
-    struct linux_sock *sock = calloc(1, sizeof *sock);
+    return !l->ops->watch || l->ops->watch(l, fd, tagged);
+}
+
+static void unwatch_and_close(struct rt *rt, int fd)
+{
+    struct rt_linux *l = rt_linux_of(rt);
+    if (l->backend && l->ops->unwatch) l->ops->unwatch(l, fd);
+    close(fd);
+}
+
+static struct rt_linux_sock *make_sock(struct rt_linux *l, int fd)
+{
+    struct rt_linux_sock *sock = calloc(1, sizeof *sock);
     if (!sock) return NULL;
+    if (!watch(l, fd, rt_linux_tagged(sock, TAG_SOCK))) {
+        free(sock);
+        return NULL;
+    }
     int one = 1;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     sock->base.rt = &l->base;
@@ -120,66 +111,16 @@ static struct linux_sock *make_sock(struct rt_linux *l, int fd)
     return sock;
 }
 
-static void free_sock(struct linux_sock *sock)
+static void free_sock(struct rt_linux_sock *sock)
 {
     list_remove(&sock->link);
-    if (sock->fd >= 0) close(sock->fd);
+    unwatch_and_close(sock->base.rt, sock->fd);
     free(sock);
 }
 
-static bool is_idle(const struct linux_sock *sock)
+static bool is_idle(const struct rt_linux_sock *sock)
 {
     return !sock->recv && !sock->send && !sock->connect;
-}
-
-/* A transfer goes on in the middle of an iovec with what is left of that one alone. */
-static void prepare_transfer(struct io_uring_sqe *sqe, struct linux_sock *sock,
-                             struct rt_sock_io *io)
-{
-    unsigned index = 0;
-    size_t skip = 0;
-    check(rt_iov_seek(io->iov, io->iov_count, io->bytes, &index, &skip));
-    const struct iovec *v = &io->iov[index];
-    unsigned count = io->iov_count - index;
-    int flags = io->op == RT_SOCK_SEND ? MSG_NOSIGNAL | MSG_WAITALL : 0;
-    if (skip > 0 || count == 1) {
-        void *at = (uint8_t *)v->iov_base + skip;
-        if (io->op == RT_SOCK_SEND) {
-            io_uring_prep_send(sqe, sock->fd, at, v->iov_len - skip, flags);
-        } else {
-            io_uring_prep_recv(sqe, sock->fd, at, v->iov_len - skip, flags);
-        }
-        return;
-    }
-    struct msghdr *message = io->op == RT_SOCK_SEND ? &sock->send_message : &sock->recv_message;
-    *message = (struct msghdr){.msg_iovlen = count};
-    memcpy(&message->msg_iov, &v, sizeof v); /* not const in POSIX, though nobody writes it */
-    if (io->op == RT_SOCK_SEND) {
-        io_uring_prep_sendmsg(sqe, sock->fd, message, (unsigned)flags);
-    } else {
-        io_uring_prep_recvmsg(sqe, sock->fd, message, (unsigned)flags);
-    }
-}
-
-static struct linux_sock *sock_of_io(struct rt_sock_io *io)
-{
-    if (io->op == RT_SOCK_CONNECT) return (void *)(uintptr_t)io->private_[PRIVATE_SOCK];
-    return sock_of(io->sock);
-}
-
-bool rt_linux_sock_issue(struct rt_linux *l, struct rt_sock_io *io)
-{
-    struct linux_sock *sock = sock_of_io(io);
-    struct io_uring_sqe *sqe = rt_linux_sqe(l);
-    if (!sqe) return false;
-    if (io->op == RT_SOCK_CONNECT) {
-        io_uring_prep_connect(sqe, sock->fd, (struct sockaddr *)&sock->address,
-                              sock->address_length);
-    } else {
-        prepare_transfer(sqe, sock, io);
-    }
-    rt_linux_tag(sqe, io, TAG_SOCK);
-    return true;
 }
 
 static enum status start_connect(struct rt_linux *l, struct rt_sock_io *io)
@@ -187,11 +128,11 @@ static enum status start_connect(struct rt_linux *l, struct rt_sock_io *io)
     struct sockaddr_storage address;
     socklen_t length;
     if (!parse_address(io->address, &address, &length)) return STATUS_BAD_REQUEST;
-    int fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | l->ops->socket_flags, 0);
     if (fd < 0) return STATUS_SOCKET_FAILED;
     int retries = CONNECT_SYN_RETRIES;
     setsockopt(fd, IPPROTO_TCP, TCP_SYNCNT, &retries, sizeof retries);
-    struct linux_sock *sock = make_sock(l, fd);
+    struct rt_linux_sock *sock = make_sock(l, fd);
     if (!sock) {
         close(fd);
         return STATUS_NO_MEMORY;
@@ -199,7 +140,7 @@ static enum status start_connect(struct rt_linux *l, struct rt_sock_io *io)
     sock->address = address;
     sock->address_length = length;
     sock->connect = io;
-    io->private_[PRIVATE_SOCK] = (uintptr_t)sock;
+    io->private_[RT_SOCK_PRIVATE_SOCK] = (uintptr_t)sock;
     return STATUS_OK;
 }
 
@@ -214,16 +155,15 @@ void rt_linux_sock_submit(struct rt *rt, struct rt_sock_io *io)
             return;
         }
     } else {
-        struct linux_sock *sock = sock_of(io->sock);
+        struct rt_linux_sock *sock = sock_of(io->sock);
         struct rt_sock_io **slot = io->op == RT_SOCK_SEND ? &sock->send : &sock->recv;
         check(!*slot && !sock->closing);
         *slot = io;
     }
-    if (!list_is_empty(&l->waiting_socks) || !rt_linux_sock_issue(l, io))
-        list_push_back(&l->waiting_socks, &io->link);
+    l->ops->sock_issue(l, io);
 }
 
-static enum status transfer_status(const struct linux_sock *sock, const struct rt_sock_io *io,
+static enum status transfer_status(const struct rt_linux_sock *sock, const struct rt_sock_io *io,
                                    int result)
 {
     if (sock->closing) return STATUS_CANCELLED;
@@ -250,7 +190,7 @@ static enum status connect_status(int result)
     }
 }
 
-static void connected(struct linux_sock *sock, struct rt_sock_io *io, int result)
+static void connected(struct rt_linux_sock *sock, struct rt_sock_io *io, int result)
 {
     sock->connect = NULL;
     io->status = connect_status(result);
@@ -266,7 +206,7 @@ static void connected(struct linux_sock *sock, struct rt_sock_io *io, int result
 
 void rt_linux_sock_complete(struct rt_linux *l, struct rt_sock_io *io, int result)
 {
-    struct linux_sock *sock = sock_of_io(io);
+    struct rt_linux_sock *sock = rt_linux_sock_of(io);
     if (io->op == RT_SOCK_CONNECT) {
         connected(sock, io, result);
         return;
@@ -278,7 +218,7 @@ void rt_linux_sock_complete(struct rt_linux *l, struct rt_sock_io *io, int resul
                 io->bytes < rt_iov_length(io->iov, io->iov_count);
     }
     if (again) {
-        if (!rt_linux_sock_issue(l, io)) list_push_back(&l->waiting_socks, &io->link);
+        l->ops->sock_issue(l, io);
         return;
     }
     io->status = transfer_status(sock, io, result);
@@ -290,10 +230,11 @@ void rt_linux_sock_complete(struct rt_linux *l, struct rt_sock_io *io, int resul
     io->done(io);
 }
 
-/* Shutting down makes the kernel complete what is in flight, however it waits. */
+/* Shutting down makes the kernel complete what is in flight, however it waits.
+ */
 void rt_linux_sock_close(struct rt_sock *base, void (*closed)(void *arg), void *arg)
 {
-    struct linux_sock *sock = sock_of(base);
+    struct rt_linux_sock *sock = sock_of(base);
     struct rt_linux *l = rt_linux_of(base->rt);
     check(rt_on_loop(base->rt) && !sock->closing);
     sock->closing = true;
@@ -311,7 +252,7 @@ void rt_linux_socks_run_closing(struct rt_linux *l)
     list_init(&closing);
     list_splice_back(&closing, &l->closing_socks);
     while (!list_is_empty(&closing)) {
-        struct linux_sock *sock = list_entry(list_front(&closing), struct linux_sock, link);
+        struct rt_linux_sock *sock = list_entry(list_front(&closing), struct rt_linux_sock, link);
         void (*closed)(void *arg) = sock->closed;
         void *arg = sock->closed_arg;
         free_sock(sock);
@@ -321,14 +262,14 @@ void rt_linux_socks_run_closing(struct rt_linux *l)
 
 /* ---- Listeners ---- */
 
-static void free_listener(struct linux_listener *listener)
+static void free_listener(struct rt_linux_listener *listener)
 {
     list_remove(&listener->link);
-    if (listener->fd >= 0) close(listener->fd);
+    unwatch_and_close(listener->base.rt, listener->fd);
     free(listener);
 }
 
-static struct err *bind_listener(const char *address_text, int *ret_fd)
+static struct err *bind_listener(struct rt_linux *l, const char *address_text, int *ret_fd)
 {
     struct sockaddr_storage address;
     socklen_t length;
@@ -336,7 +277,7 @@ static struct err *bind_listener(const char *address_text, int *ret_fd)
         return err_next(err_new(STATUS_BAD_REQUEST, "\"%s\" is not an address", address_text),
                         "write it as 192.0.2.1:3260 or [2001:db8::1]:3260");
     }
-    int fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | l->ops->socket_flags, 0);
     if (fd < 0) return err_from_errno("make a socket for %s", address_text);
     int one = 1;
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
@@ -354,9 +295,10 @@ struct err *rt_linux_listen(struct rt *rt, const char *address, rt_accept_fn *fn
 {
     struct rt_linux *l = rt_linux_of(rt);
     int fd = -1;
-    TRY(bind_listener(address, &fd));
-    struct linux_listener *listener = calloc(1, sizeof *listener);
-    if (!listener) {
+    TRY(bind_listener(l, address, &fd));
+    struct rt_linux_listener *listener = calloc(1, sizeof *listener);
+    if (!listener || !watch(l, fd, rt_linux_tagged(listener, TAG_LISTENER))) {
+        free(listener);
         close(fd);
         return err_new(STATUS_NO_MEMORY, "no memory to listen on %s", address);
     }
@@ -374,12 +316,9 @@ struct err *rt_linux_listen(struct rt *rt, const char *address, rt_accept_fn *fn
 void rt_linux_listeners_arm(struct rt_linux *l)
 {
     list_for_each (node, &l->listeners) {
-        struct linux_listener *listener = list_entry(node, struct linux_listener, link);
+        struct rt_linux_listener *listener = list_entry(node, struct rt_linux_listener, link);
         if (listener->armed || rt_timer_is_pending(&listener->retry)) continue;
-        struct io_uring_sqe *sqe = rt_linux_sqe(l);
-        if (!sqe) return;
-        io_uring_prep_accept(sqe, listener->fd, NULL, NULL, SOCK_CLOEXEC);
-        rt_linux_tag(sqe, listener, TAG_LISTENER);
+        if (!l->ops->accept_issue(l, listener)) return;
         listener->armed = true;
     }
     l->listeners_unarmed = false;
@@ -387,13 +326,13 @@ void rt_linux_listeners_arm(struct rt_linux *l)
 
 static void retry_accept(struct rt_timer *timer)
 {
-    struct linux_listener *listener = container_of(timer, struct linux_listener, retry);
+    struct rt_linux_listener *listener = container_of(timer, struct rt_linux_listener, retry);
     rt_linux_of(listener->base.rt)->listeners_unarmed = true;
 }
 
-void rt_linux_listener_complete(struct rt_linux *l, struct rt_listener *base, int result)
+void rt_linux_listener_complete(struct rt_linux *l, struct rt_linux_listener *listener, int result)
 {
-    struct linux_listener *listener = container_of(base, struct linux_listener, base);
+    struct rt *rt = &l->base;
     listener->armed = false;
     if (listener->closing) {
         if (result >= 0) close(result);
@@ -401,12 +340,13 @@ void rt_linux_listener_complete(struct rt_linux *l, struct rt_listener *base, in
         return;
     }
     l->listeners_unarmed = true;
-    if (result == -EMFILE || result == -ENFILE || result == -ENOBUFS || result == -ENOMEM) {
-        rt_timer_set(base->rt, &listener->retry, rt_now(base->rt) + ACCEPT_RETRY_MS * RT_MS,
-                     retry_accept);
+    /* Out of descriptors or memory, most likely; asking again at once would not
+     * end. */
+    if (result < 0 && result != -ECONNABORTED && result != -EINTR) {
+        rt_timer_set(rt, &listener->retry, rt_now(rt) + ACCEPT_RETRY_MS * RT_MS, retry_accept);
     }
     if (result < 0) return; /* the one that came has gone already */
-    struct linux_sock *sock = make_sock(l, result);
+    struct rt_linux_sock *sock = make_sock(l, result);
     if (!sock) {
         close(result);
         return;
@@ -419,7 +359,7 @@ void rt_linux_listener_complete(struct rt_linux *l, struct rt_listener *base, in
 /* The struct goes when its accept has come back. */
 void rt_linux_listener_close(struct rt_listener *base)
 {
-    struct linux_listener *listener = container_of(base, struct linux_listener, base);
+    struct rt_linux_listener *listener = container_of(base, struct rt_linux_listener, base);
     check(rt_on_loop(base->rt) && !listener->closing);
     rt_timer_cancel(base->rt, &listener->retry);
     if (!listener->armed) {
@@ -430,16 +370,16 @@ void rt_linux_listener_close(struct rt_listener *base)
     shutdown(listener->fd, SHUT_RDWR);
 }
 
-/* After the ring has gone: nothing can come back any more. */
+/* After the backend has gone: nothing can come back any more. */
 void rt_linux_socks_destroy(struct rt_linux *l)
 {
     while (!list_is_empty(&l->closing_socks)) {
-        free_sock(list_entry(list_front(&l->closing_socks), struct linux_sock, link));
+        free_sock(list_entry(list_front(&l->closing_socks), struct rt_linux_sock, link));
     }
     while (!list_is_empty(&l->socks)) {
-        free_sock(list_entry(list_front(&l->socks), struct linux_sock, link));
+        free_sock(list_entry(list_front(&l->socks), struct rt_linux_sock, link));
     }
     while (!list_is_empty(&l->listeners)) {
-        free_listener(list_entry(list_front(&l->listeners), struct linux_listener, link));
+        free_listener(list_entry(list_front(&l->listeners), struct rt_linux_listener, link));
     }
 }

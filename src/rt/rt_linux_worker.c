@@ -36,6 +36,24 @@ static void *worker_main(void *arg)
     return NULL;
 }
 
+struct err *rt_linux_thread_start(const char *name, void *(*fn)(void *arg), void *arg,
+                                  pthread_t *ret_thread)
+{
+    pthread_t thread;
+    sigset_t all, old;
+    sigfillset(&all); /* signals are for the loop */
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    int code = pthread_create(&thread, NULL, fn, arg);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    if (code) return err_from_code(code, "start thread %s", name);
+    char short_name[16]; /* the kernel's limit */
+    strncpy(short_name, name, sizeof short_name - 1);
+    short_name[sizeof short_name - 1] = '\0';
+    pthread_setname_np(thread, short_name);
+    *ret_thread = thread;
+    return NULL;
+}
+
 struct err *rt_linux_worker_create(struct rt *rt, const char *name, struct rt_worker **ret_worker)
 {
     struct linux_worker *worker = calloc(1, sizeof *worker);
@@ -44,22 +62,13 @@ struct err *rt_linux_worker_create(struct rt *rt, const char *name, struct rt_wo
     pthread_mutex_init(&worker->lock, NULL);
     pthread_cond_init(&worker->changed, NULL);
     list_init(&worker->queue);
-    /* Signals are for the loop. */
-    sigset_t all, old;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    int code = pthread_create(&worker->thread, NULL, worker_main, worker);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    if (code) {
+    struct err *e = rt_linux_thread_start(name, worker_main, worker, &worker->thread);
+    if (e) {
         pthread_mutex_destroy(&worker->lock);
         pthread_cond_destroy(&worker->changed);
         free(worker);
-        return err_from_code(code, "start worker %s", name);
+        return e;
     }
-    char short_name[16]; /* the kernel's limit */
-    strncpy(short_name, name, sizeof short_name - 1);
-    short_name[sizeof short_name - 1] = '\0';
-    pthread_setname_np(worker->thread, short_name);
     *ret_worker = &worker->base;
     return NULL;
 }

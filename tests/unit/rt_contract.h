@@ -1,5 +1,5 @@
 /*
- * rt_contract.h - the frame of the contract test: every case runs on both runtimes.
+ * rt_contract.h - the frame of the contract test: every case runs on each runtime.
  *
  * A case starts operations inside STARTING(...), whose callbacks begin with came(): so each of them
  * also proves that no callback runs from inside the call that started it.
