@@ -121,9 +121,7 @@ void scsi_map_remove(struct scsi_map *map, unsigned number, void (*done)(void *a
     entry->done = done;
     entry->arg = arg;
     list_for_each (node, &map->nexuses) {
-        struct scsi_nexus *nexus = list_entry(node, struct scsi_nexus, map_link);
-        nexus->attention[number] = 0;
-        scsi_release_reservations_of(nexus, entry->lun);
+        scsi_release_reservations_of(list_entry(node, struct scsi_nexus, map_link), entry->lun);
     }
     note_change(map);
     if (!entry->running) entry_leave(entry);

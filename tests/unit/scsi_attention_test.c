@@ -202,6 +202,19 @@ static void resets_are_told_to_every_nexus_first(void)
     expect_eq(tur(rig.nexus, 0), 0x2903);
     expect_eq(tur(rig.nexus, 0), 0x2800);
     expect(!scsi_lun_reset(rig.nexus, (uint8_t[8]){0, 99}));
+    /* Of a reset hears also who is kept out by a reservation; of the rest he does not. */
+    expect_eq(rig_cdb(&rig, rig.nexus, 0, (uint8_t[6]){0x16}, 6)->status, SCSI_STATUS_GOOD);
+    volume_notify(rig.volume, VOLUME_EVENT_CONTENT);
+    expect_eq(tur(other, 0), 0xFFFF);
+    expect_eq(rig.reply.status, SCSI_STATUS_RESERVATION_CONFLICT);
+    struct scsi_nexus *third = rig_nexus(&rig, rig.map, "iqn.test:third");
+    expect_eq(tur(third, 0), 0x2900);
+    expect_eq(tur(third, 0), 0xFFFF);
+    expect_eq(rig.reply.status, SCSI_STATUS_RESERVATION_CONFLICT);
+    scsi_nexus_destroy(third);
+    rig_settle(&rig, rig.nexus, 0);
+    expect_eq(rig_cdb(&rig, rig.nexus, 0, (uint8_t[6]){0x17}, 6)->status, SCSI_STATUS_GOOD);
+    expect_eq(tur(other, 0), 0x2800);
     scsi_target_reset(other);
     expect_eq(tur(rig.nexus, 0), 0x2903);
     scsi_nexus_destroy(other);

@@ -89,6 +89,15 @@ static void reserve_6_keeps_others_out_until_it_ends(void)
     expect_eq(write_block(b), CONFLICT);
     scsi_nexus_destroy(lost);
     expect_eq(write_block(b), 0);
+    struct err *e = scsi_map_add(rig.map, 3, rig.lun); /* unmapping does, for who had it there */
+    require(!e);
+    expect_eq(rig_cdb(&rig, a, 0, reserve, 6)->status, 0x02);
+    expect_eq(rig_cdb(&rig, a, 0, reserve, 6)->status, 0);
+    scsi_map_remove(rig.map, 3, NULL, NULL);
+    rig_run_idle(&rig);
+    rig_settle(&rig, b, 0);
+    expect_eq(write_block(b), 0);
+    expect_eq(rig_cdb(&rig, a, 0, reserve, 6)->status, 0x02);
     expect_eq(rig_cdb(&rig, a, 0, reserve, 6)->status, 0);
     scsi_lun_reset(b, (uint8_t[8]){0});
     rig_settle(&rig, a, 0);
@@ -171,6 +180,8 @@ static void each_type_lets_in_whom_it_should(void)
         expect_eq(read_block(c), may[i][2] ? 0 : CONFLICT);
         expect_eq(write_block(c), may[i][3] ? 0 : CONFLICT);
         expect_eq(rig_cdb(&rig, c, 0, (uint8_t[10]){0x42, [8] = 24}, 10)->status, CONFLICT);
+        expect_eq(rig_cdb(&rig, c, 0, (uint8_t[16]){0x8F, [13] = 1}, 16)->status,
+                  may[i][2] ? 0 : CONFLICT);
         expect_eq(attention(c), 0); /* TEST UNIT READY is free */
         expect_eq(rig_cdb(&rig, c, 0, (uint8_t[10]){0x25}, 10)->status, 0);
         expect_eq(pr_out(a, RELEASE, types[i], 1, 0), 0);

@@ -440,7 +440,9 @@ static void compare_and_write_writes_only_on_a_match(void)
         memset(data, 0xBB, n * 512);
         expect(holds(3000, data, n));
     }
+    uint64_t compares = memvol_counts(rig.pool).compares;
     expect(is(out(0x89, 0, 3000, 2, data, 2 * 512), INVALID_FIELD));
+    expect_eq(memvol_counts(rig.pool).compares, compares);
     rig.out_offered = 5 * 512;
     expect(is(out(0x89, 0, 3000, 2, data, 4 * 512), INVALID_FIELD));
     rig.out_offered = 512 * 512; /* 256 blocks do not fit into the field */
@@ -481,8 +483,13 @@ static void write_protection_comes_before_any_data(void)
         expect_eq(r->transfer_bytes, 0);
     }
     expect(is(rig_cdb(&rig, rig.nexus, 1, (uint8_t[10]){0x42, [8] = 24}, 10), 7, 0x2700));
-    expect_eq(rig_cdb(&rig, rig.nexus, 1, (uint8_t[10]){0x28, [8] = 1}, 10)->status,
-              SCSI_STATUS_GOOD);
+    static const uint8_t reads[] = {0x08, 0x28, 0xA8, 0x88, 0x2F, 0xAF,
+                                    0x8F, 0x34, 0x90, 0x35, 0x91};
+    for (unsigned i = 0; i < sizeof reads; i++) {
+        unsigned size;
+        const uint8_t *cdb = range_cdb(reads[i], 0, 0, 1, &size);
+        expect_eq(rig_cdb(&rig, rig.nexus, 1, cdb, size)->status, SCSI_STATUS_GOOD);
+    }
     struct reply *r = rig_cdb(&rig, rig.nexus, 1, (uint8_t[6]){0x1A, 0, 0x3F, 0, 255, 0}, 6);
     expect_eq(r->data[2], 0x90);
     scsi_map_remove(rig.map, 1, NULL, NULL);
@@ -515,6 +522,39 @@ static void buffers_run_out_and_come_back(void)
     }
     expect_eq(ended, COUNT);
     rig_run_idle(&rig);
+    expect_eq(rt_buf_in_use_bytes(rig.rt), 0);
+}
+
+/* Each of the big ones gets a part of what the small ones give back, and none of them all it needs. */
+static void tasks_that_hold_parts_do_not_wait_for_each_other_for_ever(void)
+{
+    enum { SMALL = 64, BIG = 24 }; /* 64 MiB come back in 64 parts: at most 3 of 4 for each */
+    static struct rig_task small[SMALL], big[BIG];
+    unsigned size;
+    for (unsigned i = 0; i < SMALL; i++) {
+        rig_start(&rig, &small[i], rig.nexus, 0, range_cdb(0x88, 0, 0, 2048, &size), 16);
+    }
+    for (unsigned i = 0; i < BIG; i++) {
+        rig_start(&rig, &big[i], rig.nexus, 0, range_cdb(0x88, 0, 0, 8192, &size), 16);
+    }
+    for (unsigned i = 0; i < SMALL; i++) {
+        while (!small[i].done)
+            sim_step(rig.sim);
+        scsi_task_release(&small[i].task);
+        for (unsigned k = 0; k < 10; k++)
+            sim_step(rig.sim);
+    }
+    unsigned ended = 0;
+    for (unsigned round = 0; round < 100000 && ended < BIG; round++) {
+        sim_step(rig.sim);
+        for (unsigned i = 0; i < BIG; i++) {
+            if (!big[i].done) continue;
+            scsi_task_release(&big[i].task);
+            big[i].done = false;
+            ended++;
+        }
+    }
+    expect_eq(ended, BIG);
     expect_eq(rt_buf_in_use_bytes(rig.rt), 0);
 }
 
@@ -569,6 +609,7 @@ int main(void)
     run(orwrite_adds_bits);
     run(write_protection_comes_before_any_data);
     run(buffers_run_out_and_come_back);
+    run(tasks_that_hold_parts_do_not_wait_for_each_other_for_ever);
     run(a_task_that_waits_for_buffers_can_be_released);
     rig_fini(&rig);
     return tap_done();
