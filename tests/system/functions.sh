@@ -182,7 +182,7 @@ show_logs()
 {
     local log
     for log in "$WORK"/log/*.log; do
-        [ -s "$log" ] || continue
+        [[ -s $log && $log != */*init.log ]] || continue
         echo "# --- ${log##*/}, last lines"
         tail -n "${LOG_LINES:-12}" "$log" | cut -c 1-300 | sed 's/^/#   /'
     done
@@ -547,7 +547,7 @@ load_start() # CLIENTS
 
 load_stop()
 {
-    stop pgbench INT
+    stop pgbench # SIGINT is ignored in what a script starts in the background
 }
 
 load_count() # transactions so far that reached the log

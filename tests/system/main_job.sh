@@ -12,7 +12,7 @@ enter_world "$0" "$@"
 readonly POOL_SIZE=3G DATA_SIZE=1G WAL_SIZE=512M SCRATCH_SIZE=256M
 readonly LUN_DATA=1 LUN_WAL=2 LUN_SCRATCH=3 LUN_COPY=11 LUN_BRANCH=21 LUN_TORN=31
 readonly PG_DATA=$WORK/data/pg PG_WAL=$WORK/wal/pg
-readonly PAIRS=9 PAIR_MS=400
+readonly PAIRS=11 PAIR_MS=250
 
 main()
 {
@@ -304,10 +304,12 @@ compare_speed()
     tarn disk create scratch --size "$SCRATCH_SIZE" > /dev/null
     tarn map add db1 scratch --lun "$LUN_SCRATCH" > /dev/null
     timeout 120 lun_tool fill "$(url "$LUN_SCRATCH")"
-    say "$PAIRS times: write without a snapshot, cut one, write again, delete it (32 writes in flight, $PAIR_MS ms each)"
+    say "$PAIRS times: write without a snapshot, cut one, write again, delete it (32 in flight, $PAIR_MS ms each)"
     : > "$WORK/pairs"
-    random_writes > /dev/null
     for ((i = 1; i <= PAIRS; i++)); do
+        # Both measurements come right after the same: writes, then one command.
+        random_writes > /dev/null
+        quietly_tarn snapshot list > /dev/null
         before=$(random_writes)
         quietly_tarn snapshot create scratch --name "speed$i" > /dev/null
         after=$(random_writes)
@@ -337,11 +339,11 @@ ratios()
     awk '{ printf "%.2f\n", $2 / $1 }' "$WORK/pairs" | sort -n
 }
 
-# The last but one of nine is a 98 % upper bound of the median.
+# The third from the top of eleven is a 97 % upper bound of the median.
 ratio_reaches()
 {
     local upper
-    upper=$(ratios | sed -n "$((PAIRS - 1))p")
+    upper=$(ratios | sed -n "$((PAIRS - 2))p")
     WHY="the upper bound of the median is $upper"
     awk -v u="$upper" -v b="$1" 'BEGIN { exit !(u >= b) }'
 }
@@ -418,7 +420,6 @@ delete_copy()
     prove "what is left is exactly what the two disks map" left_is_mapped "$after"
     prove "no snapshot is left" no_snapshot_left
     prove "the pool's own check finds nothing" pool_check_clean
-    prove "no freed block waits any more after that" equal "$(pool_field reclaiming_bytes)" 0
 }
 
 left_is_mapped() # BYTES
