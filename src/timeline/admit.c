@@ -4,6 +4,7 @@
 #include "base/crc32c.h"
 #include "timeline/engine.h"
 #include "timeline/map.h"
+#include "timeline/mutation.h"
 
 /* ---- Parts of a request ---------------------------------------------------------------------------------- */
 
@@ -237,6 +238,8 @@ static void pre_image(struct frag *frag)
         read_put(read);
         if (frag->io->op == VOLUME_COMPARE_WRITE && !compare(frag))
             end_soon(frag, STATUS_MISCOMPARE);
+        else if (frag->blockers > 0)
+            frag->is_early = true; /* only with MUTATION_STAMP_BEFORE_LOCK */
         else
             stage(frag);
         return;
@@ -252,6 +255,12 @@ static void pre_image(struct frag *frag)
     read_start(read);
 }
 
+static bool is_ragged(const struct frag *frag)
+{
+    return frag->sector % SECTORS_PER_BLOCK ||
+           (frag->sector + frag->sector_count) % SECTORS_PER_BLOCK;
+}
+
 static void take_buffer(struct frag *frag)
 {
     struct tl_pool *p = frag->disk->pool;
@@ -261,9 +270,7 @@ static void take_buffer(struct frag *frag)
         list_push_front(&p->buf_waiting, &frag->link);
         return;
     }
-    bool is_ragged = frag->sector % SECTORS_PER_BLOCK ||
-                     (frag->sector + frag->sector_count) % SECTORS_PER_BLOCK;
-    if (is_ragged || frag->io->op == VOLUME_COMPARE_WRITE)
+    if (is_ragged(frag) || frag->io->op == VOLUME_COMPARE_WRITE)
         pre_image(frag);
     else
         stage(frag);
@@ -277,6 +284,12 @@ static void granted(struct frag *frag)
         end_soon(frag, STATUS_POOL_FAILED);
         return;
     }
+    if (frag->is_early) {
+        stage(frag);
+        return;
+    }
+    if (frag->has_lock) return; /* its early read is under way */
+    frag->has_lock = true;
     list_push_back(&p->buf_waiting, &frag->link);
     pump_soon(p);
 }
@@ -341,7 +354,12 @@ static void lock(struct frag *frag)
     list_for_each (node, &frag->disk->locks)
         if (overlaps(list_entry(node, struct frag, lock_link), frag)) frag->blockers++;
     list_push_back(&frag->disk->locks, &frag->lock_link);
-    if (frag->blockers == 0) granted(frag);
+    if (frag->blockers == 0) {
+        granted(frag);
+    } else if (mutation_is(MUTATION_STAMP_BEFORE_LOCK) && is_ragged(frag)) {
+        frag->has_lock = true;
+        list_push_back(&frag->disk->pool->buf_waiting, &frag->link);
+    }
 }
 
 static void admit_one(struct tl_pool *p, struct volume_io *io)

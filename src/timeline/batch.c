@@ -3,6 +3,7 @@
 
 #include "timeline/engine.h"
 #include "timeline/map.h"
+#include "timeline/mutation.h"
 #include "timeline/tables.h"
 
 enum { GATHER_BLOCKS = 8 }; /* per batch in flight: how much must have gathered to close another */
@@ -71,7 +72,6 @@ bool log_has_room(const struct tl_pool *p, enum wal_kind kind, uint32_t blocks)
 /* ---- Submission ------------------------------------------------------------------------------------------ */
 
 static void publish(struct tl_pool *p);
-
 static void batch_settled(struct batch *b);
 
 static void batch_io_done(struct rt_file_io *io)
@@ -254,7 +254,8 @@ static void remove_superseded(struct frag *frag, uint64_t seq, struct removals *
         struct version *v = newest(leaf, (unsigned)(lba % FORMAT_LEAF_BLOCKS), &count);
         if (!v) continue;
         check(version_generation(v) < seq); /* E1 */
-        if (!retained_between(&retained, version_generation(v), seq))
+        if (!retained_between(&retained, version_generation(v), seq) ||
+            mutation_is(MUTATION_FREE_POINT_BLOCKS))
             removals_add(removals, frag->disk->id, lba, v);
     }
 }
@@ -514,7 +515,7 @@ static void pump(struct rt_message *message)
 
 static bool bitmap_wants(const struct tl_pool *p, uint64_t block, uint64_t seq)
 {
-    return p->is_open || seq > p->bitmap_refs[block / FORMAT_BITMAP_BITS].applied_seq; /* E11 */
+    return p->is_open || mutation_is(MUTATION_SKIP_APPLIED_SEQ) || seq > p->bitmap_refs[block / FORMAT_BITMAP_BITS].applied_seq; /* E11 */
 }
 
 static void apply_bitmap(struct tl_pool *p, const struct wal_record *r, uint64_t seq, bool is_insert)
@@ -593,7 +594,7 @@ bool apply_record(struct tl_pool *p, const struct wal_record *r, uint64_t seq)
     }
     uint64_t index = r->lba / FORMAT_LEAF_BLOCKS;
     struct dir_entry *entry = map_entry_create(disk, index);
-    if (seq <= entry->applied_seq) {
+    if (seq <= entry->applied_seq && !mutation_is(MUTATION_SKIP_APPLIED_SEQ)) {
         check(!p->is_open); /* E11 */
         return true;
     }
@@ -643,9 +644,21 @@ static void publish_one(struct batch *b)
     if (b->published) b->published(b, STATUS_OK);
 }
 
+/* Only for MUTATION_ACK_OUT_OF_ORDER. */
+static void ack_complete(struct tl_pool *p)
+{
+    list_for_each (node, &p->in_flight) {
+        struct batch *b = list_entry(node, struct batch, link);
+        if (b->state != BATCH_COMPLETE) continue;
+        for (struct list_node *f; (f = list_pop_front(&b->frags));)
+            frag_end(list_entry(f, struct frag, link), STATUS_OK, b->header.seq);
+    }
+}
+
 static void publish(struct tl_pool *p)
 {
     struct list_node *node;
+    if (mutation_is(MUTATION_ACK_OUT_OF_ORDER)) ack_complete(p);
     while (tl_is_ok(p) && (node = list_front(&p->in_flight))) {
         struct batch *b = list_entry(node, struct batch, link);
         if (b->state != BATCH_COMPLETE) break; /* E4 */

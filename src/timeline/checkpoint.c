@@ -5,6 +5,7 @@
 #include "base/crc32c.h"
 #include "timeline/engine.h"
 #include "timeline/map.h"
+#include "timeline/mutation.h"
 #include "timeline/tables.h"
 
 /* ---- Directory pages --------------------------------------------------------------------------------------- */
@@ -266,6 +267,18 @@ static void pages_written(struct dev_set *set)
         flusher_submit(&p->flusher, &p->ckpt.flush, RT_FLUSH_CHECKPOINT_PAGES, pages_flushed);
 }
 
+/* Only for MUTATION_RELEASE_BEFORE_FLIP. */
+static void release_early(struct tl_pool *p)
+{
+    struct extents *lists[] = {&p->ckpt.releasing, &p->ckpt.retiring};
+    for (unsigned i = 0; i < countof(lists); i++) {
+        for (uint32_t j = 0; j < lists[i]->count; j++)
+            alloc_give_back(&p->alloc, lists[i]->items[j].block, lists[i]->items[j].blocks);
+        lists[i]->count = 0;
+    }
+    p->ckpt.replay_position = p->ckpt.previous_position = p->ckpt.new_replay_position;
+}
+
 static void take_instant(struct tl_pool *p)
 {
     struct tl_checkpoint *c = &p->ckpt;
@@ -282,6 +295,7 @@ static void take_instant(struct tl_pool *p)
         stop(p, "no space was left for metadata");
         return;
     }
+    if (mutation_is(MUTATION_RELEASE_BEFORE_FLIP)) release_early(p);
     dev_set_run(&c->set, pages_written);
     pump_soon(p);
 }

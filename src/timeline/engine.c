@@ -258,16 +258,36 @@ static bool is_quiet(const struct tl_pool *p)
 {
     return list_is_empty(&p->in_flight) && list_is_empty(&p->readers) && list_is_empty(&p->loads) &&
            list_is_empty(&p->trims) && map_writers_are_idle(p) && !p->flusher.is_active &&
-           p->ckpt.set.active == 0 && !p->pump_is_posted && !p->trim_map_post && !p->sweep.is_posted &&
+           p->ckpt.set.active == 0 && (!p->sweep.is_active || !tl_is_ok(p)) && !p->pump_is_posted && !p->trim_map_post && !p->sweep.is_posted &&
            !p->base.refuse_is_posted && list_is_empty(&p->base.later) &&
            (p->ckpt.phase == CHECKPOINT_IDLE || !tl_is_ok(p));
 }
 
+static void close_step(struct rt_timer *timer);
+
+static void close_soon(struct tl_pool *p)
+{
+    rt_timer_set(p->rt, &p->close_timer, rt_now(p->rt) + QUIET_POLL_MS * RT_MS, close_step);
+}
+
+static void close_checkpointed(struct tl_waiter *waiter, enum status status)
+{
+    struct tl_pool *p = container_of(waiter, struct tl_pool, close_waiter);
+    (void)status;
+    close_soon(p);
+}
+
+/* First quiet, so that the checkpoint leaves nothing to replay; then quiet again. */
 static void close_step(struct rt_timer *timer)
 {
     struct tl_pool *p = container_of(timer, struct tl_pool, close_timer);
     if (!is_quiet(p)) {
-        rt_timer_set(p->rt, &p->close_timer, rt_now(p->rt) + QUIET_POLL_MS * RT_MS, close_step);
+        close_soon(p);
+        return;
+    }
+    if (tl_is_ok(p) && !p->close_checkpoint_begun) {
+        p->close_checkpoint_begun = true;
+        checkpoint_wait(p, &p->close_waiter, close_checkpointed);
         return;
     }
     volume_done_fn *done = p->close_done;
@@ -280,23 +300,13 @@ static void close_step(struct rt_timer *timer)
     done(arg, e);
 }
 
-static void close_checkpointed(struct tl_waiter *waiter, enum status status)
-{
-    struct tl_pool *p = container_of(waiter, struct tl_pool, close_waiter);
-    (void)status;
-    p->is_closing = true;
-    rt_timer_set(p->rt, &p->close_timer, rt_now(p->rt) + QUIET_POLL_MS * RT_MS, close_step);
-}
-
 static void pool_close(struct volume_pool *pool, volume_done_fn *done, void *arg)
 {
     struct tl_pool *p = tl_pool(pool);
     p->close_done = done;
     p->close_arg = arg;
-    if (tl_is_ok(p))
-        checkpoint_wait(p, &p->close_waiter, close_checkpointed);
-    else
-        close_checkpointed(&p->close_waiter, STATUS_OK);
+    p->is_closing = true; /* no reclaim any more; what is left goes on at the next open */
+    close_soon(p);
 }
 
 static void pool_abandon(struct volume_pool *pool)

@@ -3,6 +3,7 @@
 
 #include "timeline/engine.h"
 #include "timeline/map.h"
+#include "timeline/mutation.h"
 
 enum { UNFLUSHED_MAX_MIB = 64, DEFAULT_FLUSH_AFTER_MS = 200 };
 
@@ -44,6 +45,7 @@ static void flushed(void *arg, uint64_t seq)
 {
     struct tl_pool *p = arg;
     p->counters.device_flushes++;
+    if (mutation_is(MUTATION_LATE_FLUSH_JOINS)) seq = p->published_seq;
     p->unflushed_bytes -= p->flushing_bytes;
     p->flushing_bytes = 0;
     note_durable(p, seq);
@@ -235,7 +237,8 @@ static void trim(void *arg, uint64_t block, uint32_t count)
 void queue_release(struct tl_pool *p)
 {
     bool sparse = p->super.flags & SUPER_SPARSE;
-    uint64_t n = alloc_queue_release(&p->alloc, p->recorded_seq, read_oldest_mark(p),
+    uint64_t recorded = mutation_is(MUTATION_REUSE_AT_D) ? p->durable_seq : p->recorded_seq; /* E6 */
+    uint64_t n = alloc_queue_release(&p->alloc, recorded, read_oldest_mark(p),
                                      sparse ? trim : NULL, p);
     p->counters.reclaimed_blocks += n;
     if (n) pump_soon(p);

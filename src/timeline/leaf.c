@@ -3,6 +3,7 @@
 
 #include "base/buf.h"
 #include "timeline/map.h"
+#include "timeline/mutation.h"
 
 enum { LEAF_HEADER_BYTES = 32, RUN_BYTES = 16 };
 
@@ -84,7 +85,7 @@ void leaf_merge_ops(struct leaf *leaf, uint64_t applied_seq)
 {
     for (uint32_t i = 0; i < leaf->op_count; i++) {
         const struct leaf_op *op = &leaf->ops[i];
-        if (op->seq <= applied_seq) continue; /* E11 */
+        if (op->seq <= applied_seq && !mutation_is(MUTATION_SKIP_APPLIED_SEQ)) continue; /* E11 */
         for (unsigned b = op->first; b < (unsigned)op->first + op->count; b++) {
             uint64_t phys = op->phys ? op->phys + (b - op->first) : 0;
             if (op->is_removal)

@@ -272,7 +272,7 @@ static void step(struct rt_message *message)
 {
     struct tl_pool *p = container_of(message, struct tl_pool, sweep_message);
     p->sweep.is_posted = false;
-    if (p->sweep.is_active || !tl_is_ok(p)) return;
+    if (p->sweep.is_active || !tl_is_ok(p) || p->is_closing) return;
     bury(p);
     if (!p->sweep.leaf && list_is_empty(&p->sweep_leaves) && !disks_to_sweep(p)) {
         if (!pool_is_sweeping(p)) pump_soon(p);

@@ -6,6 +6,7 @@
 #include "base/crc32c.h"
 #include "timeline/engine.h"
 #include "timeline/map.h"
+#include "timeline/mutation.h"
 #include "timeline/recover.h"
 #include "timeline/tables.h"
 
@@ -326,7 +327,7 @@ static void replay(struct rt_message *message)
         decide(op);
         return;
     }
-    if (op->header.seq > op->max_durable)
+    if (op->header.seq > op->max_durable && !mutation_is(MUTATION_NO_VERIFY))
         verify(op, batch);
     else
         replayed(op, batch);

@@ -143,7 +143,7 @@ struct frag {
     uint32_t blocks;
     uint64_t sector, sector_count; /* what the host wrote */
     unsigned blockers;          /* earlier overlapping locks */
-    bool has_lock;
+    bool has_lock, is_early;
     uint8_t *buf;
     size_t buf_bytes;
     struct leaf *leaves[FRAG_LEAVES];
@@ -407,6 +407,7 @@ struct tl_pool {
     bool settle_is_waiting;
     unsigned settle_rounds;
     struct rt_timer close_timer;
+    bool close_checkpoint_begun;
     volume_done_fn *close_done;
     void *close_arg;
     struct open_op *opening;        /* while it is being opened */
