@@ -24,6 +24,8 @@ struct err *scsi_nexus_create(const struct scsi_nexus_options *options,
     nexus->port.relative_target_port = options->relative_target_port;
     memcpy(nexus->target_name, options->target_name, strlen(options->target_name) + 1);
     nexus->target_port_group = options->target_port_group;
+    check(options->portal_count <= SCSI_PORTALS_MAX);
+    nexus->portal_count = options->portal_count;
     for (unsigned i = 0; i < LIMIT_LUNS_PER_HOST; i++) {
         nexus->attention[i] = 1 << SCSI_ATTENTION_POWER_ON;
     }

@@ -92,18 +92,28 @@ void scsi_rtpg_parse(struct scsi_task *task)
     if (task->cdb[1] >> 5 > 1) scsi_fail_cdb(task, 1, 7);
 }
 
-/* One group for each portal, always active/optimized; a path reports its own. */
+static void put_group(struct buf_writer *w, uint16_t group, uint16_t relative_port)
+{
+    uint8_t *p = buf_put(w, 12);
+    p[0] = 0x00; /* active/optimized */
+    p[1] = 0x01; /* AO_SUP */
+    store_be16(p + 2, group);
+    p[7] = 1; /* port */
+    store_be16(p + 10, relative_port);
+}
+
+/* One group for each portal, always active/optimized. */
 void scsi_rtpg_run(struct scsi_task *task)
 {
     struct buf_writer *w = &scsi_state(task)->reply;
+    const struct scsi_nexus *nexus = task->nexus;
     uint8_t *header = buf_put(w, 4);
     if (task->cdb[1] >> 5) buf_put_be32(w, 0x10000000); /* extended header, no transition time */
-    uint8_t *group = buf_put(w, 12);
-    group[0] = 0x00; /* active/optimized */
-    group[1] = 0x01; /* AO_SUP */
-    store_be16(group + 2, task->nexus->target_port_group);
-    group[7] = 1;
-    store_be16(group + 10, task->nexus->port.relative_target_port);
+    for (unsigned i = 1; i <= nexus->portal_count; i++)
+        put_group(w, (uint16_t)i, (uint16_t)i);
+    if (!nexus->portal_count) {
+        put_group(w, nexus->target_port_group, nexus->port.relative_target_port);
+    }
     store_be32(header, (uint32_t)(buf_used(w) - 4));
     scsi_reply_done(task);
 }

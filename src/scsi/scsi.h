@@ -90,6 +90,9 @@ struct scsi_nexus_options {
     const char *target_name;    /* iSCSI name of the target */
     uint16_t target_port_group; /* one per portal */
     uint16_t relative_target_port;
+    /* Portals of the target, for REPORT TARGET PORT GROUPS: groups 1 to portal_count, each with the
+     * relative port of the same number.  0: this nexus's own group is all that is told. */
+    unsigned portal_count;
 };
 struct scsi_nexus;
 /* Starts with 29h/00h (power on, reset) pending for each LUN. */

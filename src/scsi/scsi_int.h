@@ -29,6 +29,7 @@ enum {
     SCSI_REGISTRATIONS_MAX = 64,      /* persistent reservations per logical unit */
     SCSI_REGISTRATION_NAME_MAX = 224, /* ISCSI_NAME_MAX and a NUL */
     SCSI_NAME_MAX = 224,
+    SCSI_PORTALS_MAX = 64,
 };
 
 /* ---- Sense ----------------------------------------------------------------------------------------- */
@@ -167,6 +168,7 @@ struct scsi_nexus {
     struct scsi_port port;
     char target_name[SCSI_NAME_MAX];
     uint16_t target_port_group;
+    unsigned portal_count;
     unsigned running;
     bool luns_changed;   /* 3Fh/0Eh pending: once for the nexus, not for each LUN */
     bool inventory_seen; /* REPORT LUNS was answered since the last change */

@@ -9,7 +9,8 @@ void rig_init(struct rig *rig)
 {
     memset(rig, 0, offsetof(struct rig, reply.data));
     rig->sim = sim_create(&(struct sim_options){.seed = 1});
-    rig->rt = sim_node_boot(sim_node_create(rig->sim, "server"));
+    rig->node = sim_node_create(rig->sim, "server");
+    rig->rt = sim_node_boot(rig->node);
     rig->pool = memvol_pool_create(rig->rt);
     rig->volume = memvol_disk(rig->pool, &(struct uuid){{1}}, 16 * MIB, VOLUME_READ_WRITE);
     rig->lun = rig_lun(rig, rig->volume, 1, false);

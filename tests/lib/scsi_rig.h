@@ -31,6 +31,7 @@ struct reply {
 
 struct rig {
     struct sim *sim;
+    struct sim_node *node;
     struct rt *rt;
     struct volume_pool *pool;
     struct volume *volume;

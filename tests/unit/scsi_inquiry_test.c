@@ -316,6 +316,22 @@ static void port_groups_and_task_management_are_reported(void)
     expect_eq(r->size, 20);
     expect_eq(load_be32(r->data), 16);
     expect_eq(r->data[4], 0x10);
+    struct scsi_nexus *n = NULL;
+    struct err *e = scsi_nexus_create(&(struct scsi_nexus_options){.map = rig.map,
+                                                                   .initiator_name = "iqn.test:x",
+                                                                   .target_name = "iqn.x",
+                                                                   .target_port_group = 2,
+                                                                   .relative_target_port = 2,
+                                                                   .portal_count = 3},
+                                      &n);
+    require(!e);
+    cdb[1] = 0x0A;
+    rig_settle(&rig, n, 0);
+    r = rig_cdb(&rig, n, 0, cdb, 12);
+    expect_eq(r->size, 4 + 3 * 12);
+    expect_eq(load_be16(r->data + 4 + 24 + 2), 3);
+    expect_eq(load_be16(r->data + 4 + 24 + 10), 3);
+    scsi_nexus_destroy(n);
     cdb[1] = 0x0D;
     r = rig_cdb(&rig, rig.nexus, 0, cdb, 12);
     expect_eq(r->size, 4);
