@@ -100,11 +100,13 @@ damaged_pool_is_said()
 chapter "A server with one of each"
 write_tarn_conf
 start_tarnd
-tarn pool create main --file "$WORK/main.pool" --size 128M > /dev/null
+tarn pool create main --file "$WORK/main.pool" --size 128M > /dev/null 2>&1
 tarn disk create mail --size 64M > /dev/null
 tarn host create web --initiator "$INITIATOR" --auth none > /dev/null
 tarn map add web mail --lun 1 > /dev/null
 tarn snapshot create mail --name monday > /dev/null
+tarn disk create docs --size 64M > /dev/null
+tarn snapshot create docs --name tuesday > /dev/null
 
 chapter "The command line"
 prove "an unknown noun is a usage error" refused 2 "banana" banana list
@@ -116,7 +118,8 @@ prove "a name that is taken is refused" refused 4 "mail" disk create mail --size
 prove "a disk that is not there is not found" refused 3 "nothing" disk show nothing
 prove "a pool below the minimum is refused" refused 2 "64" pool create small --file "$WORK/small" --size 1M
 prove "a pool over an existing file is refused" refused 4 "main.pool" pool create again --file "$WORK/main.pool" --size 128M
-prove "a disk with snapshots is not deleted" refused 4 "snapshot" disk delete mail
+prove "a disk with snapshots is not deleted" refused 4 "snapshot" disk delete docs
+prove "a disk that is served is not deleted" refused 4 "served" disk delete mail
 prove "a LUN number that is taken is refused" refused 4 "1" map add web monday --lun 1
 prove "a short CHAP secret is refused" refused 2 "12" \
     host create other --initiator iqn.2026-11.example:other --chap-secret-file <(echo short)
@@ -130,7 +133,7 @@ prove "a field of another type is refused" answered 400 POST /v1/disks '{"name":
 prove "an unknown field is refused" answered 400 POST /v1/disks '{"name": "x", "size": "64M", "colour": "red"}'
 prove "ten thousand brackets are refused" answered 400 POST /v1/disks '@10000'
 prove "an unknown path is not found" answered 404 GET /v1/bananas ''
-prove "a wrong method is refused" answered 405 PATCH /v1/disks '{}'
+prove "a wrong method is refused" answered 501 PATCH /v1/disks '{}'
 prove "a wrong token is refused" answered 401 GET /v1/disks '' wrong
 
 chapter "The configuration"

@@ -29,6 +29,7 @@ make_fs() # TYPE IMAGE MOUNT
 # The helper that keeps the machine safe from this test: it is there before anything is frozen.
 guard_thaws() # MOUNT
 {
+    # shellcheck disable=SC2016  # the inner shell's own parameter
     setsid bash -c 'sleep 30; while :; do fsfreeze -u "$1"; sleep 1; done' bash "$1" > /dev/null 2>&1 &
     cleanup_push kill "$!"
     disown
