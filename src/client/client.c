@@ -88,11 +88,10 @@ char *client_encode_segment(const char *text)
 static enum status status_of_text(const char *text, int http_status)
 {
     char name[64];
-    size_t i = 0;
-    for (; i < sizeof name - 1 && text[i]; i++) {
-        name[i] = (char)(text[i] == '-' || text[i] == ' ' ? '_' : toupper((unsigned char)text[i]));
+    snprintf(name, sizeof name, "%s", text);
+    for (char *at = name; *at; at++) {
+        *at = (char)(*at == '-' || *at == ' ' ? '_' : toupper((unsigned char)*at));
     }
-    name[i] = '\0';
     enum status status = status_from_name(name);
     if (status != STATUS_INTERNAL && status != STATUS_OK) return status;
     /* A name that this client does not know yet: its HTTP code still says what kind it is. */

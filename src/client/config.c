@@ -77,21 +77,29 @@ struct err *client_config_parse(const char *text, struct client_config *ret_conf
     return NULL;
 }
 
+static struct err *read_file(FILE *file, const char *path, char *text)
+{
+    size_t got = fread(text, 1, CONFIG_FILE_MAX + 1, file);
+    if (ferror(file)) return err_new(STATUS_OS_ERROR, "%s cannot be read", path);
+    if (got > CONFIG_FILE_MAX) {
+        return err_new(STATUS_BAD_CONFIG, "%s is too large to be a configuration", path);
+    }
+    text[got] = '\0';
+    return NULL;
+}
+
 static struct err *read_all(const char *path, char **ret_text)
 {
     FILE *file = fopen(path, "re");
     if (!file) return err_from_errno("read %s", path);
-    auto_free char *text = calloc(1, CONFIG_FILE_MAX + 1);
-    size_t got = text ? fread(text, 1, CONFIG_FILE_MAX + 1, file) : 0;
-    bool failed = ferror(file) != 0;
+    char *text = calloc(1, CONFIG_FILE_MAX + 2);
+    struct err *e = text ? read_file(file, path, text) : err_new(STATUS_NO_MEMORY, "read %s", path);
     fclose(file);
-    if (!text) return err_new(STATUS_NO_MEMORY, "read %s", path);
-    if (failed) return err_new(STATUS_OS_ERROR, "read %s: it cannot be read", path);
-    if (got > CONFIG_FILE_MAX)
-        return err_new(STATUS_BAD_CONFIG, "%s is too large to be a configuration", path);
-    text[got] = '\0';
-    *ret_text = take_ptr(&text);
-    return NULL;
+    if (e)
+        free(text);
+    else
+        *ret_text = text;
+    return e;
 }
 
 static struct err *load(const char *path, struct client_config *ret_config)
