@@ -1,7 +1,8 @@
 /*
  * The one table of commands: dispatch, REPORT SUPPORTED OPERATION CODES, reservations, write protection.
  *
- * A row's usage bitmap is CDB USAGE DATA (SPC-4 6.35.3): a set bit is one that the device server reads.
+ * Rows stand in order of opcode and service action.  A row's usage bitmap is CDB USAGE DATA (SPC-4
+ * 6.35.3): a set bit is one that the device server reads.
  */
 #include "scsi/scsi_int.h"
 
@@ -131,13 +132,28 @@ const struct scsi_command scsi_commands[] = {
 /* clang-format on */
 const unsigned scsi_command_count = countof(scsi_commands);
 
+/* The first row that is not before the opcode. */
+static unsigned lower_bound(uint8_t opcode)
+{
+    unsigned from = 0, to = countof(scsi_commands);
+    while (from < to) {
+        unsigned middle = (from + to) / 2;
+        if (scsi_commands[middle].opcode < opcode) {
+            from = middle + 1;
+        } else {
+            to = middle;
+        }
+    }
+    return from;
+}
+
 const struct scsi_command *scsi_command_find(uint8_t opcode, uint8_t service_action,
                                              bool *ret_opcode_known)
 {
     *ret_opcode_known = false;
-    for (unsigned i = 0; i < countof(scsi_commands); i++) {
+    for (unsigned i = lower_bound(opcode); i < countof(scsi_commands); i++) {
         const struct scsi_command *command = &scsi_commands[i];
-        if (command->opcode != opcode) continue;
+        if (command->opcode != opcode) break;
         *ret_opcode_known = true;
         if (!(command->flags & SA) || command->service_action == service_action) return command;
     }

@@ -65,7 +65,7 @@ bool scsi_attention_take(struct scsi_nexus *nexus, unsigned number, unsigned mas
 {
     check(number < LIMIT_LUNS_PER_HOST);
     unsigned pending = nexus->attention[number] & mask;
-    for (unsigned i = 0; i < SCSI_ATTENTION_COUNT; i++) {
+    for (unsigned i = 0; pending && i < SCSI_ATTENTION_COUNT; i++) {
         if (!(pending & 1U << i)) continue;
         nexus->attention[number] = (uint16_t)(nexus->attention[number] & ~(1U << i));
         *ret_sense =
