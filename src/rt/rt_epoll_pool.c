@@ -5,9 +5,9 @@
 #include <unistd.h>
 
 enum {
-    POOL_THREADS = 8,
-    HAND_OVER_BATCH = 8, /* threads begin with the first requests while the next
-                            ones are made */
+    /* At depth 32 on a virtual disk of two processors' machine, 8 gave a fifth less, 32 a third less. */
+    POOL_THREADS = 16,
+    HAND_OVER_BATCH = 8, /* threads begin with the first requests while the next ones are made */
 };
 
 struct rt_epoll_pool {

@@ -266,11 +266,10 @@ static struct err *create_backend(struct rt_linux *l, const struct rt_linux_opti
         bool refused = false;
         struct err *e = rt_uring_create(
             l, options->queue_depth ? options->queue_depth : DEFAULT_QUEUE_DEPTH, &refused);
-        if (!e) return NULL;
-        e = err_next(e, "allow io_uring (sysctl kernel.io_uring_disabled, "
-                        "container profile, limit "
+        if (!e || !refused) return e;
+        e = err_next(e, "allow io_uring (sysctl kernel.io_uring_disabled, container profile, limit "
                         "of locked memory)");
-        if (!refused || backend == RT_LINUX_URING) return e;
+        if (backend == RT_LINUX_URING) return e;
         l->refusal = e;
     }
     return rt_epoll_create(l);

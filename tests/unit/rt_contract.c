@@ -185,6 +185,18 @@ static void a_transfer_longer_than_the_kernel_allows_is_whole(void)
     }
 }
 
+static void io_uring_is_chosen_unless_it_is_refused(void)
+{
+    struct rt *chosen;
+    unsetenv("TARN_RT");
+    struct err *e = rt_linux_create(&(struct rt_linux_options){.backend = RT_LINUX_AUTO}, &chosen);
+    expect_status(e, STATUS_OK);
+    if (e) return;
+    expect_str(rt_linux_backend_name(chosen), uring_refused ? "epoll" : "io_uring");
+    expect((rt_linux_refusal(chosen) != NULL) == (uring_refused != NULL));
+    rt_linux_destroy(chosen);
+}
+
 static bool linux_cases_failed(void)
 {
     bool failed = tap_failed;
@@ -206,5 +218,6 @@ int main(void)
         run_cases(sock_cases, sock_case_count, sock_cases_failed);
         if (where != IN_SIM) run_cases(linux_cases, countof(linux_cases), linux_cases_failed);
     }
+    run(io_uring_is_chosen_unless_it_is_refused);
     return tap_done();
 }
