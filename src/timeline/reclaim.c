@@ -91,10 +91,15 @@ static bool is_candidate(struct tl_disk *disk, uint64_t index)
     return entry->ref.block != 0 && (disk->deleted || entry->oldest_superseded != 0);
 }
 
+static bool may_sweep(const struct tl_disk *disk)
+{
+    return disk->sweep_left > 0 && disk->sweep_after <= disk->pool->published_seq;
+}
+
 /* The next leaf of a disk to look at; NULL when its lap is over or this turn's budget is. */
 static struct leaf *next_of_disk(struct tl_disk *disk, unsigned *budget)
 {
-    while (disk->sweep_left > 0 && *budget > 0) {
+    while (may_sweep(disk) && *budget > 0) {
         uint64_t total = disk->dir_count * FORMAT_DIR_ENTRIES;
         if (disk->sweep_cursor >= total) disk->sweep_cursor = 0;
         uint64_t index = disk->sweep_cursor++;
@@ -285,7 +290,7 @@ static void step(struct rt_message *message)
 bool disks_to_sweep(struct tl_pool *p)
 {
     list_for_each (node, &p->disks)
-        if (list_entry(node, struct tl_disk, link)->sweep_left > 0) return true;
+        if (may_sweep(list_entry(node, struct tl_disk, link))) return true;
     return false;
 }
 

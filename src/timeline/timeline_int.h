@@ -57,6 +57,7 @@ struct tl_disk {
     struct list locks;            /* of frags: held and waiting, in order of arrival (E1) */
     uint64_t sweep_left;          /* leaves still to pass since the last deletion (E29) */
     uint64_t sweep_cursor;
+    uint64_t sweep_after;         /* when this batch is published, and not before */
     uint64_t bury_checkpoint;
 };
 
