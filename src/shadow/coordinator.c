@@ -457,14 +457,25 @@ static struct err *give_up(struct run *run, struct err *e)
         err_free(writer_ask(run->writers[i - 1], "abort", WRITER_SHORT_MS, NULL, NULL));
     }
     if (!run->is_prepared) return e;
-    struct err *failed = run->server->ops->step(run->server->arg, "abort", NULL);
+    json_t *set = NULL;
+    struct err *failed = run->server->ops->step(run->server->arg, "abort", &set);
     if (failed) {
         err_free(failed);
         return err_wrap(
             e, "nothing was copied (the server did not hear of it; it drops the set within %d s)",
             LEASE_S);
     }
-    return err_wrap(e, "nothing was copied");
+    /* An answer to finish may have been lost: a created set is not aborted any more. */
+    const char *state = json_string_value(json_object_get(set, "state"));
+    if (state && strcmp(state, "created") == 0) {
+        e = err_wrap(e, "the copy exists, but it is not known to be good");
+        e = err_next(e, "delete it with: tarn shadow delete %s",
+                     run->options->name ? run->options->name : "NAME");
+    } else {
+        e = err_wrap(e, "nothing was copied");
+    }
+    json_decref(set);
+    return e;
 }
 
 /* After the copy exists, a writer that fails is told about, and the copy stays. */

@@ -185,7 +185,11 @@ static struct err *read_more(struct writer *w, int64_t deadline_ms, const struct
         if (left <= 0) return broken(w, STATUS_TIMED_OUT, "did not answer in time");
         struct pollfd look = {.fd = w->output, .events = POLLIN};
         int count = poll(&look, 1, (int)min_of(left, (int64_t)TICK_MS));
-        if (tick && tick->fn) TRY(tick->fn(tick->arg));
+        struct err *e = tick && tick->fn ? tick->fn(tick->arg) : NULL;
+        if (e) {
+            w->is_broken = true; /* it still owes an answer: the end of its input is its abort */
+            return e;
+        }
         if (count == 0 || (count < 0 && errno == EINTR)) continue;
         if (w->used == sizeof w->line)
             return broken(w, STATUS_OS_ERROR, "sent a line that is too long");

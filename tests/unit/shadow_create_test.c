@@ -14,6 +14,7 @@
 static struct {
     const char *fails; /* the call that fails */
     bool abort_fails;
+    const char *abort_answers;  /* the state of the set, where it is not "abort" */
     unsigned hold_in_commit_ms; /* the commit takes so long (the test's watchdog is shorter) */
     char disks[256], name[64];
     unsigned lease_s;
@@ -55,7 +56,9 @@ static struct err *server_step(void *arg, const char *verb, json_t **ret_set)
     TRY(server_call(verb));
     if (server.abort_fails && strcmp(verb, "abort") == 0)
         return err_new(STATUS_UNREACHABLE, "gone");
-    if (ret_set) *ret_set = set_json(verb);
+    bool is_abort = strcmp(verb, "abort") == 0;
+    if (ret_set)
+        *ret_set = set_json(is_abort && server.abort_answers ? server.abort_answers : verb);
     return NULL;
 }
 
@@ -334,6 +337,16 @@ static void an_abort_that_the_server_does_not_hear_is_told(void)
     expect_eq(err_status(failure), STATUS_TOO_LATE);
 }
 
+static void a_set_that_is_created_all_the_same_is_told(void)
+{
+    start_over();
+    server.fails = "finish"; /* its answer was lost */
+    server.abort_answers = "created";
+    expect(!make());
+    expect(strstr(failure_text, "the copy exists") != NULL);
+    expect(strstr(err_next_text(failure), "tarn shadow delete nightly") != NULL);
+}
+
 static void writers_hear_every_step_and_make_it_application_consistent(void)
 {
     start_over();
@@ -463,6 +476,7 @@ int main(void)
     run(a_file_system_that_is_busy_aborts_before_the_cut);
     run(a_refusal_of_the_server_leaves_nothing);
     run(an_abort_that_the_server_does_not_hear_is_told);
+    run(a_set_that_is_created_all_the_same_is_told);
     run(writers_hear_every_step_and_make_it_application_consistent);
     run(a_writer_that_cannot_prepare_stops_it_before_anything_is_frozen);
     run(a_writer_that_cannot_freeze_stops_it);

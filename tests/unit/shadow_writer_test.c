@@ -197,6 +197,8 @@ static void a_wait_can_be_interrupted(void)
     require(w);
     expect_failure(writer_ask(w, "prepare", LONG_MS, &tick, NULL), STATUS_CANCELLED);
     expect_eq(asked, 1);
+    /* It owes an answer: what it says next must not be taken for the answer to something else. */
+    expect_failure(writer_ask(w, "abort", LONG_MS, NULL, NULL), STATUS_OS_ERROR);
     writer_stop(w);
 }
 
