@@ -184,7 +184,7 @@ show_logs()
     for log in "$WORK"/log/*.log; do
         [[ -s $log && $log != */*init.log ]] || continue
         echo "# --- ${log##*/}, last lines"
-        tail -n "${LOG_LINES:-12}" "$log" | cut -c 1-300 | sed 's/^/#   /'
+        tail -n "${LOG_LINES:-6}" "$log" | cut -c 1-300 | sed 's/^/#   /'
     done
 }
 
@@ -337,7 +337,7 @@ stop() # NAME [SIGNAL]
 {
     [ -n "${PIDS[$1]:-}" ] || return 0
     kill -"${2:-TERM}" "${PIDS[$1]}" 2> /dev/null || true
-    reap "$1" 10
+    reap "$1" 60
 }
 
 wait_until() # SECONDS WHAT COMMAND...
