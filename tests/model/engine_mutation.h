@@ -7,7 +7,7 @@
 #include "base/limits.h"
 
 /* A few leaves, so that every operation pages. */
-#define MODEL_TINY_CACHE_BYTES (256 * KIB)
+#define MODEL_TINY_CACHE_BYTES (64 * KIB)
 /* A ring that goes round often. */
 #define MODEL_TINY_WAL_BYTES (4 * MIB)
 

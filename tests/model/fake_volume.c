@@ -561,6 +561,11 @@ void volume_pool_usage(struct volume_pool *pool, struct volume_pool_usage *ret_u
                                             .free_bytes = GIB, .capacity_bytes = GIB};
 }
 
+void volume_pool_counters(const struct volume_pool *pool, struct volume_pool_counters *ret_counters)
+{
+    *ret_counters = (struct volume_pool_counters){0};
+}
+
 void volume_pool_settle(struct volume_pool *pool, volume_done_fn *done, void *arg)
 {
     answer_later(pool, NULL, done, arg);

@@ -333,14 +333,16 @@ static bool survives(const void *arg)
     for (uint64_t seed = 1; seed <= rows_scaled(10); seed++) {
         struct world *world = world_create(&(struct world_options){
             .seed = 7000 + seed, .pace = 4, .crash = WORLD_CRASH_PROCESS, .crash_by_op = true,
-            .crash_every = UINT32_MAX, .cache_bytes = MODEL_TINY_CACHE_BYTES});
+            .crash_every = UINT32_MAX, .cache_bytes = MODEL_TINY_CACHE_BYTES,
+            .trace = getenv("TARN_TEST_TRACE") != NULL});
         auto_free uint8_t *records = ops_draw(seed, 400);
         ops_run_only(world, records, 150);
         world->lossy = true;
         bool failed_state = false;
         for (unsigned f = 0; f < c->faults && !world->failed; f++) {
-            sim_node_fault(world->node, c->kind, POOL_PATH, prng_below(&world->prng, 6));
-            ops_run_only(world, records + (size_t)(150 + 20 * f) * OPS_RECORD_BYTES, 20);
+            uint64_t after = prng_below(&world->prng, c->pool_must_fail ? 2 : 6);
+            sim_node_fault(world->node, c->kind, POOL_PATH, after);
+            ops_run_only(world, records + (size_t)(150 + 40 * f) * OPS_RECORD_BYTES, 40);
             failed_state = failed_state || volume_pool_state(world->pool) == VOLUME_POOL_FAILED;
         }
         if (!world->failed) world_drain(world);

@@ -13,7 +13,7 @@
 #include "base/check.h"
 #include "base/text.h"
 #include "engine_mutation.h"
-#include "ops.h"
+#include "rows.h"
 
 static char replay_command[1024];
 
@@ -174,9 +174,11 @@ static bool run_one(const struct world_options *options)
 {
     struct ops_outcome o = ops_world_run(options);
     printf("seed %llu: %s; %u writes, %u cuts, %u verified, %u crashes, %u in recovery, %u full; "
-           "trace %016llx\n",
+           "%llu batches, %llu checkpoints, %llu leaf loads, %llu blocks reclaimed; trace %016llx\n",
            (unsigned long long)options->seed, o.ok ? "ok" : "FAILED", o.writes, o.cuts, o.verifies,
-           o.crashes, o.recovery_crashes, o.full, (unsigned long long)o.trace_hash);
+           o.crashes, o.recovery_crashes, o.full, (unsigned long long)o.counters.batches,
+           (unsigned long long)o.counters.checkpoints, (unsigned long long)o.counters.leaf_loads,
+           (unsigned long long)o.counters.reclaimed_blocks, (unsigned long long)o.trace_hash);
     if (!o.ok) printf("%s\nreplay: %s\n", o.failure, replay_command);
     fflush(stdout);
     return o.ok;
@@ -207,9 +209,7 @@ int main(int argc, char **argv)
     if (a.shrink) return shrink(a.options, a.shrink), 0;
     bool ok = true;
     for (uint64_t i = 0; i < a.seeds; i++, a.options.seed++) {
-        if (a.seeds > 1)
-            snprintf(replay_command, sizeof replay_command, "%s (the last --seed counts) --seed %llu",
-                     argv[0], (unsigned long long)a.options.seed);
+        if (a.seeds > 1) rows_command(&a.options, replay_command, sizeof replay_command);
         ok = run_one(&a.options) && ok;
     }
     return ok ? 0 : 1;

@@ -27,7 +27,7 @@ static bool one_world(const void *arg)
     return rows_world_is_green(arg);
 }
 
-/* The number of worlds it took, 0 when all were green. */
+/* Red with the bug, green without: the number of worlds it took, 0 when there was none. */
 static unsigned worlds_until_red(const struct mutant *mutant)
 {
     unsigned tried = 0;
@@ -37,7 +37,11 @@ static unsigned worlds_until_red(const struct mutant *mutant)
             options.seed = 5000 + seed;
             options.ignore_flush = mutant->site;
             tried++;
-            if (rows_run_child(one_world, &options, 60) != ROW_GREEN) return tried;
+            if (mutant->mutation) engine_mutation_set(mutant->mutation);
+            bool red = rows_run_child(one_world, &options, 60) != ROW_GREEN;
+            engine_mutation_set("NONE");
+            options.ignore_flush = RT_FLUSH_NONE;
+            if (red && rows_run_child(one_world, &options, 60) == ROW_GREEN) return tried;
         }
     }
     return 0;
@@ -58,7 +62,6 @@ static void mutation_point(const char *mutation)
     snprintf(name, sizeof name, "mutation_%s_is_noticed", mutation);
     bool known = engine_mutation_set(mutation);
     unsigned tried = known ? worlds_until_red(&(struct mutant){.mutation = mutation}) : 0;
-    engine_mutation_set("NONE");
     printf("# %u worlds\n", tried);
     tap_point(name, tried > 0);
 }

@@ -175,7 +175,10 @@ static void finish_write(struct slot *slot)
         model_write_durable(world->model, slot->write);
         world_made_durable(world, slot->submitted);
     }
-    if (status == STATUS_POOL_FULL && slot->io.sector_count <= 256 * KIB / SECTOR_BYTES)
+    /* What fits one batch is there whole or not at all; a ragged zero is several parts. */
+    bool is_one_part = slot->io.op != VOLUME_ZERO && slot->io.op != VOLUME_UNMAP &&
+                       slot->io.sector_count <= 256 * KIB / SECTOR_BYTES - SECTORS_PER_BLOCK;
+    if (status == STATUS_POOL_FULL && is_one_part)
         model_write_void(world->model, &world->disks[slot->disk].view, slot->write);
 }
 
@@ -559,6 +562,7 @@ struct ops_outcome ops_world_run(const struct world_options *options)
     auto_free uint8_t *drawn = options->ops ? NULL : ops_draw(options->seed, options->op_count);
     struct world *world = world_create(options);
     bool ok = ops_run(world, options->ops ? options->ops : drawn, options->op_count);
+    if (!world->crashed) world_count(world);
     struct ops_outcome outcome = {.ok = ok,
                                   .trace_hash = sim_trace_hash(world->sim),
                                   .crashes = world->crash_count,
@@ -566,7 +570,8 @@ struct ops_outcome ops_world_run(const struct world_options *options)
                                   .cuts = world->cut_count,
                                   .verifies = world->verify_count,
                                   .writes = model_write_count(world->model),
-                                  .full = world->full_count};
+                                  .full = world->full_count,
+                                  .counters = world->counters};
     memcpy(outcome.failure, world->failure, sizeof outcome.failure);
     world_destroy(world);
     return outcome;

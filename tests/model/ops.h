@@ -20,6 +20,7 @@ struct ops_outcome {
     char failure[768];
     uint64_t trace_hash;
     uint32_t crashes, recovery_crashes, cuts, verifies, writes, full;
+    struct volume_pool_counters counters;
 };
 struct ops_outcome ops_world_run(const struct world_options *options);
 /* The records that a seed stands for; to be freed. */

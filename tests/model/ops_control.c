@@ -381,7 +381,7 @@ static void do_branch(struct world *world, const struct choice *choice)
     volume_branch(world->pool, &p->uuid, &world->disks[disk].uuid, branch_done, task);
     if (p->exact) return;
     int set = p->set;
-    if (!world_drain(world) || world->disks[disk].state != THING_COMING) return;
+    if (!world_drain(world) || world->disks[disk].state != THING_COMING || !world->disks[disk].acked) return;
     if (!world_resolve_set(world, set)) return;
     model_view_copy(&p->view, &world->disks[disk].view);
     world->disks[disk].state = THING_THERE;

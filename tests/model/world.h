@@ -141,6 +141,7 @@ struct world {
     enum sim_crash crash_kind; /* of the armed crash */
     bool power_lost;           /* in this series of crashes */
     uint32_t crash_count, recovery_crash_count, cut_count, verify_count, full_count;
+    struct volume_pool_counters counters; /* of the pools before this one, some of them */
     char failure[768];
     struct slot reader;        /* of world_read_all */
     bool call_done;            /* of world_call */
@@ -184,6 +185,7 @@ bool world_empty(struct world *world);
 
 bool world_flush(struct world *world); /* while nothing is in flight: all is durable */
 
+void world_count(struct world *world); /* adds the pool's counters up, before it goes */
 int world_disk_by_uuid(const struct world *world, const struct uuid *uuid);
 int world_point_by_uuid(const struct world *world, const struct uuid *uuid);
 void world_disk_forget(struct world *world, int disk);
