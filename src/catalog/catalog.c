@@ -13,7 +13,8 @@ static const char schema[] =
 #include "catalog/schema.sql.inc"
     ;
 
-/* ---- Statements ---------------------------------------------------------------------------------- */
+/* ---- Statements
+ * ---------------------------------------------------------------------------------- */
 
 struct err *catalog_sql_error(struct catalog *catalog, const char *what)
 {
@@ -25,11 +26,18 @@ struct err *catalog_sql_error(struct catalog *catalog, const char *what)
                      ? STATUS_EXISTS
                      : STATUS_CONFLICT;
         break;
-    case SQLITE_FULL: status = STATUS_NO_SPACE; break;
-    case SQLITE_NOMEM: status = STATUS_NO_MEMORY; break;
+    case SQLITE_FULL:
+        status = STATUS_NO_SPACE;
+        break;
+    case SQLITE_NOMEM:
+        status = STATUS_NO_MEMORY;
+        break;
     case SQLITE_CORRUPT:
-    case SQLITE_NOTADB: status = STATUS_BLOCK_CORRUPT; break;
-    default: break;
+    case SQLITE_NOTADB:
+        status = STATUS_BLOCK_CORRUPT;
+        break;
+    default:
+        break;
     }
     return err_new(status, "catalog: %s: %s", what, sqlite3_errmsg(catalog->db));
 }
@@ -48,19 +56,22 @@ static int bind_one(sqlite3_stmt *statement, int index, char type, va_list *argu
         if (!value) return sqlite3_bind_null(statement, index);
         return sqlite3_bind_text(statement, index, value, -1, SQLITE_TRANSIENT);
     }
-    case 'i': return sqlite3_bind_int64(statement, index, va_arg(*arguments, sqlite3_int64));
+    case 'i':
+        return sqlite3_bind_int64(statement, index, va_arg(*arguments, sqlite3_int64));
     case 'b': {
         const void *data = va_arg(*arguments, const void *);
         size_t size = va_arg(*arguments, size_t);
         if (size == 0) return sqlite3_bind_null(statement, index);
         return sqlite3_bind_blob(statement, index, data, (int)size, SQLITE_TRANSIENT);
     }
-    default: unreachable("type letter"); return SQLITE_MISUSE;
+    default:
+        unreachable("type letter");
+        return SQLITE_MISUSE;
     }
 }
 
-static struct err *query_list(struct catalog *catalog, sqlite3_stmt **ret_statement, const char *sql,
-                              const char *types, va_list *arguments)
+static struct err *query_list(struct catalog *catalog, sqlite3_stmt **ret_statement,
+                              const char *sql, const char *types, va_list *arguments)
 {
     sqlite3_stmt *statement = NULL;
     if (sqlite3_prepare_v2(catalog->db, sql, -1, &statement, NULL) != SQLITE_OK) {
@@ -130,14 +141,14 @@ static struct err *query_number(struct catalog *catalog, const char *sql, uint64
     return e;
 }
 
-/* ---- Transactions ---------------------------------------------------------------------------------- */
+/* ---- Transactions
+ * ---------------------------------------------------------------------------------- */
 
 static struct err *append_audit(struct catalog *catalog, const struct catalog_audit *audit)
 {
-    return catalog_run(catalog,
-                       "INSERT INTO audit(at_ns, actor, verb, arguments, result) VALUES(?,?,?,?,?)",
-                       "itttt", audit->at_ns, audit->actor, audit->verb, audit->arguments,
-                       audit->result);
+    return catalog_run(
+        catalog, "INSERT INTO audit(at_ns, actor, verb, arguments, result) VALUES(?,?,?,?,?)",
+        "itttt", audit->at_ns, audit->actor, audit->verb, audit->arguments, audit->result);
 }
 
 struct err *catalog_transact(struct catalog *catalog, catalog_fn *fn, void *arg,
@@ -151,14 +162,15 @@ struct err *catalog_transact(struct catalog *catalog, catalog_fn *fn, void *arg,
     return e;
 }
 
-/* ---- Opening ------------------------------------------------------------------------------------- */
+/* ---- Opening
+ * ------------------------------------------------------------------------------------- */
 
 static struct err *make_schema(struct catalog *catalog, void *arg)
 {
     TRY(execute(catalog, schema));
     struct uuid server = rt_uuid(catalog->rt);
-    TRY(catalog_run(catalog, "INSERT INTO server(one, uuid, created_ns) VALUES(1, ?, ?)", "ui", &server,
-                    rt_wall(catalog->rt)));
+    TRY(catalog_run(catalog, "INSERT INTO server(one, uuid, created_ns) VALUES(1, ?, ?)", "ui",
+                    &server, rt_wall(catalog->rt)));
     char pragma[64];
     snprintf(pragma, sizeof pragma, "PRAGMA application_id = %d", APPLICATION_ID);
     TRY(execute(catalog, pragma));
@@ -174,12 +186,14 @@ static struct err *check_version(struct catalog *catalog, const char *path)
     TRY(query_number(catalog, "SELECT count(*) FROM sqlite_schema", &tables));
     if (tables == 0) return catalog_transact(catalog, make_schema, NULL, NULL);
     if (application != APPLICATION_ID) {
-        return err_next(err_new(STATUS_BAD_CONFIG, "%s is a database, but not a catalog of Tarn", path),
-                        "set another state_dir");
+        return err_next(
+            err_new(STATUS_BAD_CONFIG, "%s is a database, but not a catalog of Tarn", path),
+            "set another state_dir");
     }
     if (version > SCHEMA_VERSION) {
-        return err_next(err_new(STATUS_FORMAT_VERSION, "%s has schema version %u, this program knows %u",
-                                path, (unsigned)version, (unsigned)SCHEMA_VERSION),
+        return err_next(err_new(STATUS_FORMAT_VERSION,
+                                "%s has schema version %u, this program knows %u", path,
+                                (unsigned)version, (unsigned)SCHEMA_VERSION),
                         "use the newer program");
     }
     return NULL;
@@ -191,7 +205,8 @@ static struct err *read_server(struct catalog *catalog)
     TRY(catalog_query(catalog, &statement, "SELECT uuid FROM server", ""));
     bool row = false;
     struct err *e = catalog_step(catalog, statement, &row);
-    if (!e && (!row || !uuid_parse((const char *)sqlite3_column_text(statement, 0), &catalog->server))) {
+    if (!e &&
+        (!row || !uuid_parse((const char *)sqlite3_column_text(statement, 0), &catalog->server))) {
         e = err_new(STATUS_BLOCK_CORRUPT, "the catalog does not say which server it is");
     }
     sqlite3_finalize(statement);
@@ -202,15 +217,17 @@ static struct err *open_database(struct catalog *catalog, const char *directory)
 {
     char path[CATALOG_PATH_SIZE];
     snprintf(path, sizeof path, "%s/catalog.db", directory);
-    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE;
+    int flags =
+        SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE;
     if (sqlite3_open_v2(path, &catalog->db, flags, catalog_vfs_name(catalog->vfs)) != SQLITE_OK) {
         return catalog_sql_error(catalog, "open");
     }
     sqlite3_extended_result_codes(catalog->db, 1);
     /* Exclusive before WAL: then the index of the log is in memory and needs no shared memory. */
-    TRY(execute(catalog, "PRAGMA locking_mode = EXCLUSIVE; PRAGMA temp_store = MEMORY;"
-                         "PRAGMA mmap_size = 0; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
-                         "PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF"));
+    TRY(execute(catalog,
+                "PRAGMA locking_mode = EXCLUSIVE; PRAGMA temp_store = MEMORY;"
+                "PRAGMA mmap_size = 0; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
+                "PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF"));
     TRY(check_version(catalog, path));
     return read_server(catalog);
 }

@@ -1,17 +1,17 @@
 /*
  * catalog.h - what exists and how it is called: one SQLite database in the state directory.
  *
- * Words: a ROW is one object as stored.  A TRANSACTION is one function given to catalog_transact: all of its
- * changes and its audit record are durable together, or none is.  The engine is the truth for points; the
- * catalog only names them.
+ * Words: a ROW is one object as stored.  A TRANSACTION is one function given to catalog_transact:
+ * all of its changes and its audit record are durable together, or none is.  The engine is the
+ * truth for points; the catalog only names them.
  *
- *     static struct err *write_disk(struct catalog *catalog, void *arg) { return catalog_put_disk(catalog, arg); }
- *     TRY(catalog_transact(catalog, write_disk, &row, &audit));
+ *     static struct err *write_disk(struct catalog *catalog, void *arg) { return
+ * catalog_put_disk(catalog, arg); } TRY(catalog_transact(catalog, write_disk, &row, &audit));
  *
  * Threads: ON_WORKER (one serial worker) throughout; catalog_close also after the worker has gone.
- * Ownership: rows are the caller's and copied.  Failures: struct err *; a broken constraint is EXISTS or CONFLICT
- * and changes nothing.  A transaction answers when it is on stable storage (synchronous=FULL).
- * Secrets of hosts are sealed under a key file beside the database (secret.c).
+ * Ownership: rows are the caller's and copied.  Failures: struct err *; a broken constraint is
+ * EXISTS or CONFLICT and changes nothing.  A transaction answers when it is on stable storage
+ * (synchronous=FULL). Secrets of hosts are sealed under a key file beside the database (secret.c).
  */
 #ifndef TARN_CATALOG_CATALOG_H
 #define TARN_CATALOG_CATALOG_H
@@ -94,8 +94,8 @@ struct catalog_map {
 struct catalog_slot {
     struct uuid host;
     unsigned lun;
-    struct uuid object;       /* who had it last */
-    uint64_t freed_sequence;  /* set by catalog_free_slot */
+    struct uuid object;      /* who had it last */
+    uint64_t freed_sequence; /* set by catalog_free_slot */
     uint64_t freed_ns;
 };
 
@@ -167,7 +167,8 @@ ON_WORKER struct err *catalog_open(struct rt *rt, const char *directory,
 void catalog_close(struct catalog *catalog); /* accepts NULL */
 struct uuid catalog_server_uuid(const struct catalog *catalog);
 
-/* One call for each row, in an order in which references are known.  A callback's error ends the load. */
+/* One call for each row, in an order in which references are known.  A callback's error ends the
+ * load. */
 struct catalog_reader {
     struct err *(*pool)(void *arg, const struct catalog_pool *row);
     struct err *(*disk)(void *arg, const struct catalog_disk *row);
@@ -188,13 +189,15 @@ typedef struct err *catalog_fn(struct catalog *catalog, void *arg);
 ON_WORKER struct err *catalog_transact(struct catalog *catalog, catalog_fn *fn, void *arg,
                                        const struct catalog_audit *audit) MUST_CHECK;
 
-/* ---- Within a transaction.  put inserts or updates by key. ----------------------------------------- */
+/* ---- Within a transaction.  put inserts or updates by key.
+ * ----------------------------------------- */
 
 struct err *catalog_put_pool(struct catalog *catalog, const struct catalog_pool *row) MUST_CHECK;
 struct err *catalog_put_disk(struct catalog *catalog, const struct catalog_disk *row) MUST_CHECK;
 struct err *catalog_put_host(struct catalog *catalog, const struct catalog_host *row) MUST_CHECK;
 struct err *catalog_put_set(struct catalog *catalog, const struct catalog_set *row) MUST_CHECK;
-struct err *catalog_put_snapshot(struct catalog *catalog, const struct catalog_snapshot *row) MUST_CHECK;
+struct err *catalog_put_snapshot(struct catalog *catalog,
+                                 const struct catalog_snapshot *row) MUST_CHECK;
 struct err *catalog_put_token(struct catalog *catalog, const struct catalog_token *row) MUST_CHECK;
 struct err *catalog_put_job(struct catalog *catalog, const struct catalog_job *row) MUST_CHECK;
 struct err *catalog_add_event(struct catalog *catalog, const struct catalog_event *row) MUST_CHECK;
@@ -210,12 +213,13 @@ struct err *catalog_delete_snapshot(struct catalog *catalog, const struct uuid *
 struct err *catalog_delete_token(struct catalog *catalog, const struct uuid *uuid) MUST_CHECK;
 struct err *catalog_delete_job(struct catalog *catalog, const struct uuid *uuid) MUST_CHECK;
 
-/* Draws an identity for an object (serial = its uuid in hex) that was never issued before, and records it
- * for ever. */
+/* Draws an identity for an object (serial = its uuid in hex) that was never issued before, and
+ * records it for ever. */
 struct err *catalog_issue_identity(struct catalog *catalog, const struct uuid *object,
                                    uint64_t now_ns, uint8_t ret_naa[CATALOG_NAA_BYTES]) MUST_CHECK;
 
-/* *ret_answer (and *ret_request, *ret_status) are malloc'ed, NULL when the key is unknown or older than 24 h. */
+/* *ret_answer (and *ret_request, *ret_status) are malloc'ed, NULL when the key is unknown or older
+ * than 24 h. */
 struct err *catalog_find_idempotency(struct catalog *catalog, const char *key, const char *actor,
                                      uint64_t now_ns, char **ret_request, char **ret_status,
                                      char **ret_answer) MUST_CHECK;
@@ -223,6 +227,7 @@ struct err *catalog_put_idempotency(struct catalog *catalog,
                                     const struct catalog_idempotency *row) MUST_CHECK;
 
 /* For tests: rows of a table. */
-struct err *catalog_count(struct catalog *catalog, const char *table, uint64_t *ret_count) MUST_CHECK;
+struct err *catalog_count(struct catalog *catalog, const char *table,
+                          uint64_t *ret_count) MUST_CHECK;
 
 #endif

@@ -16,23 +16,28 @@ struct catalog {
     uint8_t key[32];
 };
 
-/* A VFS of this catalog's own over rt's blocking files; no locks (the state directory is locked), no
- * shared memory (WAL with locking_mode=EXCLUSIVE). */
+/* A VFS of this catalog's own over rt's blocking files; no locks (the state directory is locked),
+ * no shared memory (WAL with locking_mode=EXCLUSIVE). */
 struct err *catalog_vfs_register(struct rt *rt, struct catalog_vfs **ret_vfs) MUST_CHECK;
 const char *catalog_vfs_name(const struct catalog_vfs *vfs);
 void catalog_vfs_unregister(struct catalog_vfs *vfs); /* accepts NULL */
 
-/* Arguments by letters: u const struct uuid * (NULL or nil: NULL); t text (NULL: NULL); i uint64_t or int64_t;
- * b const void *, size_t. */
-struct err *catalog_run(struct catalog *catalog, const char *sql, const char *types, ...) MUST_CHECK;
+/* Arguments by letters: u const struct uuid * (NULL or nil: NULL); t text (NULL: NULL); i uint64_t
+ * or int64_t; b const void *, size_t. */
+struct err *catalog_run(struct catalog *catalog, const char *sql, const char *types,
+                        ...) MUST_CHECK;
 struct err *catalog_query(struct catalog *catalog, sqlite3_stmt **ret_statement, const char *sql,
                           const char *types, ...) MUST_CHECK;
 /* *ret_row false at the end. */
-struct err *catalog_step(struct catalog *catalog, sqlite3_stmt *statement, bool *ret_row) MUST_CHECK;
+struct err *catalog_step(struct catalog *catalog, sqlite3_stmt *statement,
+                         bool *ret_row) MUST_CHECK;
 struct err *catalog_sql_error(struct catalog *catalog, const char *what) MUST_CHECK;
 
 /* Seals under the key file; who and field are bound in.  An empty secret seals to nothing. */
-enum { CATALOG_SEAL_EXTRA = 12 + 16, CATALOG_SEALED_MAX = CATALOG_SECRET_SIZE + CATALOG_SEAL_EXTRA };
+enum {
+    CATALOG_SEAL_EXTRA = 12 + 16,
+    CATALOG_SEALED_MAX = CATALOG_SECRET_SIZE + CATALOG_SEAL_EXTRA
+};
 struct err *catalog_key_load(struct catalog *catalog, const char *directory) MUST_CHECK;
 struct err *catalog_seal(struct catalog *catalog, const struct uuid *who, const char *field,
                          const char *secret, uint8_t ret_sealed[CATALOG_SEALED_MAX],

@@ -95,8 +95,8 @@ static struct err *load_disk(struct load *load, sqlite3_stmt *s)
 static struct err *load_initiators(struct load *load, struct catalog_host *row)
 {
     sqlite3_stmt *s = NULL;
-    TRY(catalog_query(load->catalog, &s, "SELECT name FROM initiator WHERE host = ? ORDER BY rowid", "u",
-                      &row->uuid));
+    TRY(catalog_query(load->catalog, &s, "SELECT name FROM initiator WHERE host = ? ORDER BY rowid",
+                      "u", &row->uuid));
     bool more = false;
     struct err *e = catalog_step(load->catalog, s, &more);
     while (!e && more && row->initiator_count < CATALOG_INITIATORS_MAX) {
@@ -214,7 +214,8 @@ struct err *catalog_load(struct catalog *catalog, const struct catalog_reader *r
         const char *sql;
         row_fn *fn;
     } tables[] = {
-        {"SELECT uuid, name, path, state, created_ns FROM pool ORDER BY created_ns, uuid", load_pool},
+        {"SELECT uuid, name, path, state, created_ns FROM pool ORDER BY created_ns, uuid",
+         load_pool},
         {"SELECT uuid, pool, name, state, size_bytes, naa, parent_point, created_ns FROM disk"
          " ORDER BY created_ns, uuid",
          load_disk},
@@ -229,13 +230,16 @@ struct err *catalog_load(struct catalog *catalog, const struct catalog_reader *r
         {"SELECT uuid, point_set, disk, name, state, size_bytes, naa, lun, position FROM snapshot"
          " ORDER BY point_set, position",
          load_snapshot},
-        {"SELECT host, lun, kind, object, read_only, created_ns FROM map ORDER BY host, lun", load_map},
+        {"SELECT host, lun, kind, object, read_only, created_ns FROM map ORDER BY host, lun",
+         load_map},
         {"SELECT host, lun, object, freed_sequence, freed_ns FROM lun_slot", load_slot},
-        {"SELECT uuid, name, role, hash, created_ns FROM token ORDER BY created_ns, uuid", load_token},
+        {"SELECT uuid, name, role, hash, created_ns FROM token ORDER BY created_ns, uuid",
+         load_token},
         {"SELECT uuid, verb, object, state, started_ns, finished_ns, answer FROM job"
          " ORDER BY started_ns, uuid",
          load_job},
     };
-    for (unsigned i = 0; i < countof(tables); i++) TRY(each_row(&load, tables[i].sql, tables[i].fn));
+    for (unsigned i = 0; i < countof(tables); i++)
+        TRY(each_row(&load, tables[i].sql, tables[i].fn));
     return NULL;
 }

@@ -49,23 +49,24 @@ static char *naa_text(const uint8_t naa[CATALOG_NAA_BYTES], char text[2 * CATALO
 
 struct err *catalog_put_pool(struct catalog *catalog, const struct catalog_pool *row)
 {
-    return catalog_run(catalog,
-                       "INSERT INTO pool(uuid, name, path, state, created_ns) VALUES(?,?,?,?,?)"
-                       " ON CONFLICT(uuid) DO UPDATE SET name = excluded.name, state = excluded.state",
-                       "uttti", &row->uuid, row->name, row->path, state_names[row->state],
-                       row->created_ns);
+    return catalog_run(
+        catalog,
+        "INSERT INTO pool(uuid, name, path, state, created_ns) VALUES(?,?,?,?,?)"
+        " ON CONFLICT(uuid) DO UPDATE SET name = excluded.name, state = excluded.state",
+        "uttti", &row->uuid, row->name, row->path, state_names[row->state], row->created_ns);
 }
 
 struct err *catalog_put_disk(struct catalog *catalog, const struct catalog_disk *row)
 {
     char naa[2 * CATALOG_NAA_BYTES + 1];
-    return catalog_run(catalog,
-                       "INSERT INTO disk(uuid, pool, name, state, size_bytes, naa, parent_point,"
-                       " created_ns) VALUES(?,?,?,?,?,?,?,?)"
-                       " ON CONFLICT(uuid) DO UPDATE SET name = excluded.name, state = excluded.state,"
-                       " size_bytes = excluded.size_bytes",
-                       "uuttitui", &row->uuid, &row->pool, row->name, state_names[row->state],
-                       row->size_bytes, naa_text(row->naa, naa), &row->parent_point, row->created_ns);
+    return catalog_run(
+        catalog,
+        "INSERT INTO disk(uuid, pool, name, state, size_bytes, naa, parent_point,"
+        " created_ns) VALUES(?,?,?,?,?,?,?,?)"
+        " ON CONFLICT(uuid) DO UPDATE SET name = excluded.name, state = excluded.state,"
+        " size_bytes = excluded.size_bytes",
+        "uuttitui", &row->uuid, &row->pool, row->name, state_names[row->state], row->size_bytes,
+        naa_text(row->naa, naa), &row->parent_point, row->created_ns);
 }
 
 struct err *catalog_put_host(struct catalog *catalog, const struct catalog_host *row)
@@ -94,7 +95,8 @@ struct err *catalog_put_set(struct catalog *catalog, const struct catalog_set *r
 {
     return catalog_run(
         catalog,
-        "INSERT INTO point_set(uuid, pool, name, state, host, lease_s, generation, cut_ns, commit_ns,"
+        "INSERT INTO point_set(uuid, pool, name, state, host, lease_s, generation, cut_ns, "
+        "commit_ns,"
         " application_consistent, created_by, created_ns) VALUES(?,?,?,?,?,?,?,?,?,?,?,?)"
         " ON CONFLICT(uuid) DO UPDATE SET name = excluded.name, state = excluded.state,"
         " host = excluded.host, generation = excluded.generation, cut_ns = excluded.cut_ns,"
@@ -107,39 +109,40 @@ struct err *catalog_put_set(struct catalog *catalog, const struct catalog_set *r
 struct err *catalog_put_snapshot(struct catalog *catalog, const struct catalog_snapshot *row)
 {
     char naa[2 * CATALOG_NAA_BYTES + 1];
-    return catalog_run(catalog,
-                       "INSERT INTO snapshot(uuid, point_set, disk, name, state, size_bytes, naa, lun,"
-                       " position) VALUES(?,?,?,?,?,?,?,?,?)"
-                       " ON CONFLICT(uuid) DO UPDATE SET name = excluded.name, state = excluded.state,"
-                       " lun = excluded.lun, size_bytes = excluded.size_bytes",
-                       "uuuttitii", &row->uuid, &row->set, &row->disk, row->name,
-                       snapshot_state_names[row->state], row->size_bytes, naa_text(row->naa, naa),
-                       (int64_t)row->lun, (uint64_t)row->position);
+    return catalog_run(
+        catalog,
+        "INSERT INTO snapshot(uuid, point_set, disk, name, state, size_bytes, naa, lun,"
+        " position) VALUES(?,?,?,?,?,?,?,?,?)"
+        " ON CONFLICT(uuid) DO UPDATE SET name = excluded.name, state = excluded.state,"
+        " lun = excluded.lun, size_bytes = excluded.size_bytes",
+        "uuuttitii", &row->uuid, &row->set, &row->disk, row->name, snapshot_state_names[row->state],
+        row->size_bytes, naa_text(row->naa, naa), (int64_t)row->lun, (uint64_t)row->position);
 }
 
 struct err *catalog_put_token(struct catalog *catalog, const struct catalog_token *row)
 {
-    return catalog_run(catalog, "INSERT INTO token(uuid, name, role, hash, created_ns) VALUES(?,?,?,?,?)",
-                       "uttbi", &row->uuid, row->name, row->role, row->hash, sizeof row->hash,
-                       row->created_ns);
+    return catalog_run(
+        catalog, "INSERT INTO token(uuid, name, role, hash, created_ns) VALUES(?,?,?,?,?)", "uttbi",
+        &row->uuid, row->name, row->role, row->hash, sizeof row->hash, row->created_ns);
 }
 
 struct err *catalog_put_job(struct catalog *catalog, const struct catalog_job *row)
 {
-    return catalog_run(catalog,
-                       "INSERT INTO job(uuid, verb, object, state, started_ns, finished_ns, answer)"
-                       " VALUES(?,?,?,?,?,?,?) ON CONFLICT(uuid) DO UPDATE SET state = excluded.state,"
-                       " finished_ns = excluded.finished_ns, answer = excluded.answer",
-                       "utttiit", &row->uuid, row->verb, row->object, job_state_names[row->state],
-                       row->started_ns, row->finished_ns, row->answer ? row->answer : "");
+    return catalog_run(
+        catalog,
+        "INSERT INTO job(uuid, verb, object, state, started_ns, finished_ns, answer)"
+        " VALUES(?,?,?,?,?,?,?) ON CONFLICT(uuid) DO UPDATE SET state = excluded.state,"
+        " finished_ns = excluded.finished_ns, answer = excluded.answer",
+        "utttiit", &row->uuid, row->verb, row->object, job_state_names[row->state], row->started_ns,
+        row->finished_ns, row->answer ? row->answer : "");
 }
 
 struct err *catalog_add_event(struct catalog *catalog, const struct catalog_event *row)
 {
-    return catalog_run(catalog,
-                       "INSERT OR REPLACE INTO set_history(point_set, sequence, state, at_ns) VALUES(?,?,?,?)",
-                       "uiti", &row->set, (uint64_t)row->sequence, set_state_names[row->state],
-                       row->at_ns);
+    return catalog_run(
+        catalog,
+        "INSERT OR REPLACE INTO set_history(point_set, sequence, state, at_ns) VALUES(?,?,?,?)",
+        "uiti", &row->set, (uint64_t)row->sequence, set_state_names[row->state], row->at_ns);
 }
 
 struct err *catalog_add_map(struct catalog *catalog, const struct catalog_map *row)
@@ -149,8 +152,8 @@ struct err *catalog_add_map(struct catalog *catalog, const struct catalog_map *r
     return catalog_run(catalog,
                        "INSERT INTO map(host, lun, kind, object, read_only, created_ns)"
                        " VALUES(?,?,?,?,?,?)",
-                       "uituii", &row->host, (uint64_t)row->lun, kind_names[row->kind], &row->object,
-                       (uint64_t)row->read_only, row->created_ns);
+                       "uituii", &row->host, (uint64_t)row->lun, kind_names[row->kind],
+                       &row->object, (uint64_t)row->read_only, row->created_ns);
 }
 
 struct err *catalog_remove_map(struct catalog *catalog, struct catalog_slot *slot)
@@ -165,16 +168,18 @@ struct err *catalog_remove_map(struct catalog *catalog, struct catalog_slot *slo
     if (!e && row) slot->freed_sequence = (uint64_t)sqlite3_column_int64(statement, 0);
     sqlite3_finalize(statement);
     if (e) return e;
-    return catalog_run(catalog,
-                       "INSERT OR REPLACE INTO lun_slot(host, lun, object, freed_sequence, freed_ns)"
-                       " VALUES(?,?,?,?,?)",
-                       "uiuii", &slot->host, (uint64_t)slot->lun, &slot->object, slot->freed_sequence,
-                       slot->freed_ns);
+    return catalog_run(
+        catalog,
+        "INSERT OR REPLACE INTO lun_slot(host, lun, object, freed_sequence, freed_ns)"
+        " VALUES(?,?,?,?,?)",
+        "uiuii", &slot->host, (uint64_t)slot->lun, &slot->object, slot->freed_sequence,
+        slot->freed_ns);
 }
 
 struct err *catalog_delete_pool(struct catalog *catalog, const struct uuid *uuid)
 {
-    TRY(catalog_run(catalog, "DELETE FROM point_set WHERE pool = ? AND state = 'aborted'", "u", uuid));
+    TRY(catalog_run(catalog, "DELETE FROM point_set WHERE pool = ? AND state = 'aborted'", "u",
+                    uuid));
     return catalog_run(catalog, "DELETE FROM pool WHERE uuid = ?", "u", uuid);
 }
 
@@ -208,8 +213,8 @@ struct err *catalog_delete_job(struct catalog *catalog, const struct uuid *uuid)
     return catalog_run(catalog, "DELETE FROM job WHERE uuid = ?", "u", uuid);
 }
 
-struct err *catalog_issue_identity(struct catalog *catalog, const struct uuid *object, uint64_t now_ns,
-                                   uint8_t ret_naa[CATALOG_NAA_BYTES])
+struct err *catalog_issue_identity(struct catalog *catalog, const struct uuid *object,
+                                   uint64_t now_ns, uint8_t ret_naa[CATALOG_NAA_BYTES])
 {
     char serial[33], text[2 * CATALOG_NAA_BYTES + 1];
     text_format_hex(object->bytes, sizeof object->bytes, serial);
@@ -260,9 +265,9 @@ struct err *catalog_put_idempotency(struct catalog *catalog, const struct catalo
 {
     uint64_t oldest = row->at_ns > IDEMPOTENCY_NS ? row->at_ns - IDEMPOTENCY_NS : 0;
     TRY(catalog_run(catalog, "DELETE FROM idempotency WHERE at_ns < ?", "i", oldest));
-    return catalog_run(catalog,
-                       "INSERT OR REPLACE INTO idempotency(key, actor, request, status, answer, at_ns)"
-                       " VALUES(?,?,?,?,?,?)",
-                       "ttttti", row->key, row->actor, row->request, row->status, row->answer,
-                       row->at_ns);
+    return catalog_run(
+        catalog,
+        "INSERT OR REPLACE INTO idempotency(key, actor, request, status, answer, at_ns)"
+        " VALUES(?,?,?,?,?,?)",
+        "ttttti", row->key, row->actor, row->request, row->status, row->answer, row->at_ns);
 }

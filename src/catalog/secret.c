@@ -56,7 +56,8 @@ static struct err *cipher_open(struct catalog *catalog, gnutls_aead_cipher_hd_t 
 }
 
 struct err *catalog_seal(struct catalog *catalog, const struct uuid *who, const char *field,
-                         const char *secret, uint8_t ret_sealed[CATALOG_SEALED_MAX], size_t *ret_size)
+                         const char *secret, uint8_t ret_sealed[CATALOG_SEALED_MAX],
+                         size_t *ret_size)
 {
     size_t length = strlen(secret);
     if (length == 0) {
@@ -69,8 +70,8 @@ struct err *catalog_seal(struct catalog *catalog, const struct uuid *who, const 
     TRY(cipher_open(catalog, &cipher));
     rt_random(catalog->rt, ret_sealed, SEAL_NONCE);
     size_t size = CATALOG_SEALED_MAX - SEAL_NONCE;
-    int code = gnutls_aead_cipher_encrypt(cipher, ret_sealed, SEAL_NONCE, bound, bound_size, SEAL_TAG,
-                                          secret, length, ret_sealed + SEAL_NONCE, &size);
+    int code = gnutls_aead_cipher_encrypt(cipher, ret_sealed, SEAL_NONCE, bound, bound_size,
+                                          SEAL_TAG, secret, length, ret_sealed + SEAL_NONCE, &size);
     gnutls_aead_cipher_deinit(cipher);
     if (code) return err_new(STATUS_INTERNAL, "seal a secret: %s", gnutls_strerror(code));
     *ret_size = size + SEAL_NONCE;
@@ -97,8 +98,9 @@ struct err *catalog_unseal(struct catalog *catalog, const struct uuid *who, cons
     }
     gnutls_aead_cipher_deinit(cipher);
     if (code) {
-        return err_next(err_new(STATUS_BAD_CONFIG, "a stored CHAP secret does not open with secret.key"),
-                        "restore the key file that belongs to this catalog");
+        return err_next(
+            err_new(STATUS_BAD_CONFIG, "a stored CHAP secret does not open with secret.key"),
+            "restore the key file that belongs to this catalog");
     }
     ret_secret[length] = '\0';
     return NULL;

@@ -1,4 +1,5 @@
-/* SQLite's file system on rt's blocking calls, so that the simulator sees and crashes every write. */
+/* SQLite's file system on rt's blocking calls, so that the simulator sees and crashes every write.
+ */
 #include <sqlite3.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -122,7 +123,8 @@ static const sqlite3_io_methods file_methods = {
     .xDeviceCharacteristics = file_characteristics,
 };
 
-static int vfs_open(sqlite3_vfs *vfs, const char *path, sqlite3_file *file, int flags, int *ret_flags)
+static int vfs_open(sqlite3_vfs *vfs, const char *path, sqlite3_file *file, int flags,
+                    int *ret_flags)
 {
     struct vfs_file *f = (struct vfs_file *)(void *)file;
     memset(f, 0, sizeof *f);

@@ -29,15 +29,19 @@ struct err *control_create(struct rt *rt, const struct control_options *options,
     static const struct control_engine engine = {volume_pool_create, volume_pool_open};
     if (!control->options.engine) control->options.engine = &engine;
     if (control->options.lease_tick_ns == 0) control->options.lease_tick_ns = RT_SECOND;
-    snprintf(control->state_directory, sizeof control->state_directory, "%s", options->state_directory);
+    snprintf(control->state_directory, sizeof control->state_directory, "%s",
+             options->state_directory);
     snprintf(control->server_name, sizeof control->server_name, "%s",
              options->server_name ? options->server_name : "tarn");
-    snprintf(control->version, sizeof control->version, "%s", options->version ? options->version : "");
+    snprintf(control->version, sizeof control->version, "%s",
+             options->version ? options->version : "");
     snprintf(control->target_name, sizeof control->target_name, "%s",
              options->target_name ? options->target_name : "");
     struct list *lists[] = {&control->pools,     &control->disks,  &control->hosts, &control->sets,
-                            &control->snapshots, &control->tokens, &control->jobs,  &control->ops};
-    for (unsigned i = 0; i < countof(lists); i++) list_init(lists[i]);
+                            &control->snapshots, &control->tokens, &control->jobs,  &control->ops,
+                            &control->gone_sets};
+    for (unsigned i = 0; i < countof(lists); i++)
+        list_init(lists[i]);
     lane_init(&control->lane);
     struct err *e = rt_worker_create(rt, "catalog", &control->worker);
     if (e) {
@@ -63,7 +67,8 @@ static void started(struct op *op)
 
 void control_start(struct control *control, void (*on_started)(void *arg, struct err *e), void *arg)
 {
-    static const struct op_plan plan = {.verb = "start", .lane = OP_LANE_GENERAL, .steps = start_steps};
+    static const struct op_plan plan = {
+        .verb = "start", .lane = OP_LANE_GENERAL, .steps = start_steps};
     control->on_started = on_started;
     control->start_arg = arg;
     op_start_internal(control, &plan, NULL, started, NULL);
@@ -91,7 +96,8 @@ void control_destroy(struct control *control)
 {
     if (!control) return;
     rt_worker_destroy(control->worker);
-    list_for_each_safe (node, &control->ops) op_free(list_entry(node, struct op, link));
+    list_for_each_safe (node, &control->ops)
+        op_free(list_entry(node, struct op, link));
     inventory_free(control);
     catalog_close(control->catalog);
     free(control);
@@ -113,14 +119,16 @@ struct uuid control_server_uuid(const struct control *control)
     return control->server;
 }
 
-/* ---- Tokens: SHA-256 of 256 random bits needs no salt and no slow hash -------------------------------- */
+/* ---- Tokens: SHA-256 of 256 random bits needs no salt and no slow hash
+ * -------------------------------- */
 
 static const struct token *token_of(struct control *control, const char *text)
 {
     uint8_t hash[32];
     if (gnutls_hash_fast(GNUTLS_DIG_SHA256, text, strlen(text), hash)) return NULL;
     list_for_each (node, &control->tokens) {
-        struct token *token = container_of(list_entry(node, struct object, link), struct token, object);
+        struct token *token =
+            container_of(list_entry(node, struct object, link), struct token, object);
         if (gnutls_memcmp(token->row.hash, hash, sizeof hash) == 0) return token;
     }
     return NULL;
@@ -152,7 +160,8 @@ void control_authenticate(struct control *control, struct control_login *login)
     rt_post(control->rt, &login->message);
 }
 
-/* ---- The target's questions --------------------------------------------------------------------------- */
+/* ---- The target's questions
+ * --------------------------------------------------------------------------- */
 
 static enum control_auth auth_of(const struct host *host)
 {
@@ -172,7 +181,8 @@ enum status control_find_initiator(struct control *control, const char *initiato
                                    struct control_host_access *ret_access)
 {
     list_for_each (node, &control->hosts) {
-        struct host *host = container_of(list_entry(node, struct object, link), struct host, object);
+        struct host *host =
+            container_of(list_entry(node, struct object, link), struct host, object);
         if (host->leaving || !host->map || !has_initiator(host, initiator_name)) continue;
         *ret_access = (struct control_host_access){
             .map = host->map,
@@ -197,8 +207,8 @@ static struct session *session_of(struct host *host, const char *initiator_name)
     return NULL;
 }
 
-void control_session_changed(struct control *control, void *host_pointer, const char *initiator_name,
-                             bool up)
+void control_session_changed(struct control *control, void *host_pointer,
+                             const char *initiator_name, bool up)
 {
     struct host *host = host_pointer;
     struct session *session = session_of(host, initiator_name);

@@ -1,10 +1,12 @@
 /*
- * control_int.h - shared by the files of src/control only: the inventory in memory, operations and lanes.
+ * control_int.h - shared by the files of src/control only: the inventory in memory, operations and
+ * lanes.
  *
- * Words: an OBJECT is a thing with a name and an id.  An OPERATION (op) is a verb being carried out: a list of
- * STEPS, each of which ends by starting one asynchronous thing or by op_next.  A LANE lets one operation pass at
- * a time: the general lane for everything that changes the inventory, a set's own lane for the verbs of a set
- * that is being made, so that a commit never waits for anything else.
+ * Words: an OBJECT is a thing with a name and an id.  An OPERATION (op) is a verb being carried
+ * out: a list of STEPS, each of which ends by starting one asynchronous thing or by op_next.  A
+ * LANE lets one operation pass at a time: the general lane for everything that changes the
+ * inventory, a set's own lane for the verbs of a set that is being made, so that a commit never
+ * waits for anything else.
  */
 #ifndef TARN_CONTROL_INT_H
 #define TARN_CONTROL_INT_H
@@ -31,7 +33,8 @@ enum {
 
 struct op;
 
-/* ---- Inventory --------------------------------------------------------------------------------------- */
+/* ---- Inventory
+ * --------------------------------------------------------------------------------------- */
 
 struct object {
     struct list_node link;
@@ -119,7 +122,7 @@ struct map {
     struct list_node link; /* host.maps, in order of LUN */
     struct catalog_map row;
     struct host *host;
-    struct disk *disk;         /* one of the two */
+    struct disk *disk; /* one of the two */
     struct snapshot *snapshot;
     struct scsi_lun *lun; /* NULL: not served (its pool is missing) */
 };
@@ -140,6 +143,7 @@ struct job {
     struct control *control;
     struct err *failure;
     struct pool *pool; /* while it works on it */
+    struct volume_pool *opened; /* while it is being opened */
     struct volume_pool_options pool_options;
     bool overwrite;
     uint64_t size_bytes;
@@ -159,8 +163,10 @@ struct control {
     struct uuid server;
     struct list pools, disks, hosts, sets, snapshots, tokens, jobs; /* object.link */
     struct lane lane;
-    struct list ops; /* op.link */
+    struct list ops;   /* op.link */
+    struct list gone_sets; /* forgotten, but an operation still holds their lane */
     unsigned jobs_running;
+    struct volume_pool *closing; /* until its close has ended: for a simulated crash */
     struct rt_timer lease_timer;
     const struct control_target_ops *target;
     void *target_arg;
@@ -177,14 +183,15 @@ struct pool *inventory_add_pool(struct control *control, const struct catalog_po
 struct disk *inventory_add_disk(struct control *control, const struct catalog_disk *row);
 struct host *inventory_add_host(struct control *control, const struct catalog_host *row);
 struct set *inventory_add_set(struct control *control, const struct catalog_set *row);
-struct snapshot *inventory_add_snapshot(struct control *control, const struct catalog_snapshot *row);
+struct snapshot *inventory_add_snapshot(struct control *control,
+                                        const struct catalog_snapshot *row);
 struct token *inventory_add_token(struct control *control, const struct catalog_token *row);
 struct job *inventory_add_job(struct control *control, const struct catalog_job *row);
 struct map *inventory_add_map(struct control *control, const struct catalog_map *row);
 void inventory_remove_pool(struct control *control, struct pool *pool);
 void inventory_remove_disk(struct disk *disk);
 void inventory_remove_host(struct host *host);
-void inventory_remove_set(struct set *set);
+void inventory_remove_set(struct control *control, struct set *set);
 void inventory_remove_snapshot(struct snapshot *snapshot);
 void inventory_remove_token(struct token *token);
 void inventory_remove_job(struct job *job);
@@ -209,7 +216,8 @@ struct err *find_host(struct control *control, const char *text, struct host **r
 struct err *find_set(struct control *control, const char *text, struct set **ret_set) MUST_CHECK;
 struct err *find_snapshot(struct control *control, const char *text,
                           struct snapshot **ret_snapshot) MUST_CHECK;
-struct err *find_token(struct control *control, const char *text, struct token **ret_token) MUST_CHECK;
+struct err *find_token(struct control *control, const char *text,
+                       struct token **ret_token) MUST_CHECK;
 struct err *find_job(struct control *control, const char *text, struct job **ret_job) MUST_CHECK;
 /* EXISTS when a live object of the list has this name. */
 struct err *name_check_free(struct list *list, const char *kind, const char *name) MUST_CHECK;
@@ -230,8 +238,10 @@ json_t *json_failure(const struct err *e); /* {"status","message","causes","next
 unsigned pool_unclaimed(struct control *control, struct pool *pool, json_t *array);
 
 /* serve.c */
-struct err *serve_map(struct control *control, struct map *map) MUST_CHECK; /* takes a LUN and shows it in the host's map */
-/* Takes it from the host's map; done when its last task has ended and the view is closed if unused. */
+struct err *serve_map(struct control *control,
+                      struct map *map) MUST_CHECK; /* takes a LUN and shows it in the host's map */
+/* Takes it from the host's map; done when its last task has ended and the view is closed if unused.
+ */
 void unserve_map(struct map *map, void (*done)(void *arg), void *arg);
 void serve_free(struct served *served); /* a simulated crash: without waiting */
 /* taken (may be NULL): numbers that the caller has chosen already, LIMIT_LUNS_PER_HOST of them. */
@@ -242,7 +252,8 @@ struct err *check_lun(struct control *control, struct host *host, const struct u
 struct map *host_map_of(struct host *host, const struct uuid *object); /* NULL */
 struct map *host_map_at(struct host *host, uint64_t lun);
 
-/* ---- Operations ----------------------------------------------------------------------------------------- */
+/* ---- Operations
+ * ----------------------------------------------------------------------------------------- */
 
 typedef void op_step(struct op *op);
 enum op_lane { OP_LANE_NONE, OP_LANE_GENERAL, OP_LANE_SET };
@@ -288,11 +299,13 @@ struct op {
 /* A step ends with exactly one of these, or with op_done as the callback of an engine call. */
 void op_next(struct op *op);
 void op_fail(struct op *op, struct err *e);
-void op_done(void *arg, struct err *e);             /* volume_done_fn: next or fail */
-void op_catalog(struct op *op, catalog_fn *fn);     /* fn(catalog, op) on the worker, then next or fail */
+void op_done(void *arg, struct err *e); /* volume_done_fn: next or fail */
+void op_catalog(struct op *op,
+                catalog_fn *fn); /* fn(catalog, op) on the worker, then next or fail */
 void op_catalog_audited(struct op *op, catalog_fn *fn);
-void op_worker(struct op *op, struct err *(*fn)(struct op *op)); /* on the worker, without a transaction */
-void op_end(struct op *op);                         /* no more steps */
+void op_worker(struct op *op,
+               struct err *(*fn)(struct op *op)); /* on the worker, without a transaction */
+void op_end(struct op *op);                       /* no more steps */
 /* Before one of the above: run this step again / go on with other steps. */
 void op_repeat(struct op *op);
 void op_continue_with(struct op *op, op_step *const *steps);
@@ -309,7 +322,7 @@ void lane_init(struct lane *lane);
 /* Takes the idle lane of a set beside the operation's own; given back at its end. */
 void op_take_set(struct op *op, struct set *set);
 
-const char *arg_text(const struct op *op, const char *name);                        /* NULL when absent */
+const char *arg_text(const struct op *op, const char *name); /* NULL when absent */
 uint64_t arg_uint(const struct op *op, const char *name, uint64_t if_absent);
 bool arg_bool(const struct op *op, const char *name);
 bool arg_is_given(const struct op *op, const char *name);
@@ -326,7 +339,7 @@ void op_end_dry_run(struct op *op, json_t *would);
 struct doomed {
     unsigned snapshot_count, next, set_count;
     struct snapshot **snapshots;
-    struct set **sets;       /* those that go whole */
+    struct set **sets; /* those that go whole */
     struct disk **disks;
     unsigned disk_count, next_disk;
     struct catalog_snapshot *snapshot_rows;
@@ -335,8 +348,9 @@ struct doomed {
     bool tolerant; /* at start: what fails is logged and stays for the next start */
 };
 struct doomed *doom_begin(struct op *op); /* becomes op->data */
-void doom_snapshot(struct doomed *doomed, struct snapshot *snapshot); /* the last one takes its set along */
-void doom_set(struct doomed *doomed, struct set *set);                /* with all members */
+void doom_snapshot(struct doomed *doomed,
+                   struct snapshot *snapshot);         /* the last one takes its set along */
+void doom_set(struct doomed *doomed, struct set *set); /* with all members */
 void doom_disk(struct doomed *doomed, struct disk *disk);
 extern op_step *const doom_steps[]; /* mark (audited), points, disks, rows */
 void doom_step_points(struct op *op);
@@ -355,7 +369,8 @@ struct set_draft {
     struct set *set; /* once published */
     bool exists;     /* the same set was prepared before (its uuid was given) */
 };
-/* Fills `draft` from the arguments; name_alone: the snapshot of a single disk is called as the set. */
+/* Fills `draft` from the arguments; name_alone: the snapshot of a single disk is called as the set.
+ */
 struct err *set_draft_fill(struct op *op, struct set_draft *draft, bool name_alone) MUST_CHECK;
 struct err *set_draft_write(struct catalog *catalog, struct set_draft *draft) MUST_CHECK;
 void set_draft_publish(struct op *op, struct set_draft *draft); /* once its rows are durable */

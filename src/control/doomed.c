@@ -1,6 +1,7 @@
 /*
- * Deleting snapshots, whole sets and disks.  First the rows say so (deleting), then the engine deletes, then the
- * rows go.  A crash between leaves rows that say "deleting", and the next start goes on.
+ * Deleting snapshots, whole sets and disks.  First the rows say so (deleting), then the engine
+ * deletes, then the rows go.  A crash between leaves rows that say "deleting", and the next start
+ * goes on.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -71,12 +72,14 @@ void doom_disk(struct doomed *doomed, struct disk *disk)
 struct err *check_snapshot_unused(const struct snapshot *snapshot)
 {
     if (snapshot->map_count == 0) return NULL;
-    return err_next(err_new(STATUS_IN_USE, "snapshot \"%s\" is served to %u host%s", snapshot->row.name,
-                            snapshot->map_count, snapshot->map_count == 1 ? "" : "s"),
+    return err_next(err_new(STATUS_IN_USE, "snapshot \"%s\" is served to %u host%s",
+                            snapshot->row.name, snapshot->map_count,
+                            snapshot->map_count == 1 ? "" : "s"),
                     "tarn map list; tarn map remove HOST LUN");
 }
 
-/* ---- Rows: copies, for the worker ------------------------------------------------------------------------ */
+/* ---- Rows: copies, for the worker
+ * ------------------------------------------------------------------------ */
 
 static void copy_rows(struct doomed *doomed)
 {
@@ -131,7 +134,9 @@ static struct err *write_gone(struct catalog *catalog, void *arg)
     return NULL;
 }
 
-/* ---- Steps ------------------------------------------------------------------------------------------------ */
+/* ---- Steps
+ * ------------------------------------------------------------------------------------------------
+ */
 
 static void step_mark(struct op *op)
 {
@@ -145,8 +150,10 @@ static void step_marked(struct op *op)
     for (unsigned i = 0; i < doomed->snapshot_count; i++) {
         doomed->snapshots[i]->row.state = SNAPSHOT_DELETING;
     }
-    for (unsigned i = 0; i < doomed->set_count; i++) doomed->sets[i]->row.state = SET_DELETING;
-    for (unsigned i = 0; i < doomed->disk_count; i++) doomed->disks[i]->row.state = CATALOG_DELETING;
+    for (unsigned i = 0; i < doomed->set_count; i++)
+        doomed->sets[i]->row.state = SET_DELETING;
+    for (unsigned i = 0; i < doomed->disk_count; i++)
+        doomed->disks[i]->row.state = CATALOG_DELETING;
     op_next(op);
 }
 
@@ -157,7 +164,8 @@ static void spare(struct doomed *doomed, const struct snapshot *snapshot)
         if (doomed->sets[i] == snapshot->set) doomed->sets[i--] = doomed->sets[--doomed->set_count];
     }
     for (unsigned i = 0; i < doomed->disk_count; i++) {
-        if (doomed->disks[i] == snapshot->disk) doomed->disks[i--] = doomed->disks[--doomed->disk_count];
+        if (doomed->disks[i] == snapshot->disk)
+            doomed->disks[i--] = doomed->disks[--doomed->disk_count];
     }
 }
 
@@ -210,7 +218,8 @@ void doom_step_disks(struct op *op)
     while (doomed->next_disk < doomed->disk_count) {
         struct disk *disk = doomed->disks[doomed->next_disk++];
         struct volume_disk_info info;
-        if (!disk->pool->engine || !volume_disk_find(disk->pool->engine, &disk->row.uuid, &info)) continue;
+        if (!disk->pool->engine || !volume_disk_find(disk->pool->engine, &disk->row.uuid, &info))
+            continue;
         op_repeat(op);
         volume_disk_delete(disk->pool->engine, &disk->row.uuid, disk_deleted, op);
         return;
@@ -232,12 +241,16 @@ void doom_step_rows(struct op *op)
 void doom_step_forget(struct op *op)
 {
     struct doomed *doomed = op->data;
-    for (unsigned i = 0; i < doomed->snapshot_count; i++) inventory_remove_snapshot(doomed->snapshots[i]);
-    for (unsigned i = 0; i < doomed->set_count; i++) inventory_remove_set(doomed->sets[i]);
-    for (unsigned i = 0; i < doomed->disk_count; i++) inventory_remove_disk(doomed->disks[i]);
+    for (unsigned i = 0; i < doomed->snapshot_count; i++)
+        inventory_remove_snapshot(doomed->snapshots[i]);
+    for (unsigned i = 0; i < doomed->set_count; i++)
+        inventory_remove_set(op->control, doomed->sets[i]);
+    for (unsigned i = 0; i < doomed->disk_count; i++)
+        inventory_remove_disk(doomed->disks[i]);
     doomed->snapshot_count = doomed->set_count = doomed->disk_count = 0;
     op_next(op);
 }
 
-op_step *const doom_steps[] = {step_mark,      step_marked,      doom_step_points, doom_step_disks,
-                               doom_step_rows, doom_step_forget, NULL};
+op_step *const doom_steps[] = {
+    step_mark,        step_marked, doom_step_points, doom_step_disks, doom_step_rows,
+    doom_step_forget, NULL};

@@ -54,7 +54,9 @@ struct request {
     const char *content_type;
 };
 
-/* ---- Answers ------------------------------------------------------------------------------------------------ */
+/* ---- Answers
+ * ------------------------------------------------------------------------------------------------
+ */
 
 static void answer_error(struct request *request, const struct err *e)
 {
@@ -93,8 +95,8 @@ static int success_code(const struct verb *verb, const json_t *result)
 static enum MHD_Result queue_answer(struct request *request)
 {
     const char *body = request->answer ? request->answer : "{}";
-    struct MHD_Response *response =
-        MHD_create_response_from_buffer(strlen(body), (void *)(uintptr_t)body, MHD_RESPMEM_MUST_COPY);
+    struct MHD_Response *response = MHD_create_response_from_buffer(
+        strlen(body), (void *)(uintptr_t)body, MHD_RESPMEM_MUST_COPY);
     if (!response) return MHD_NO;
     const char *type = request->content_type ? request->content_type : "application/json";
     MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
@@ -109,7 +111,8 @@ static enum MHD_Result queue_answer(struct request *request)
     return result;
 }
 
-/* ---- On the loop ---------------------------------------------------------------------------------------------- */
+/* ---- On the loop
+ * ---------------------------------------------------------------------------------------------- */
 
 static void finish(struct request *request)
 {
@@ -138,11 +141,12 @@ static void answer_metrics(struct request *request)
     struct http *http = request->http;
     char *text = control_metrics(http->control);
     char *all = NULL;
-    if (asprintf(&all,
-                 "%s# HELP tarn_http_requests_total Requests\n# TYPE tarn_http_requests_total counter\n"
-                 "tarn_http_requests_total %lu\n# HELP tarn_http_failures_total Error answers\n"
-                 "# TYPE tarn_http_failures_total counter\ntarn_http_failures_total %lu\n",
-                 text ? text : "", atomic_load(&http->requests), atomic_load(&http->failures)) < 0) {
+    if (asprintf(
+            &all,
+            "%s# HELP tarn_http_requests_total Requests\n# TYPE tarn_http_requests_total counter\n"
+            "tarn_http_requests_total %lu\n# HELP tarn_http_failures_total Error answers\n"
+            "# TYPE tarn_http_failures_total counter\ntarn_http_failures_total %lu\n",
+            text ? text : "", atomic_load(&http->requests), atomic_load(&http->failures)) < 0) {
         all = NULL;
     }
     free(text);
@@ -180,14 +184,16 @@ static void login_done(struct control_login *login)
     control_submit(request->http->control, &request->call);
 }
 
-/* ---- On libmicrohttpd's thread ---------------------------------------------------------------------------------- */
+/* ---- On libmicrohttpd's thread
+ * ---------------------------------------------------------------------------------- */
 
 struct query {
     json_t *arguments;
     struct err *error;
 };
 
-static enum MHD_Result take_query(void *arg, enum MHD_ValueKind kind, const char *key, const char *value)
+static enum MHD_Result take_query(void *arg, enum MHD_ValueKind kind, const char *key,
+                                  const char *value)
 {
     struct query *query = arg;
     auto_free char *name = strdup(key), *text = strdup(value ? value : "true");
@@ -198,7 +204,8 @@ static enum MHD_Result take_query(void *arg, enum MHD_ValueKind kind, const char
     }
     if (json_object_get(query->arguments, name) ||
         json_object_set_new(query->arguments, name, json_string(text))) {
-        query->error = err_new(STATUS_BAD_REQUEST, "\"%.60s\" is given twice or is not valid UTF-8", name);
+        query->error =
+            err_new(STATUS_BAD_REQUEST, "\"%.60s\" is given twice or is not valid UTF-8", name);
         return MHD_NO;
     }
     return MHD_YES;
@@ -208,7 +215,8 @@ static enum MHD_Result take_query(void *arg, enum MHD_ValueKind kind, const char
 static struct err *collect_arguments(struct request *request, const char *path_text)
 {
     if (request->too_large) {
-        return err_new(STATUS_BAD_REQUEST, "the request has more than %u bytes", (unsigned)VERB_BODY_MAX);
+        return err_new(STATUS_BAD_REQUEST, "the request has more than %u bytes",
+                       (unsigned)VERB_BODY_MAX);
     }
     TRY(verb_parse_body(request->body, request->body_bytes, &request->arguments));
     struct query query = {.arguments = request->arguments};
@@ -235,7 +243,8 @@ static void take_header(struct request *request)
     static const char scheme[] = "Bearer ";
     const char *value = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Authorization");
     if (value && strncasecmp(value, scheme, sizeof scheme - 1) == 0) {
-        snprintf(request->login.token, sizeof request->login.token, "%s", value + sizeof scheme - 1);
+        snprintf(request->login.token, sizeof request->login.token, "%s",
+                 value + sizeof scheme - 1);
     }
     value = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Idempotency-Key");
     if (!value) return;
@@ -347,9 +356,12 @@ static size_t keep_encoded(void *arg, struct MHD_Connection *connection, char *t
     return strlen(text);
 }
 
-/* ---- Life ---------------------------------------------------------------------------------------------------- */
+/* ---- Life
+ * ----------------------------------------------------------------------------------------------------
+ */
 
-static bool parse_address(const char *text, struct sockaddr_storage *ret_address, socklen_t *ret_size)
+static bool parse_address(const char *text, struct sockaddr_storage *ret_address,
+                          socklen_t *ret_size)
 {
     char host[64];
     const char *colon = strrchr(text, ':');
@@ -415,11 +427,12 @@ static struct err *start_daemon(struct http *http, const struct tls_identity *id
         flags, 0, NULL, NULL, on_request, http, MHD_OPTION_LISTEN_SOCKET, http->socket,
         MHD_OPTION_HTTPS_MEM_KEY, identity->key_pem, MHD_OPTION_HTTPS_MEM_CERT,
         identity->certificate_pem, MHD_OPTION_HTTPS_PRIORITIES,
-        "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2", MHD_OPTION_NOTIFY_COMPLETED, on_completed, http,
-        MHD_OPTION_UNESCAPE_CALLBACK, keep_encoded, http, MHD_OPTION_CONNECTION_LIMIT,
+        "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2", MHD_OPTION_NOTIFY_COMPLETED, on_completed,
+        http, MHD_OPTION_UNESCAPE_CALLBACK, keep_encoded, http, MHD_OPTION_CONNECTION_LIMIT,
         (unsigned)HTTP_CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)HTTP_IDLE_S,
         MHD_OPTION_END);
-    if (!http->daemon) return err_new(STATUS_OS_ERROR, "start the HTTPS server on %s", http->address);
+    if (!http->daemon)
+        return err_new(STATUS_OS_ERROR, "start the HTTPS server on %s", http->address);
     return NULL;
 }
 

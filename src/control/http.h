@@ -1,13 +1,14 @@
 /*
- * http.h - the API over HTTPS (libmicrohttpd, one thread of its own): authenticates, posts a verb to the loop,
- * turns its end into an answer.  Everything else is control.h.
+ * http.h - the API over HTTPS (libmicrohttpd, one thread of its own): authenticates, posts a verb
+ * to the loop, turns its end into an answer.  Everything else is control.h.
  *
  *     TRY(http_create(rt, control, "127.0.0.1:7260", &identity, &http));
  *     ... http_address(http) ...; http_close(http, closed, arg);
  *
- * Threads: create, close and address ON_LOOP (or before it runs); requests are read on libmicrohttpd's thread.
- * Ownership: the identity stays the caller's until closed.  Failures: of a request: an error answer.
- * Limits: HTTP_CONNECTIONS_MAX connections, VERB_BODY_MAX bytes of body, HTTP_IDLE_S of silence.
+ * Threads: create, close and address ON_LOOP (or before it runs); requests are read on
+ * libmicrohttpd's thread. Ownership: the identity stays the caller's until closed.  Failures: of a
+ * request: an error answer. Limits: HTTP_CONNECTIONS_MAX connections, VERB_BODY_MAX bytes of body,
+ * HTTP_IDLE_S of silence.
  */
 #ifndef TARN_CONTROL_HTTP_H
 #define TARN_CONTROL_HTTP_H

@@ -5,7 +5,8 @@
 
 #include "control/control_int.h"
 
-/* Control objects are small and few; when there is no memory for one the program cannot go on sensibly. */
+/* Control objects are small and few; when there is no memory for one the program cannot go on
+ * sensibly. */
 static void *object_alloc(size_t size)
 {
     void *object = calloc(1, size);
@@ -61,7 +62,8 @@ struct snapshot *inventory_snapshot(struct control *control, const struct uuid *
     return FIND_OBJECT(&control->snapshots, snapshot, uuid);
 }
 
-/* ---- Adding ------------------------------------------------------------------------------------------- */
+/* ---- Adding
+ * ------------------------------------------------------------------------------------------- */
 
 struct pool *inventory_add_pool(struct control *control, const struct catalog_pool *row)
 {
@@ -133,24 +135,27 @@ struct map *inventory_add_map(struct control *control, const struct catalog_map 
     map->row = *row;
     map->host = inventory_host(control, &row->host);
     map->disk = row->kind == CATALOG_DISK ? inventory_disk(control, &row->object) : NULL;
-    map->snapshot = row->kind == CATALOG_SNAPSHOT ? inventory_snapshot(control, &row->object) : NULL;
+    map->snapshot =
+        row->kind == CATALOG_SNAPSHOT ? inventory_snapshot(control, &row->object) : NULL;
     if (map->disk) map->disk->map_count++;
     if (map->snapshot) map->snapshot->map_count++;
     struct list_node *before = map->host->maps.head.next;
-    while (before != &map->host->maps.head && list_entry(before, struct map, link)->row.lun < row->lun) {
+    while (before != &map->host->maps.head &&
+           list_entry(before, struct map, link)->row.lun < row->lun) {
         before = before->next;
     }
     list_insert_between(before->prev, &map->link, before);
     return map;
 }
 
-/* ---- Removing ----------------------------------------------------------------------------------------- */
+/* ---- Removing
+ * ----------------------------------------------------------------------------------------- */
 
 void inventory_remove_pool(struct control *control, struct pool *pool)
 {
     list_for_each_safe (node, &control->sets) { /* history of aborted sets goes with the pool */
         struct set *set = container_of(list_entry(node, struct object, link), struct set, object);
-        if (set->pool == pool) inventory_remove_set(set);
+        if (set->pool == pool) inventory_remove_set(control, set);
     }
     list_remove(&pool->object.link);
     free(pool);
@@ -175,12 +180,15 @@ void inventory_remove_host(struct host *host)
     free(host);
 }
 
-void inventory_remove_set(struct set *set)
+void inventory_remove_set(struct control *control, struct set *set)
 {
     check(list_is_empty(&set->members));
     if (list_is_linked(&set->object.link)) list_remove(&set->object.link);
     set->gone = true;
-    if (set->lane.busy || !list_is_empty(&set->lane.waiting)) return; /* lane_leave frees it */
+    if (set->lane.busy || !list_is_empty(&set->lane.waiting)) {
+        list_push_back(&control->gone_sets, &set->object.link); /* lane_leave frees it */
+        return;
+    }
     free(set);
 }
 
@@ -201,6 +209,8 @@ void inventory_remove_token(struct token *token)
 void inventory_remove_job(struct job *job)
 {
     list_remove(&job->object.link);
+    if (job->opened) volume_pool_abandon(job->opened);
+    err_free(job->failure);
     free(job->answer);
     free(job);
 }
@@ -215,7 +225,8 @@ void inventory_remove_map(struct map *map)
 
 #define FREE_ALL(list, type, ...)                                                                  \
     list_for_each_safe (node, list) {                                                              \
-        struct type *gone = container_of(list_entry(node, struct object, link), struct type, object); \
+        struct type *gone =                                                                        \
+            container_of(list_entry(node, struct object, link), struct type, object);              \
         __VA_ARGS__;                                                                               \
     }
 
@@ -223,24 +234,32 @@ void inventory_remove_map(struct map *map)
 void inventory_free(struct control *control)
 {
     list_for_each (node, &control->hosts) {
-        struct host *host = container_of(list_entry(node, struct object, link), struct host, object);
+        struct host *host =
+            container_of(list_entry(node, struct object, link), struct host, object);
         list_for_each_safe (map_node, &host->maps) {
             struct map *map = list_entry(map_node, struct map, link);
             if (map->lun) scsi_map_remove(host->map, map->row.lun, NULL, NULL);
             inventory_remove_map(map);
         }
     }
+    if (control->closing) volume_pool_abandon(take_ptr(&control->closing));
+    FREE_ALL(&control->jobs, job, inventory_remove_job(gone));
     FREE_ALL(&control->hosts, host, inventory_remove_host(gone));
-    FREE_ALL(&control->snapshots, snapshot, serve_free(&gone->served); inventory_remove_snapshot(gone));
-    FREE_ALL(&control->sets, set, inventory_remove_set(gone));
+    FREE_ALL(&control->snapshots, snapshot, serve_free(&gone->served);
+             inventory_remove_snapshot(gone));
+    list_for_each (node, &control->sets) { /* no operation is left to wait for */
+        lane_init(&container_of(list_entry(node, struct object, link), struct set, object)->lane);
+    }
+    FREE_ALL(&control->gone_sets, set, list_remove(&gone->object.link); free(gone));
+    FREE_ALL(&control->sets, set, inventory_remove_set(control, gone));
     FREE_ALL(&control->disks, disk, serve_free(&gone->served); inventory_remove_disk(gone));
     FREE_ALL(&control->pools, pool, if (gone->engine) volume_pool_abandon(gone->engine);
              inventory_remove_pool(control, gone));
     FREE_ALL(&control->tokens, token, inventory_remove_token(gone));
-    FREE_ALL(&control->jobs, job, inventory_remove_job(gone));
 }
 
-/* ---- Loading ------------------------------------------------------------------------------------------ */
+/* ---- Loading
+ * ------------------------------------------------------------------------------------------ */
 
 static struct err *load_pool(void *arg, const struct catalog_pool *row)
 {
@@ -332,17 +351,22 @@ struct err *inventory_load(struct control *control)
     return catalog_load(control->catalog, &reader, control);
 }
 
-/* ---- Pools ---------------------------------------------------------------------------------------------- */
+/* ---- Pools
+ * ---------------------------------------------------------------------------------------------- */
 
 const char *pool_state_text(const struct pool *pool)
 {
     if (pool->row.state == CATALOG_CREATING) return "creating";
     if (!pool->engine) return "missing";
     switch (volume_pool_state(pool->engine)) {
-    case VOLUME_POOL_OK: return "ok";
-    case VOLUME_POOL_DAMAGED: return "damaged";
-    case VOLUME_POOL_FAILED: return "failed";
-    default: return "failed";
+    case VOLUME_POOL_OK:
+        return "ok";
+    case VOLUME_POOL_DAMAGED:
+        return "damaged";
+    case VOLUME_POOL_FAILED:
+        return "failed";
+    default:
+        return "failed";
     }
 }
 

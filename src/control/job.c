@@ -1,4 +1,5 @@
-/* Jobs: work that outlives its request.  The engine's part runs outside the lanes; its end is an operation. */
+/* Jobs: work that outlives its request.  The engine's part runs outside the lanes; its end is an
+ * operation. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,7 +36,8 @@ void job_wait_cancel_all(struct control *control)
     }
 }
 
-/* ---- The end of a job ------------------------------------------------------------------------------------ */
+/* ---- The end of a job
+ * ------------------------------------------------------------------------------------ */
 
 struct job_end {
     struct job *job;
@@ -104,7 +106,8 @@ static void job_end(struct job *job, struct err *e)
     op_start_internal(job->control, &plan, NULL, job_ended, job);
 }
 
-/* ---- Making and checking pools ------------------------------------------------------------------------------ */
+/* ---- Making and checking pools
+ * ------------------------------------------------------------------------------ */
 
 static void progress(void *arg, uint64_t done_bytes, uint64_t total_bytes)
 {
@@ -116,6 +119,8 @@ static void progress(void *arg, uint64_t done_bytes, uint64_t total_bytes)
 static void pool_opened(void *arg, struct err *e)
 {
     struct job *job = arg;
+    struct volume_pool *opened = take_ptr(&job->opened);
+    if (!e) job->pool->engine = opened;
     job_end(job, e ? err_wrap(e, "open pool \"%s\"", job->row.object) : NULL);
 }
 
@@ -128,7 +133,7 @@ static void pool_created(void *arg, struct err *e)
     }
     struct control *control = job->control;
     control->options.engine->pool_open(control->rt, job->pool->row.path, &job->pool_options,
-                                       &job->pool->engine, pool_opened, job);
+                                       &job->opened, pool_opened, job);
 }
 
 void job_run_pool_create(struct job *job)

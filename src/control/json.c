@@ -56,14 +56,16 @@ json_t *json_deleted(const char *kind, const char *name, const struct uuid *uuid
 static unsigned list_count(const struct list *list)
 {
     unsigned count = 0;
-    list_for_each (node, list) count++;
+    list_for_each (node, list)
+        count++;
     return count;
 }
 
 static unsigned session_count(const struct host *host)
 {
     unsigned count = 0;
-    list_for_each (node, &host->sessions) count += list_entry(node, struct session, link)->count;
+    list_for_each (node, &host->sessions)
+        count += list_entry(node, struct session, link)->count;
     return count;
 }
 
@@ -77,17 +79,19 @@ json_t *json_server(struct control *control)
     }
     unsigned sessions = 0;
     list_for_each (node, &control->hosts) {
-        sessions += session_count(container_of(list_entry(node, struct object, link), struct host, object));
+        sessions +=
+            session_count(container_of(list_entry(node, struct object, link), struct host, object));
     }
-    return json_pack("{s:s, s:o, s:s, s:s, s:o, s:o, s:i, s:i, s:i, s:i}", "name", control->server_name,
-                     "uuid", uuid_json(&control->server), "version", control->version, "target_name",
-                     control->target_name, "portals", portals, "started_at",
-                     time_json(control->started_ns), "pool_count", list_count(&control->pools),
-                     "disk_count", list_count(&control->disks), "host_count",
-                     list_count(&control->hosts), "session_count", sessions);
+    return json_pack("{s:s, s:o, s:s, s:s, s:o, s:o, s:i, s:i, s:i, s:i}", "name",
+                     control->server_name, "uuid", uuid_json(&control->server), "version",
+                     control->version, "target_name", control->target_name, "portals", portals,
+                     "started_at", time_json(control->started_ns), "pool_count",
+                     list_count(&control->pools), "disk_count", list_count(&control->disks),
+                     "host_count", list_count(&control->hosts), "session_count", sessions);
 }
 
-/* ---- Pools -------------------------------------------------------------------------------------------- */
+/* ---- Pools
+ * -------------------------------------------------------------------------------------------- */
 
 struct unclaimed {
     struct control *control;
@@ -98,14 +102,15 @@ struct unclaimed {
 static void note_unclaimed(void *arg, const struct volume_point_info *info)
 {
     struct unclaimed *unclaimed = arg;
-    if (info->kind == VOLUME_POINT_PIN || inventory_snapshot(unclaimed->control, &info->uuid)) return;
+    if (info->kind == VOLUME_POINT_PIN || inventory_snapshot(unclaimed->control, &info->uuid))
+        return;
     unclaimed->count++;
     if (!unclaimed->array) return;
-    json_array_append_new(unclaimed->array,
-                          json_pack("{s:o, s:o, s:o, s:I, s:o}", "uuid", uuid_json(&info->uuid),
-                                    "disk_uuid", uuid_json(&info->disk), "set_uuid",
-                                    uuid_json(&info->set), "generation", (json_int_t)info->generation,
-                                    "cut_at", time_json(info->wall_ns)));
+    json_array_append_new(
+        unclaimed->array,
+        json_pack("{s:o, s:o, s:o, s:I, s:o}", "uuid", uuid_json(&info->uuid), "disk_uuid",
+                  uuid_json(&info->disk), "set_uuid", uuid_json(&info->set), "generation",
+                  (json_int_t)info->generation, "cut_at", time_json(info->wall_ns)));
 }
 
 unsigned pool_unclaimed(struct control *control, struct pool *pool, json_t *array)
@@ -120,16 +125,17 @@ static json_t *recovery_json(const struct pool *pool)
     const struct volume_recovery *r = pool->engine ? volume_pool_recovery(pool->engine) : NULL;
     if (!r) return json_null();
     return json_pack("{s:b, s:I, s:I, s:I, s:I}", "clean", r->clean, "batches_replayed",
-                     (json_int_t)r->batches_replayed, "blocks_verified", (json_int_t)r->blocks_verified,
-                     "batches_cut", (json_int_t)r->batches_cut, "duration_ns",
-                     (json_int_t)r->duration_ns);
+                     (json_int_t)r->batches_replayed, "blocks_verified",
+                     (json_int_t)r->blocks_verified, "batches_cut", (json_int_t)r->batches_cut,
+                     "duration_ns", (json_int_t)r->duration_ns);
 }
 
 static unsigned pool_disks(struct control *control, const struct pool *pool)
 {
     unsigned count = 0;
     list_for_each (node, &control->disks) {
-        count += container_of(list_entry(node, struct object, link), struct disk, object)->pool == pool;
+        count +=
+            container_of(list_entry(node, struct object, link), struct disk, object)->pool == pool;
     }
     return count;
 }
@@ -138,7 +144,8 @@ static unsigned pool_snapshots(struct control *control, const struct pool *pool)
 {
     unsigned count = 0;
     list_for_each (node, &control->snapshots) {
-        struct snapshot *s = container_of(list_entry(node, struct object, link), struct snapshot, object);
+        struct snapshot *s =
+            container_of(list_entry(node, struct object, link), struct snapshot, object);
         count += s->disk->pool == pool;
     }
     return count;
@@ -151,24 +158,21 @@ json_t *json_pool(struct control *control, struct pool *pool, bool with_unclaime
     json_t *unclaimed = with_unclaimed ? json_array() : NULL;
     unsigned unclaimed_count = pool_unclaimed(control, pool, unclaimed);
     const char *trouble = pool->engine ? volume_pool_trouble(pool->engine) : pool->trouble;
-    json_t *json = json_pack("{s:s, s:o, s:s, s:s, s:s, s:i, s:i, s:i, s:b, s:o, s:o}", "name",
-                             pool->row.name, "uuid", uuid_json(&pool->row.uuid), "path", pool->row.path,
-                             "state", pool_state_text(pool), "trouble", trouble, "disk_count",
-                             pool_disks(control, pool), "snapshot_count",
-                             pool_snapshots(control, pool), "unclaimed_count", unclaimed_count,
-                             "reclaim_pending", usage.reclaim_pending, "created_at",
-                             time_json(pool->row.created_ns), "recovery", recovery_json(pool));
+    json_t *json =
+        json_pack("{s:s, s:o, s:s, s:s, s:s, s:i, s:i, s:i, s:b, s:o, s:o}", "name", pool->row.name,
+                  "uuid", uuid_json(&pool->row.uuid), "path", pool->row.path, "state",
+                  pool_state_text(pool), "trouble", trouble, "disk_count",
+                  pool_disks(control, pool), "snapshot_count", pool_snapshots(control, pool),
+                  "unclaimed_count", unclaimed_count, "reclaim_pending", usage.reclaim_pending,
+                  "created_at", time_json(pool->row.created_ns), "recovery", recovery_json(pool));
     const struct {
         const char *name;
         uint64_t value;
-    } sizes[] = {{"size_bytes", usage.size_bytes},
-                 {"capacity_bytes", usage.capacity_bytes},
-                 {"used_bytes", usage.used_bytes},
-                 {"data_bytes", usage.data_bytes},
-                 {"metadata_bytes", usage.metadata_bytes},
-                 {"reclaiming_bytes", usage.reclaiming_bytes},
-                 {"reserved_bytes", usage.reserved_bytes},
-                 {"free_bytes", usage.free_bytes}};
+    } sizes[] = {
+        {"size_bytes", usage.size_bytes},         {"capacity_bytes", usage.capacity_bytes},
+        {"used_bytes", usage.used_bytes},         {"data_bytes", usage.data_bytes},
+        {"metadata_bytes", usage.metadata_bytes}, {"reclaiming_bytes", usage.reclaiming_bytes},
+        {"reserved_bytes", usage.reserved_bytes}, {"free_bytes", usage.free_bytes}};
     for (unsigned i = 0; i < countof(sizes); i++) {
         json_object_set_new(json, sizes[i].name, number_json(sizes[i].value));
     }
@@ -176,13 +180,15 @@ json_t *json_pool(struct control *control, struct pool *pool, bool with_unclaime
     return json;
 }
 
-/* ---- Disks, hosts, maps --------------------------------------------------------------------------------- */
+/* ---- Disks, hosts, maps
+ * --------------------------------------------------------------------------------- */
 
 static json_t *maps_of(struct control *control, const struct uuid *object)
 {
     json_t *array = json_array();
     list_for_each (node, &control->hosts) {
-        struct host *host = container_of(list_entry(node, struct object, link), struct host, object);
+        struct host *host =
+            container_of(list_entry(node, struct object, link), struct host, object);
         struct map *map = host_map_of(host, object);
         if (!map) continue;
         json_array_append_new(array, json_pack("{s:s, s:i, s:b}", "host", host->row.name, "lun",
@@ -196,7 +202,8 @@ static unsigned snapshots_of(struct control *control, const struct disk *disk)
 {
     unsigned count = 0;
     list_for_each (node, &control->snapshots) {
-        struct snapshot *s = container_of(list_entry(node, struct object, link), struct snapshot, object);
+        struct snapshot *s =
+            container_of(list_entry(node, struct object, link), struct snapshot, object);
         count += s->disk == disk;
     }
     return count;
@@ -210,16 +217,15 @@ json_t *json_disk(struct control *control, struct disk *disk)
     if (!there && disk->row.state == CATALOG_READY) state = "missing";
     struct snapshot *parent = inventory_snapshot(control, &disk->row.parent_point);
     struct disk *parent_disk = inventory_disk(control, &info.parent_disk);
-    return json_pack("{s:s, s:o, s:s, s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:i, s:i, s:o}", "name",
-                     disk->row.name, "uuid", uuid_json(&disk->row.uuid), "pool", disk->pool->row.name,
-                     "state", state, "size_bytes", (json_int_t)info.size_bytes, "used_bytes",
-                     (json_int_t)info.own_bytes, "serial", hex_json(disk->row.uuid.bytes, 16), "naa",
-                     hex_json(disk->row.naa, CATALOG_NAA_BYTES), "created_at",
-                     time_json(disk->row.created_ns), "parent_snapshot",
-                     text_or_null(parent ? parent->row.name : NULL), "parent_disk",
-                     text_or_null(parent_disk ? parent_disk->row.name : NULL), "depth", (int)info.depth,
-                     "snapshot_count", snapshots_of(control, disk), "maps",
-                     maps_of(control, &disk->row.uuid));
+    return json_pack(
+        "{s:s, s:o, s:s, s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:i, s:i, s:o}", "name",
+        disk->row.name, "uuid", uuid_json(&disk->row.uuid), "pool", disk->pool->row.name, "state",
+        state, "size_bytes", (json_int_t)info.size_bytes, "used_bytes", (json_int_t)info.own_bytes,
+        "serial", hex_json(disk->row.uuid.bytes, 16), "naa",
+        hex_json(disk->row.naa, CATALOG_NAA_BYTES), "created_at", time_json(disk->row.created_ns),
+        "parent_snapshot", text_or_null(parent ? parent->row.name : NULL), "parent_disk",
+        text_or_null(parent_disk ? parent_disk->row.name : NULL), "depth", (int)info.depth,
+        "snapshot_count", snapshots_of(control, disk), "maps", maps_of(control, &disk->row.uuid));
 }
 
 static const char *object_name(const struct map *map)
@@ -241,31 +247,34 @@ json_t *json_host(struct host *host)
     }
     list_for_each (node, &host->maps) {
         const struct map *map = list_entry(node, struct map, link);
-        json_array_append_new(luns, json_pack("{s:i, s:s, s:s, s:b}", "lun", (int)map->row.lun, "kind",
-                                              catalog_kind_name(map->row.kind), "object",
+        json_array_append_new(luns, json_pack("{s:i, s:s, s:s, s:b}", "lun", (int)map->row.lun,
+                                              "kind", catalog_kind_name(map->row.kind), "object",
                                               object_name(map), "read_only",
                                               map->row.read_only || map->snapshot));
     }
     return json_pack("{s:s, s:o, s:o, s:s, s:o, s:o, s:o, s:i, s:o, s:o}", "name", host->row.name,
                      "uuid", uuid_json(&host->row.uuid), "initiators", initiators, "auth",
                      host->row.auth, "chap_user", text_or_null(host->row.chap_user), "mutual_user",
-                     text_or_null(host->row.mutual_user), "created_at", time_json(host->row.created_ns),
-                     "session_count", session_count(host), "sessions", sessions, "luns", luns);
+                     text_or_null(host->row.mutual_user), "created_at",
+                     time_json(host->row.created_ns), "session_count", session_count(host),
+                     "sessions", sessions, "luns", luns);
 }
 
 json_t *json_map(struct map *map)
 {
     const uint8_t *naa = map->disk ? map->disk->row.naa : map->snapshot->row.naa;
     uint64_t size = map->disk ? map->disk->row.size_bytes : map->snapshot->row.size_bytes;
-    return json_pack("{s:s, s:i, s:s, s:s, s:o, s:b, s:I, s:o, s:o, s:o}", "host", map->host->row.name,
-                     "lun", (int)map->row.lun, "kind", catalog_kind_name(map->row.kind), "object",
-                     object_name(map), "object_uuid", uuid_json(&map->row.object), "read_only",
-                     map->row.read_only || map->snapshot, "size_bytes", (json_int_t)size, "serial",
-                     hex_json(map->row.object.bytes, 16), "naa", hex_json(naa, CATALOG_NAA_BYTES),
-                     "created_at", time_json(map->row.created_ns));
+    return json_pack("{s:s, s:i, s:s, s:s, s:o, s:b, s:I, s:o, s:o, s:o}", "host",
+                     map->host->row.name, "lun", (int)map->row.lun, "kind",
+                     catalog_kind_name(map->row.kind), "object", object_name(map), "object_uuid",
+                     uuid_json(&map->row.object), "read_only", map->row.read_only || map->snapshot,
+                     "size_bytes", (json_int_t)size, "serial", hex_json(map->row.object.bytes, 16),
+                     "naa", hex_json(naa, CATALOG_NAA_BYTES), "created_at",
+                     time_json(map->row.created_ns));
 }
 
-/* ---- Sets and snapshots --------------------------------------------------------------------------------- */
+/* ---- Sets and snapshots
+ * --------------------------------------------------------------------------------- */
 
 static json_t *left_ms(bool holds, uint64_t now_ns, uint64_t until_ns)
 {
@@ -279,12 +288,13 @@ static void members_json(struct set *set, json_t *members, json_t *disks)
         struct snapshot *s = list_entry(node, struct snapshot, member_link);
         json_array_append_new(disks, json_string(s->disk->row.name));
         json_array_append_new(
-            members, json_pack("{s:s, s:o, s:s, s:o, s:I, s:o, s:o, s:o}", "disk", s->disk->row.name,
-                               "disk_uuid", uuid_json(&s->disk->row.uuid), "snapshot", s->row.name,
-                               "snapshot_uuid", uuid_json(&s->row.uuid), "size_bytes",
-                               (json_int_t)s->row.size_bytes, "serial", hex_json(s->row.uuid.bytes, 16),
-                               "naa", hex_json(s->row.naa, CATALOG_NAA_BYTES), "lun",
-                               s->row.lun >= 0 ? json_integer(s->row.lun) : json_null()));
+            members,
+            json_pack("{s:s, s:o, s:s, s:o, s:I, s:o, s:o, s:o}", "disk", s->disk->row.name,
+                      "disk_uuid", uuid_json(&s->disk->row.uuid), "snapshot", s->row.name,
+                      "snapshot_uuid", uuid_json(&s->row.uuid), "size_bytes",
+                      (json_int_t)s->row.size_bytes, "serial", hex_json(s->row.uuid.bytes, 16),
+                      "naa", hex_json(s->row.naa, CATALOG_NAA_BYTES), "lun",
+                      s->row.lun >= 0 ? json_integer(s->row.lun) : json_null()));
     }
 }
 
@@ -294,30 +304,30 @@ json_t *json_set(struct control *control, struct set *set)
     members_json(set, members, disks);
     for (unsigned i = 0; i < set->event_count; i++) {
         const struct catalog_event *event = &set->events[i];
-        json_array_append_new(history, json_pack("{s:s, s:o, s:I}", "state",
-                                                 catalog_set_state_name(event->state), "at",
-                                                 time_json(event->at_ns), "wall_ns",
-                                                 (json_int_t)event->at_ns));
+        json_array_append_new(
+            history, json_pack("{s:s, s:o, s:I}", "state", catalog_set_state_name(event->state),
+                               "at", time_json(event->at_ns), "wall_ns", (json_int_t)event->at_ns));
     }
     struct host *host = inventory_host(control, &set->row.host);
     uint64_t now = rt_now(control->rt);
     const struct catalog_set *row = &set->row;
-    return json_pack("{s:s, s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:I, s:o, s:o, s:s,"
-                     " s:o, s:o}",
-                     "name", row->name, "uuid", uuid_json(&row->uuid), "state",
-                     catalog_set_state_name(row->state), "pool", set->pool->row.name, "host",
-                     text_or_null(host ? host->row.name : NULL), "disks", disks, "members", members,
-                     "generation", row->cut_ns ? number_json(row->generation) : json_null(), "cut_at",
-                     time_json(row->cut_ns), "cut_wall_ns",
-                     row->cut_ns ? number_json(row->cut_ns) : json_null(), "commit_ns",
-                     row->cut_ns ? number_json(row->commit_ns) : json_null(), "application_consistent",
-                     row->application_consistent, "lease_s", (json_int_t)row->lease_s, "lease_left_ms",
-                     left_ms(set_in_the_making(set), now, set->lease_until_ns), "armed_left_ms",
-                     left_ms(row->state == SET_ARMED, now, set->armed_until_ns), "created_by",
-                     row->created_by, "created_at", time_json(row->created_ns), "history", history);
+    return json_pack(
+        "{s:s, s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:I, s:o, s:o, s:s,"
+        " s:o, s:o}",
+        "name", row->name, "uuid", uuid_json(&row->uuid), "state",
+        catalog_set_state_name(row->state), "pool", set->pool->row.name, "host",
+        text_or_null(host ? host->row.name : NULL), "disks", disks, "members", members,
+        "generation", row->cut_ns ? number_json(row->generation) : json_null(), "cut_at",
+        time_json(row->cut_ns), "cut_wall_ns", row->cut_ns ? number_json(row->cut_ns) : json_null(),
+        "commit_ns", row->cut_ns ? number_json(row->commit_ns) : json_null(),
+        "application_consistent", row->application_consistent, "lease_s", (json_int_t)row->lease_s,
+        "lease_left_ms", left_ms(set_in_the_making(set), now, set->lease_until_ns), "armed_left_ms",
+        left_ms(row->state == SET_ARMED, now, set->armed_until_ns), "created_by", row->created_by,
+        "created_at", time_json(row->created_ns), "history", history);
 }
 
-static const char *snapshot_state_text(const struct snapshot *snapshot, struct volume_point_info *ret_info)
+static const char *snapshot_state_text(const struct snapshot *snapshot,
+                                       struct volume_point_info *ret_info)
 {
     struct pool *pool = snapshot->disk->pool;
     bool there = pool->engine && volume_point_find(pool->engine, &snapshot->row.uuid, ret_info);
@@ -330,33 +340,34 @@ json_t *json_snapshot(struct control *control, struct snapshot *snapshot)
     struct volume_point_info info = {0};
     const char *state = snapshot_state_text(snapshot, &info);
     struct set *set = snapshot->set;
-    return json_pack("{s:s, s:o, s:s, s:s, s:o, s:s, s:s, s:o, s:s, s:I, s:o, s:o, s:b, s:o, s:o, s:i, s:o}",
-                     "name", snapshot->row.name, "uuid", uuid_json(&snapshot->row.uuid), "state", state,
-                     "set", set->row.name, "set_uuid", uuid_json(&set->row.uuid), "set_state",
-                     catalog_set_state_name(set->row.state), "disk", snapshot->disk->row.name,
-                     "disk_uuid", uuid_json(&snapshot->disk->row.uuid), "pool",
-                     snapshot->disk->pool->row.name, "size_bytes", (json_int_t)snapshot->row.size_bytes,
-                     "generation", set->row.cut_ns ? number_json(set->row.generation) : json_null(),
-                     "cut_at", time_json(set->row.cut_ns), "application_consistent",
-                     set->row.application_consistent, "serial", hex_json(snapshot->row.uuid.bytes, 16),
-                     "naa", hex_json(snapshot->row.naa, CATALOG_NAA_BYTES), "branch_count",
-                     (int)info.branch_count, "maps", maps_of(control, &snapshot->row.uuid));
+    return json_pack(
+        "{s:s, s:o, s:s, s:s, s:o, s:s, s:s, s:o, s:s, s:I, s:o, s:o, s:b, s:o, s:o, s:i, s:o}",
+        "name", snapshot->row.name, "uuid", uuid_json(&snapshot->row.uuid), "state", state, "set",
+        set->row.name, "set_uuid", uuid_json(&set->row.uuid), "set_state",
+        catalog_set_state_name(set->row.state), "disk", snapshot->disk->row.name, "disk_uuid",
+        uuid_json(&snapshot->disk->row.uuid), "pool", snapshot->disk->pool->row.name, "size_bytes",
+        (json_int_t)snapshot->row.size_bytes, "generation",
+        set->row.cut_ns ? number_json(set->row.generation) : json_null(), "cut_at",
+        time_json(set->row.cut_ns), "application_consistent", set->row.application_consistent,
+        "serial", hex_json(snapshot->row.uuid.bytes, 16), "naa",
+        hex_json(snapshot->row.naa, CATALOG_NAA_BYTES), "branch_count", (int)info.branch_count,
+        "maps", maps_of(control, &snapshot->row.uuid));
 }
 
-/* ---- Jobs and tokens -------------------------------------------------------------------------------------- */
+/* ---- Jobs and tokens
+ * -------------------------------------------------------------------------------------- */
 
 json_t *json_job(struct job *job)
 {
     json_t *answer = *job->answer ? json_loads(job->answer, 0, NULL) : NULL;
     bool failed = job->row.state == JOB_FAILED;
-    json_t *json = json_pack("{s:o, s:s, s:s, s:s, s:I, s:I, s:o, s:o, s:O, s:O}", "id",
-                             uuid_json(&job->row.uuid), "verb", job->row.verb, "object", job->row.object,
-                             "state", catalog_job_state_name(job->row.state), "done_bytes",
-                             (json_int_t)job->done_bytes, "total_bytes", (json_int_t)job->total_bytes,
-                             "started_at", time_json(job->row.started_ns), "finished_at",
-                             time_json(job->row.finished_ns), "result",
-                             answer && !failed ? answer : json_null(), "error",
-                             answer && failed ? answer : json_null());
+    json_t *json = json_pack(
+        "{s:o, s:s, s:s, s:s, s:I, s:I, s:o, s:o, s:O, s:O}", "id", uuid_json(&job->row.uuid),
+        "verb", job->row.verb, "object", job->row.object, "state",
+        catalog_job_state_name(job->row.state), "done_bytes", (json_int_t)job->done_bytes,
+        "total_bytes", (json_int_t)job->total_bytes, "started_at", time_json(job->row.started_ns),
+        "finished_at", time_json(job->row.finished_ns), "result",
+        answer && !failed ? answer : json_null(), "error", answer && failed ? answer : json_null());
     json_decref(answer);
     return json;
 }

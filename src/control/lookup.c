@@ -27,7 +27,8 @@ static bool has_prefix(const struct object *object, const char *text, size_t len
            strncasecmp(uuid_format(object->uuid, uuid), text, length) == 0;
 }
 
-struct err *object_find(struct list *list, const char *kind, const char *text, struct object **ret_object)
+struct err *object_find(struct list *list, const char *kind, const char *text,
+                        struct object **ret_object)
 {
     struct object *found = find_exact(list, text, false);
     char names[400] = "";
@@ -46,14 +47,14 @@ struct err *object_find(struct list *list, const char *kind, const char *text, s
         }
     }
     if (matches > 1) {
-        return err_next(err_new(STATUS_AMBIGUOUS, "\"%s\" fits %u %ss: %s%s", text, matches, kind, names,
-                                matches > CANDIDATES_SHOWN ? ", ..." : ""),
+        return err_next(err_new(STATUS_AMBIGUOUS, "\"%s\" fits %u %ss: %s%s", text, matches, kind,
+                                names, matches > CANDIDATES_SHOWN ? ", ..." : ""),
                         "give more of the name or the id");
     }
     if (!found) found = find_exact(list, text, true);
     if (!found) {
-        return err_next(err_new(STATUS_NOT_FOUND, "no %s is called \"%s\"", kind, text), "tarn %s list",
-                        kind);
+        return err_next(err_new(STATUS_NOT_FOUND, "no %s is called \"%s\"", kind, text),
+                        "tarn %s list", kind);
     }
     *ret_object = found;
     return NULL;

@@ -7,7 +7,6 @@
 
 #include "control/control_int.h"
 
-
 /* Label values: backslash, quote and newline are escaped. */
 static void put_label(FILE *file, const char *value)
 {
@@ -61,13 +60,15 @@ static void put_pools(FILE *file, struct control *control)
     for (unsigned i = 0; i < countof(rows); i++) {
         type_of(file, rows[i].name, rows[i].type, rows[i].help);
         list_for_each (node, &control->pools) {
-            struct pool *pool = container_of(list_entry(node, struct object, link), struct pool, object);
+            struct pool *pool =
+                container_of(list_entry(node, struct object, link), struct pool, object);
             struct volume_pool_usage usage;
             struct volume_pool_counters counters;
             if (!pool->engine) continue;
             volume_pool_usage(pool->engine, &usage);
             volume_pool_counters(pool->engine, &counters);
-            const char *base = rows[i].usage_offset ? (const char *)&usage : (const char *)&counters;
+            const char *base =
+                rows[i].usage_offset ? (const char *)&usage : (const char *)&counters;
             size_t offset = rows[i].usage_offset ? rows[i].usage_offset : rows[i].counter_offset;
             uint64_t value;
             memcpy(&value, base + offset - 1, sizeof value);
@@ -80,7 +81,8 @@ static void put_sets(FILE *file, struct control *control)
 {
     uint64_t counts[SET_STATE_COUNT] = {0};
     list_for_each (node, &control->sets) {
-        counts[container_of(list_entry(node, struct object, link), struct set, object)->row.state]++;
+        counts[container_of(list_entry(node, struct object, link), struct set, object)
+                   ->row.state]++;
     }
     type_of(file, "sets", "gauge", "Snapshot sets by state");
     for (unsigned i = 0; i < SET_STATE_COUNT; i++) {
@@ -91,7 +93,8 @@ static void put_sets(FILE *file, struct control *control)
 static uint64_t count(const struct list *list)
 {
     uint64_t n = 0;
-    list_for_each (node, list) n++;
+    list_for_each (node, list)
+        n++;
     return n;
 }
 
@@ -112,7 +115,8 @@ char *control_metrics(struct control *control)
         {"hosts", "gauge", "Hosts", count(&control->hosts)},
         {"jobs_running", "gauge", "Jobs that run", control->jobs_running},
         {"calls_total", "counter", "Verbs called", control->counters.calls},
-        {"call_failures_total", "counter", "Verbs that ended with an error", control->counters.failures},
+        {"call_failures_total", "counter", "Verbs that ended with an error",
+         control->counters.failures},
         {"sets_committed_total", "counter", "Sets cut", control->counters.sets_committed},
         {"sets_aborted_total", "counter", "Sets aborted", control->counters.sets_aborted},
         {"sets_lapsed_total", "counter", "Sets whose lease ended", control->counters.lapsed},

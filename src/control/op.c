@@ -10,7 +10,8 @@
 static void op_run(struct op *op);
 static void op_finish(struct op *op);
 
-/* ---- Arguments ---------------------------------------------------------------------------------------- */
+/* ---- Arguments
+ * ---------------------------------------------------------------------------------------- */
 
 const char *arg_text(const struct op *op, const char *name)
 {
@@ -37,11 +38,13 @@ struct err *require_role(const struct op *op, enum control_role role, const char
 {
     if (op->actor.role >= role) return NULL;
     return err_next(err_new(STATUS_DENIED, "%s needs the role %s; \"%s\" is %s", what,
-                            control_role_name(role), op->actor.name, control_role_name(op->actor.role)),
+                            control_role_name(role), op->actor.name,
+                            control_role_name(op->actor.role)),
                     "use a token with that role (tarn token create)");
 }
 
-/* ---- Lanes -------------------------------------------------------------------------------------------- */
+/* ---- Lanes
+ * -------------------------------------------------------------------------------------------- */
 
 void lane_init(struct lane *lane)
 {
@@ -66,7 +69,10 @@ static void lane_leave(struct lane *lane, struct set *set)
     struct list_node *node = list_pop_front(&lane->waiting);
     if (!node) {
         lane->busy = false;
-        if (set && set->gone) free(set);
+        if (set && set->gone) {
+            list_remove(&set->object.link);
+            free(set);
+        }
         return;
     }
     struct op *next = list_entry(node, struct op, lane_link);
@@ -81,7 +87,8 @@ void op_take_set(struct op *op, struct set *set)
     op->second_set = set;
 }
 
-/* ---- Steps -------------------------------------------------------------------------------------------- */
+/* ---- Steps
+ * -------------------------------------------------------------------------------------------- */
 
 void *op_data(struct op *op, size_t size)
 {
@@ -167,7 +174,8 @@ static void op_run(struct op *op)
     op->running = false;
 }
 
-/* ---- The catalog --------------------------------------------------------------------------------------- */
+/* ---- The catalog
+ * --------------------------------------------------------------------------------------- */
 
 /* What the audit says of the arguments: everything but secrets. */
 static char *audit_arguments(const struct op *op)
@@ -175,7 +183,8 @@ static char *audit_arguments(const struct op *op)
     static const char *const secrets[] = {"chap_secret", "mutual_secret"};
     json_t *copy = json_copy(op->arguments);
     for (unsigned i = 0; copy && i < countof(secrets); i++) {
-        if (json_object_get(copy, secrets[i])) json_object_set_new(copy, secrets[i], json_string("***"));
+        if (json_object_get(copy, secrets[i]))
+            json_object_set_new(copy, secrets[i], json_string("***"));
     }
     char *text = copy ? json_dumps(copy, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
     json_decref(copy);
@@ -190,8 +199,8 @@ static void catalog_work(struct rt_work *work)
                                   .verb = op->verb ? op->verb->id : op->plan->verb,
                                   .arguments = op->audit_arguments,
                                   .result = op->audit_result};
-    op->work_error = catalog_transact(op->control->catalog, op->catalog_fn, op,
-                                      op->with_audit ? &audit : NULL);
+    op->work_error =
+        catalog_transact(op->control->catalog, op->catalog_fn, op, op->with_audit ? &audit : NULL);
 }
 
 static void catalog_worked(struct rt_work *work)
@@ -243,7 +252,8 @@ void op_catalog_audited(struct op *op, catalog_fn *fn)
     catalog_start(op, fn, true, "OK");
 }
 
-/* ---- Idempotency: the answer to the same request under the same key is the same for 24 h -------------- */
+/* ---- Idempotency: the answer to the same request under the same key is the same for 24 h
+ * -------------- */
 
 static char *request_text(const struct op *op)
 {
@@ -259,8 +269,8 @@ static struct err *idempotency_find(struct catalog *catalog, void *arg)
 {
     struct op *op = arg;
     return catalog_find_idempotency(catalog, op->idempotency_key, op->actor.name,
-                                    rt_wall(op->control->rt), &op->stored_request, &op->stored_status,
-                                    &op->stored_answer);
+                                    rt_wall(op->control->rt), &op->stored_request,
+                                    &op->stored_status, &op->stored_answer);
 }
 
 static struct err *stored_error(const char *status, const json_t *stored)
@@ -279,8 +289,8 @@ static void step_idempotency_check(struct op *op)
         return;
     }
     auto_free char *request = request_text(op);
-    op->audited = true;             /* this call changes nothing */
-    op->idempotency_key[0] = '\0';  /* and stores nothing */
+    op->audited = true;            /* this call changes nothing */
+    op->idempotency_key[0] = '\0'; /* and stores nothing */
     if (!request || strcmp(request, op->stored_request) != 0) {
         op_fail(op, err_new(STATUS_CONFLICT, "this idempotency key was used for another request"));
         return;
@@ -315,7 +325,8 @@ static struct err *idempotency_store(struct catalog *catalog, void *arg)
     return catalog_put_idempotency(catalog, &row);
 }
 
-/* ---- The end ------------------------------------------------------------------------------------------ */
+/* ---- The end
+ * ------------------------------------------------------------------------------------------ */
 
 void op_answer(struct op *op, json_t *result)
 {
@@ -371,7 +382,8 @@ static void step_answer(struct op *op)
         if (call->error && call->result) json_decref(take_ptr(&call->result));
         call->done(call);
     } else if (op->error && op->verb) {
-        log_failure("an answered verb could not be recorded; the next start puts it right", op->error);
+        log_failure("an answered verb could not be recorded; the next start puts it right",
+                    op->error);
     }
     op_end(op);
 }
@@ -430,7 +442,8 @@ void op_end_dry_run(struct op *op, json_t *would)
     op_end(op);
 }
 
-/* ---- The beginning ------------------------------------------------------------------------------------ */
+/* ---- The beginning
+ * ------------------------------------------------------------------------------------ */
 
 static struct op *op_create(struct control *control, const struct op_plan *plan)
 {
@@ -444,7 +457,7 @@ static struct op *op_create(struct control *control, const struct op_plan *plan)
 }
 
 void op_start_internal(struct control *control, const struct op_plan *plan, struct set *set,
-                             void (*finish)(struct op *op), void *finish_arg)
+                       void (*finish)(struct op *op), void *finish_arg)
 {
     struct op *op = op_create(control, plan);
     snprintf(op->actor.name, sizeof op->actor.name, "tarnd");
@@ -454,10 +467,16 @@ void op_start_internal(struct control *control, const struct op_plan *plan, stru
     op->finish = finish;
     op->finish_arg = finish_arg;
     switch (plan->lane) {
-    case OP_LANE_GENERAL: op->lane = &control->lane; break;
-    case OP_LANE_SET: op->lane = &set->lane; break;
-    case OP_LANE_NONE: break;
-    default: unreachable("lane");
+    case OP_LANE_GENERAL:
+        op->lane = &control->lane;
+        break;
+    case OP_LANE_SET:
+        op->lane = &set->lane;
+        break;
+    case OP_LANE_NONE:
+        break;
+    default:
+        unreachable("lane");
     }
     lane_enter(op);
 }
@@ -470,7 +489,8 @@ static struct err *op_prepare(struct op *op, struct control_call *call)
         return err_new(STATUS_NOT_SUPPORTED, "there is no verb \"%s\"", call->verb);
     }
     if (!control->started || control->stopping) {
-        return err_new(STATUS_AGAIN, "the server is %s", control->stopping ? "stopping" : "starting");
+        return err_new(STATUS_AGAIN, "the server is %s",
+                       control->stopping ? "stopping" : "starting");
     }
     json_t *given = call->arguments ? json_incref(call->arguments) : json_object();
     struct err *e = verb_arguments(op->verb, given, &op->arguments);
@@ -506,7 +526,8 @@ static void submit_on_loop(struct rt_message *message)
         return;
     }
     /* A commit never waits for the catalog; it may be repeated anyway. */
-    if (call->idempotency_key[0] != '\0' && op->verb->method != VERB_GET && plan->lane != OP_LANE_SET) {
+    if (call->idempotency_key[0] != '\0' && op->verb->method != VERB_GET &&
+        plan->lane != OP_LANE_SET) {
         snprintf(op->idempotency_key, sizeof op->idempotency_key, "%s", call->idempotency_key);
         op->steps = idempotency_steps;
     }

@@ -1,5 +1,6 @@
-/* Verbs on disks and branches.  A row says "creating" before the engine makes the disk and "deleting" before it
- * deletes it, so that a crash between leaves neither a disk without a name nor a name without a disk. */
+/* Verbs on disks and branches.  A row says "creating" before the engine makes the disk and
+ * "deleting" before it deletes it, so that a crash between leaves neither a disk without a name nor
+ * a name without a disk. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,7 +33,8 @@ static struct err *disk_write_gone(struct catalog *catalog, void *arg)
     return catalog_delete_disk(catalog, &data->row.uuid);
 }
 
-/* ---- Create and branch ------------------------------------------------------------------------------------------ */
+/* ---- Create and branch
+ * ------------------------------------------------------------------------------------------ */
 
 static struct err *check_size(uint64_t size)
 {
@@ -90,7 +92,8 @@ static struct err *branch_check(struct op *op, struct disk_data *data)
     TRY(name_check_free(&op->control->disks, "disk", arg_text(op, "new_name")));
     if (snapshot->set->row.state != SET_CREATED || snapshot->row.state != SNAPSHOT_READY) {
         return err_next(err_new(STATUS_CONFLICT, "snapshot \"%s\" belongs to a set that is %s",
-                                snapshot->row.name, catalog_set_state_name(snapshot->set->row.state)),
+                                snapshot->row.name,
+                                catalog_set_state_name(snapshot->set->row.state)),
                         "a snapshot can be used once its set is created");
     }
     data->pool = snapshot->disk->pool;
@@ -172,7 +175,9 @@ static op_step *const create_steps[] = {step_create, step_engine, step_ready, st
 static op_step *const branch_steps[] = {step_branch, step_engine, step_ready, step_publish, NULL};
 static op_step *const undo_steps[] = {step_undo_engine, step_undo_row, NULL};
 
-/* ---- Grow, rename ------------------------------------------------------------------------------------------------ */
+/* ---- Grow, rename
+ * ------------------------------------------------------------------------------------------------
+ */
 
 static struct err *find_ready(struct op *op, struct disk_data *data)
 {
@@ -233,7 +238,8 @@ static void step_rename(struct op *op)
     struct disk_data *data = op_data(op, sizeof *data);
     const char *name = arg_text(op, "new_name");
     struct err *e = find_ready(op, data);
-    if (!e && strcmp(name, data->row.name) != 0) e = name_check_free(&op->control->disks, "disk", name);
+    if (!e && strcmp(name, data->row.name) != 0)
+        e = name_check_free(&op->control->disks, "disk", name);
     if (!e) snprintf(data->row.name, sizeof data->row.name, "%s", name);
     op_done(op, e);
 }
@@ -241,7 +247,9 @@ static void step_rename(struct op *op)
 static op_step *const grow_steps[] = {step_grow, step_store, step_stored, NULL};
 static op_step *const rename_steps[] = {step_rename, step_store, step_stored, NULL};
 
-/* ---- Delete ------------------------------------------------------------------------------------------------------- */
+/* ---- Delete
+ * -------------------------------------------------------------------------------------------------------
+ */
 
 struct branch_search {
     struct control *control;
@@ -263,8 +271,8 @@ static struct err *check_no_branches(struct op *op, struct disk *disk)
     struct branch_search search = {.control = op->control, .parent = disk->row.uuid};
     volume_disks(disk->pool->engine, note_branch, &search);
     if (search.count == 0) return NULL;
-    return err_next(err_new(STATUS_IN_USE, "disk \"%s\" has %u branch%s, such as \"%s\"", disk->row.name,
-                            search.count, search.count == 1 ? "" : "es",
+    return err_next(err_new(STATUS_IN_USE, "disk \"%s\" has %u branch%s, such as \"%s\"",
+                            disk->row.name, search.count, search.count == 1 ? "" : "es",
                             search.found ? search.found->row.name : "?"),
                     "delete the branches first: tarn disk list");
 }
@@ -273,11 +281,13 @@ static struct err *check_snapshots(struct op *op, struct disk *disk, unsigned *r
 {
     unsigned count = 0;
     list_for_each (node, &op->control->snapshots) {
-        struct snapshot *s = container_of(list_entry(node, struct object, link), struct snapshot, object);
+        struct snapshot *s =
+            container_of(list_entry(node, struct object, link), struct snapshot, object);
         if (s->disk != disk) continue;
         count++;
         if (set_in_the_making(s->set)) {
-            return err_next(err_new(STATUS_IN_USE, "disk \"%s\" is a member of set \"%s\", which is %s",
+            return err_next(err_new(STATUS_IN_USE,
+                                    "disk \"%s\" is a member of set \"%s\", which is %s",
                                     disk->row.name, s->set->row.name,
                                     catalog_set_state_name(s->set->row.state)),
                             "tarn set abort %s", s->set->row.name);
@@ -306,7 +316,8 @@ static struct err *delete_check(struct op *op, struct disk **ret_disk)
     TRY(check_no_branches(op, disk));
     struct volume_disk_info info;
     if (volume_disk_find(disk->pool->engine, &disk->row.uuid, &info) && info.point_count > known) {
-        return err_next(err_new(STATUS_IN_USE, "disk \"%s\" has points that the catalog does not know",
+        return err_next(err_new(STATUS_IN_USE,
+                                "disk \"%s\" has points that the catalog does not know",
                                 disk->row.name),
                         "tarn pool show %s", disk->pool->row.name);
     }
@@ -326,7 +337,8 @@ static void step_delete(struct op *op)
     json_t *would = dry_run ? json_array() : NULL;
     struct doomed *doomed = dry_run ? NULL : doom_begin(op);
     list_for_each (node, &op->control->snapshots) {
-        struct snapshot *s = container_of(list_entry(node, struct object, link), struct snapshot, object);
+        struct snapshot *s =
+            container_of(list_entry(node, struct object, link), struct snapshot, object);
         if (s->disk != disk) continue;
         if (dry_run) {
             json_array_append_new(would, json_sprintf("delete snapshot \"%s\"", s->row.name));
@@ -335,7 +347,8 @@ static void step_delete(struct op *op)
         }
     }
     if (dry_run) {
-        json_array_append_new(would, json_sprintf("delete disk \"%s\" and its data", disk->row.name));
+        json_array_append_new(would,
+                              json_sprintf("delete disk \"%s\" and its data", disk->row.name));
         op_end_dry_run(op, would);
         return;
     }

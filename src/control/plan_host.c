@@ -7,7 +7,8 @@
 
 enum { SECRET_MIN_BYTES = 12, SECRET_DRAWN_BYTES = 12 /* 24 hex digits */ };
 
-/* ---- Host create ------------------------------------------------------------------------------------------- */
+/* ---- Host create
+ * ------------------------------------------------------------------------------------------- */
 
 struct host_data {
     struct catalog_host row;
@@ -19,7 +20,8 @@ struct host_data {
 static bool is_iscsi_name(const char *name)
 {
     if (strlen(name) >= CATALOG_INITIATOR_SIZE) return false;
-    if (strncmp(name, "iqn.", 4) != 0 && strncmp(name, "eui.", 4) != 0 && strncmp(name, "naa.", 4) != 0) {
+    if (strncmp(name, "iqn.", 4) != 0 && strncmp(name, "eui.", 4) != 0 &&
+        strncmp(name, "naa.", 4) != 0) {
         return false;
     }
     if (name[4] == '\0') return false;
@@ -34,7 +36,8 @@ static struct err *take_initiators(struct op *op, struct catalog_host *row)
     const json_t *given = json_object_get(op->arguments, "initiators");
     size_t count = json_array_size(given);
     if (count > CATALOG_INITIATORS_MAX) {
-        return err_new(STATUS_LIMIT_REACHED, "a host has at most %d initiators", CATALOG_INITIATORS_MAX);
+        return err_new(STATUS_LIMIT_REACHED, "a host has at most %d initiators",
+                       CATALOG_INITIATORS_MAX);
     }
     for (size_t i = 0; i < count; i++) {
         const char *name = json_string_value(json_array_get(given, i));
@@ -87,7 +90,8 @@ static struct err *take_user(struct op *op, const char *field, const char *if_ab
 
 static struct err *take_auth(struct op *op, struct host_data *data)
 {
-    static const char *const fields[] = {"chap_user", "chap_secret", "mutual_user", "mutual_secret"};
+    static const char *const fields[] = {"chap_user", "chap_secret", "mutual_user",
+                                         "mutual_secret"};
     struct catalog_host *row = &data->row;
     const char *auth = arg_text(op, "auth") ? arg_text(op, "auth") : "chap";
     unsigned level = strcmp(auth, "none") == 0 ? 0 : strcmp(auth, "chap") == 0 ? 1 : 2;
@@ -96,7 +100,8 @@ static struct err *take_auth(struct op *op, struct host_data *data)
     }
     for (unsigned i = 2 * level; i < countof(fields); i++) {
         if (arg_is_given(op, fields[i])) {
-            return err_new(STATUS_BAD_REQUEST, "\"%s\" makes no sense with auth %s", fields[i], auth);
+            return err_new(STATUS_BAD_REQUEST, "\"%s\" makes no sense with auth %s", fields[i],
+                           auth);
         }
     }
     snprintf(row->auth, sizeof row->auth, "%s", auth);
@@ -108,7 +113,8 @@ static struct err *take_auth(struct op *op, struct host_data *data)
         TRY(take_user(op, "mutual_user", op->control->target_name, row->mutual_user));
         TRY(take_secret(op, "mutual_secret", row->mutual_secret, &data->mutual_drawn));
         if (strcmp(row->chap_secret, row->mutual_secret) == 0) { /* RFC 7143 12.1.3: reflection */
-            return err_new(STATUS_BAD_REQUEST, "\"mutual_secret\" must differ from \"chap_secret\"");
+            return err_new(STATUS_BAD_REQUEST,
+                           "\"mutual_secret\" must differ from \"chap_secret\"");
         }
     }
     return NULL;
@@ -161,7 +167,8 @@ static void step_host_publish(struct op *op)
     op_next(op);
 }
 
-/* ---- Host delete: sessions end, then the rows go, then the LUNs ---------------------------------------------- */
+/* ---- Host delete: sessions end, then the rows go, then the LUNs
+ * ---------------------------------------------- */
 
 static void step_host_leave(struct op *op)
 {
@@ -227,7 +234,9 @@ static op_step *const host_delete_steps[] = {step_host_leave, step_host_rows, st
                                              step_host_forget, NULL};
 static op_step *const host_undo_steps[] = {step_host_stay, NULL};
 
-/* ---- Map add ---------------------------------------------------------------------------------------------------- */
+/* ---- Map add
+ * ----------------------------------------------------------------------------------------------------
+ */
 
 struct map_data {
     struct host *host;
@@ -261,7 +270,8 @@ static struct err *find_object(struct op *op, struct map_data *data)
     TRY(find_snapshot(op->control, snapshot, &data->snapshot));
     const struct set *set = data->snapshot->set;
     if (set->row.state != SET_CREATED || data->snapshot->row.state != SNAPSHOT_READY) {
-        return err_next(err_new(STATUS_CONFLICT, "snapshot \"%s\" belongs to set \"%s\", which is %s",
+        return err_next(err_new(STATUS_CONFLICT,
+                                "snapshot \"%s\" belongs to set \"%s\", which is %s",
                                 data->snapshot->row.name, set->row.name,
                                 catalog_set_state_name(set->row.state)),
                         "a snapshot can be served once its set is created");
@@ -364,7 +374,9 @@ static void step_map_undo(struct op *op)
     op_catalog(op, map_write_undone);
 }
 
-/* ---- Map remove -------------------------------------------------------------------------------------------------- */
+/* ---- Map remove
+ * --------------------------------------------------------------------------------------------------
+ */
 
 static struct err *remove_check(struct op *op, struct map_data *data)
 {
@@ -372,8 +384,8 @@ static struct err *remove_check(struct op *op, struct map_data *data)
     uint64_t lun = arg_uint(op, "lun", 0);
     data->map = host_map_at(data->host, lun);
     if (!data->map) {
-        return err_next(err_new(STATUS_NOT_FOUND, "host \"%s\" has no LUN %llu", data->host->row.name,
-                                (unsigned long long)lun),
+        return err_next(err_new(STATUS_NOT_FOUND, "host \"%s\" has no LUN %llu",
+                                data->host->row.name, (unsigned long long)lun),
                         "tarn map list");
     }
     if (data->map->disk) TRY(require_role(op, CONTROL_ROLE_ADMIN, "unmapping a disk"));
@@ -431,8 +443,8 @@ static void step_remove_forget(struct op *op)
 
 static op_step *const map_add_steps[] = {step_map_check, step_map_serve, NULL};
 static op_step *const map_undo_steps[] = {step_map_undo, NULL};
-static op_step *const map_remove_steps[] = {step_remove_check, step_remove_unserve, step_remove_forget,
-                                            NULL};
+static op_step *const map_remove_steps[] = {step_remove_check, step_remove_unserve,
+                                            step_remove_forget, NULL};
 
 const struct op_plan plans_host[] = {
     {"host_create", OP_LANE_GENERAL, host_create_steps, NULL},

@@ -12,7 +12,9 @@ struct pool_data {
     struct catalog_job job_row;
 };
 
-/* ---- Create ------------------------------------------------------------------------------------------------- */
+/* ---- Create
+ * -------------------------------------------------------------------------------------------------
+ */
 
 static struct err *check_path(struct control *control, const char *path)
 {
@@ -21,7 +23,8 @@ static struct err *check_path(struct control *control, const char *path)
                        CATALOG_PATH_SIZE - 1);
     }
     list_for_each (node, &control->pools) {
-        struct pool *pool = container_of(list_entry(node, struct object, link), struct pool, object);
+        struct pool *pool =
+            container_of(list_entry(node, struct object, link), struct pool, object);
         if (strcmp(pool->row.path, path) == 0) {
             return err_new(STATUS_EXISTS, "pool \"%s\" lies at %s already", pool->row.name, path);
         }
@@ -75,8 +78,8 @@ static void step_create_run(struct op *op)
     job->pool = inventory_add_pool(op->control, &data->row);
     job->size_bytes = arg_uint(op, "size", 0);
     job->overwrite = arg_bool(op, "overwrite");
-    job->pool_options = (struct volume_pool_options){.cache_bytes = op->control->options.cache_bytes,
-                                                     .sparse = arg_bool(op, "sparse")};
+    job->pool_options = (struct volume_pool_options){
+        .cache_bytes = op->control->options.cache_bytes, .sparse = arg_bool(op, "sparse")};
     op->result = json_pack("{s:o}", "job", json_job(job));
     job_run_pool_create(job);
     op_next(op);
@@ -93,7 +96,9 @@ static void step_forget_job(struct op *op)
 static op_step *const create_steps[] = {step_create, step_create_run, NULL};
 static op_step *const undo_job_steps[] = {step_forget_job, NULL};
 
-/* ---- Check ---------------------------------------------------------------------------------------------------- */
+/* ---- Check
+ * ----------------------------------------------------------------------------------------------------
+ */
 
 static struct err *check_write(struct catalog *catalog, void *arg)
 {
@@ -128,7 +133,9 @@ static void step_check_run(struct op *op)
 
 static op_step *const check_steps[] = {step_check, step_check_run, NULL};
 
-/* ---- Forget --------------------------------------------------------------------------------------------------- */
+/* ---- Forget
+ * ---------------------------------------------------------------------------------------------------
+ */
 
 static struct err *forget_check(struct op *op, struct pool_data *data)
 {
@@ -139,7 +146,8 @@ static struct err *forget_check(struct op *op, struct pool_data *data)
         return err_new(STATUS_CONFLICT, "pool \"%s\" is being made", pool->row.name);
     }
     list_for_each (node, &op->control->disks) {
-        struct disk *disk = container_of(list_entry(node, struct object, link), struct disk, object);
+        struct disk *disk =
+            container_of(list_entry(node, struct object, link), struct disk, object);
         if (disk->pool == pool) {
             return err_next(err_new(STATUS_IN_USE, "pool \"%s\" holds disk \"%s\"", pool->row.name,
                                     disk->row.name),
@@ -148,7 +156,8 @@ static struct err *forget_check(struct op *op, struct pool_data *data)
     }
     list_for_each (node, &op->control->jobs) {
         struct job *job = container_of(list_entry(node, struct object, link), struct job, object);
-        if (job->pool == pool) return err_new(STATUS_IN_USE, "a job works on pool \"%s\"", pool->row.name);
+        if (job->pool == pool)
+            return err_new(STATUS_IN_USE, "a job works on pool \"%s\"", pool->row.name);
     }
     unsigned unclaimed = pool_unclaimed(op->control, pool, NULL);
     if (unclaimed) {
@@ -175,6 +184,12 @@ static void step_forget(struct op *op)
     op_catalog_audited(op, forget_write);
 }
 
+static void pool_closed(void *arg, struct err *e)
+{
+    ((struct op *)arg)->control->closing = NULL;
+    op_done(arg, e);
+}
+
 static void step_forget_close(struct op *op)
 {
     struct pool_data *data = op->data;
@@ -182,7 +197,8 @@ static void step_forget_close(struct op *op)
     struct volume_pool *engine = take_ptr(&data->pool->engine);
     inventory_remove_pool(op->control, data->pool);
     if (engine) {
-        volume_pool_close(engine, op_done, op);
+        op->control->closing = engine;
+        volume_pool_close(engine, pool_closed, op);
     } else {
         op_next(op);
     }

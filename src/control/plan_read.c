@@ -64,7 +64,8 @@ static void step_map_list(struct op *op)
 {
     json_t *array = json_array();
     list_for_each (node, &op->control->hosts) {
-        struct host *host = container_of(list_entry(node, struct object, link), struct host, object);
+        struct host *host =
+            container_of(list_entry(node, struct object, link), struct host, object);
         list_for_each (map_node, &host->maps) {
             json_array_append_new(array, json_map(list_entry(map_node, struct map, link)));
         }
@@ -73,11 +74,13 @@ static void step_map_list(struct op *op)
     op_next(op);
 }
 
-/* ---- Snapshots, oldest first: by generation, not by clock --------------------------------------------------- */
+/* ---- Snapshots, oldest first: by generation, not by clock
+ * --------------------------------------------------- */
 
 static int compare_snapshots(const void *a, const void *b)
 {
-    const struct snapshot *first = *(struct snapshot *const *)a, *second = *(struct snapshot *const *)b;
+    const struct snapshot *first = *(struct snapshot *const *)a,
+                          *second = *(struct snapshot *const *)b;
     const struct catalog_set *x = &first->set->row, *y = &second->set->row;
     if ((x->cut_ns == 0) != (y->cut_ns == 0)) return x->cut_ns == 0 ? 1 : -1; /* uncut ones last */
     if (!uuid_equal(&x->pool, &y->pool)) return x->cut_ns < y->cut_ns ? -1 : x->cut_ns > y->cut_ns;
@@ -88,21 +91,25 @@ static int compare_snapshots(const void *a, const void *b)
 static void step_snapshot_list(struct op *op)
 {
     unsigned count = 0;
-    list_for_each (node, &op->control->snapshots) count++;
+    list_for_each (node, &op->control->snapshots)
+        count++;
     auto_free struct snapshot **sorted = calloc(count + 1, sizeof *sorted);
     check(sorted);
     count = 0;
     list_for_each (node, &op->control->snapshots) {
-        sorted[count++] = container_of(list_entry(node, struct object, link), struct snapshot, object);
+        sorted[count++] =
+            container_of(list_entry(node, struct object, link), struct snapshot, object);
     }
     if (count) qsort(sorted, count, sizeof *sorted, compare_snapshots);
     json_t *array = json_array();
-    for (unsigned i = 0; i < count; i++) json_array_append_new(array, json_snapshot(op->control, sorted[i]));
+    for (unsigned i = 0; i < count; i++)
+        json_array_append_new(array, json_snapshot(op->control, sorted[i]));
     op->result = json_pack("{s:o}", "snapshots", array);
     op_next(op);
 }
 
-/* ---- A job, waiting for its end --------------------------------------------------------------------------- */
+/* ---- A job, waiting for its end
+ * --------------------------------------------------------------------------- */
 
 static struct err *job_result(struct op *op)
 {
@@ -134,7 +141,8 @@ static void step_job_wait(struct op *op)
         return;
     }
     list_push_back(&job->waiters, &op->lane_link);
-    rt_timer_set(op->control->rt, &op->timer, rt_now(op->control->rt) + wait_s * RT_SECOND, wait_over);
+    rt_timer_set(op->control->rt, &op->timer, rt_now(op->control->rt) + wait_s * RT_SECOND,
+                 wait_over);
 }
 
 static op_step *const server_steps[] = {step_server, NULL};

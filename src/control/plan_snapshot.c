@@ -1,11 +1,14 @@
-/* Verbs on snapshots.  `snapshot create` walks the table of set_machine.c in one operation, unquiesced. */
+/* Verbs on snapshots.  `snapshot create` walks the table of set_machine.c in one operation,
+ * unquiesced. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "control/control_int.h"
 
-/* ---- Create ------------------------------------------------------------------------------------------------- */
+/* ---- Create
+ * -------------------------------------------------------------------------------------------------
+ */
 
 static void step_draft(struct op *op)
 {
@@ -72,8 +75,8 @@ static void step_create_answer(struct op *op)
     enter_by(op, set, SET_EVENT_FINISH);
     json_t *snapshots = json_array();
     list_for_each (node, &set->members) {
-        json_array_append_new(snapshots, json_snapshot(op->control,
-                                                       list_entry(node, struct snapshot, member_link)));
+        json_array_append_new(
+            snapshots, json_snapshot(op->control, list_entry(node, struct snapshot, member_link)));
     }
     op->result = json_pack("{s:o, s:o}", "set", json_set(op->control, set), "snapshots", snapshots);
     op_next(op);
@@ -97,17 +100,19 @@ static void step_undo_forget(struct op *op)
 {
     struct set *set = ((struct set_store *)op->data)->draft.set;
     while (!list_is_empty(&set->members)) {
-        inventory_remove_snapshot(list_entry(list_front(&set->members), struct snapshot, member_link));
+        inventory_remove_snapshot(
+            list_entry(list_front(&set->members), struct snapshot, member_link));
     }
-    inventory_remove_set(set);
+    inventory_remove_set(op->control, set);
     op_next(op);
 }
 
-static op_step *const create_steps[] = {step_draft, step_draft_store, step_cut, step_created,
-                                        step_create_answer, NULL};
+static op_step *const create_steps[] = {step_draft,   step_draft_store,   step_cut,
+                                        step_created, step_create_answer, NULL};
 static op_step *const undo_steps[] = {step_undo_store, step_undo_forget, NULL};
 
-/* ---- Rename and delete ---------------------------------------------------------------------------------------- */
+/* ---- Rename and delete
+ * ---------------------------------------------------------------------------------------- */
 
 struct rename_data {
     struct snapshot *snapshot;
@@ -123,7 +128,8 @@ static struct err *rename_check(struct op *op, struct rename_data *data)
         return err_new(STATUS_CONFLICT, "set \"%s\" is %s", data->snapshot->set->row.name,
                        catalog_set_state_name(data->snapshot->set->row.state));
     }
-    if (strcmp(name, data->row.name) != 0) TRY(name_check_free(&op->control->snapshots, "snapshot", name));
+    if (strcmp(name, data->row.name) != 0)
+        TRY(name_check_free(&op->control->snapshots, "snapshot", name));
     snprintf(data->row.name, sizeof data->row.name, "%s", name);
     return NULL;
 }
@@ -159,11 +165,13 @@ static struct err *delete_check(struct op *op, struct snapshot **ret_snapshot)
     TRY(find_snapshot(op->control, arg_text(op, "name"), &snapshot));
     struct set *set = snapshot->set;
     if (set_in_the_making(set)) {
-        return err_next(err_new(STATUS_CONFLICT, "snapshot \"%s\" belongs to set \"%s\", which is %s",
-                                snapshot->row.name, set->row.name, catalog_set_state_name(set->row.state)),
-                        "tarn set abort %s", set->row.name);
+        return err_next(
+            err_new(STATUS_CONFLICT, "snapshot \"%s\" belongs to set \"%s\", which is %s",
+                    snapshot->row.name, set->row.name, catalog_set_state_name(set->row.state)),
+            "tarn set abort %s", set->row.name);
     }
-    if (set->lane.busy) return err_new(STATUS_AGAIN, "set \"%s\" is being worked on", set->row.name);
+    if (set->lane.busy)
+        return err_new(STATUS_AGAIN, "set \"%s\" is being worked on", set->row.name);
     if (!set->pool->engine) TRY(pool_check_open(set->pool));
     TRY(check_snapshot_unused(snapshot));
     *ret_snapshot = snapshot;
@@ -179,8 +187,9 @@ static void step_delete(struct op *op)
         return;
     }
     if (arg_bool(op, "dry_run")) {
-        op_end_dry_run(op, json_pack("[o]", json_sprintf("delete snapshot \"%s\" of disk \"%s\"",
-                                                         snapshot->row.name, snapshot->disk->row.name)));
+        op_end_dry_run(
+            op, json_pack("[o]", json_sprintf("delete snapshot \"%s\" of disk \"%s\"",
+                                              snapshot->row.name, snapshot->disk->row.name)));
         return;
     }
     op_take_set(op, snapshot->set);

@@ -34,7 +34,8 @@ static struct err *create_check(struct op *op, struct token_data *data)
         known = known || strcmp(role, control_role_name(r)) == 0;
     }
     if (!known) {
-        return err_new(STATUS_BAD_REQUEST, "\"role\" must be administrator, backup-operator or viewer");
+        return err_new(STATUS_BAD_REQUEST,
+                       "\"role\" must be administrator, backup-operator or viewer");
     }
     data->row = (struct catalog_token){.uuid = rt_uuid(op->control->rt),
                                        .created_ns = rt_wall(op->control->rt)};
@@ -76,7 +77,8 @@ static struct err *delete_check(struct op *op, struct token_data *data)
     data->row = data->token->row;
     unsigned administrators = 0;
     list_for_each (node, &op->control->tokens) {
-        struct token *token = container_of(list_entry(node, struct object, link), struct token, object);
+        struct token *token =
+            container_of(list_entry(node, struct object, link), struct token, object);
         administrators += token->role == CONTROL_ROLE_ADMIN;
     }
     if (data->token->role == CONTROL_ROLE_ADMIN && administrators == 1) {

@@ -1,11 +1,13 @@
-/* LUNs: numbers of a host, and views behind them.  A view is opened once, however many maps show it. */
+/* LUNs: numbers of a host, and views behind them.  A view is opened once, however many maps show
+ * it. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "control/control_int.h"
 
-/* ---- Views -------------------------------------------------------------------------------------------- */
+/* ---- Views
+ * -------------------------------------------------------------------------------------------- */
 
 static struct served *served_of(struct map *map)
 {
@@ -27,7 +29,8 @@ static struct err *open_view(struct map *map, struct volume **ret_volume)
     struct pool *pool = map->disk ? map->disk->pool : map->snapshot->disk->pool;
     if (!pool->engine) return pool_check_open(pool);
     if (map->snapshot) {
-        return volume_open(pool->engine, NULL, &map->snapshot->row.uuid, VOLUME_READ_ONLY, ret_volume);
+        return volume_open(pool->engine, NULL, &map->snapshot->row.uuid, VOLUME_READ_ONLY,
+                           ret_volume);
     }
     /* A damaged pool still serves reads. */
     bool writable = volume_pool_state(pool->engine) == VOLUME_POOL_OK;
@@ -57,9 +60,8 @@ struct err *serve_map(struct control *control, struct map *map)
     if (!served->volume) e = open_view(map, &served->volume);
     if (!e && volume_is_read_only(served->volume)) protect = 1;
     if (!e && !served->lun[protect]) {
-        struct scsi_lun_options options = {.volume = served->volume,
-                                           .identity = identity_of(map),
-                                           .write_protected = protect};
+        struct scsi_lun_options options = {
+            .volume = served->volume, .identity = identity_of(map), .write_protected = protect};
         e = scsi_lun_create(control->rt, &options, &served->lun[protect]);
     }
     if (!e) e = scsi_map_add(map->host->map, map->row.lun, served->lun[protect]);
@@ -99,7 +101,8 @@ void unserve_map(struct map *map, void (*done)(void *arg), void *arg)
     scsi_map_remove(map->host->map, map->row.lun, unserved, unserve);
 }
 
-/* ---- Numbers ------------------------------------------------------------------------------------------ */
+/* ---- Numbers
+ * ------------------------------------------------------------------------------------------ */
 
 struct map *host_map_of(struct host *host, const struct uuid *object)
 {
@@ -125,49 +128,54 @@ static struct snapshot *reserved_by(struct control *control, const struct host *
     list_for_each (node, &control->snapshots) {
         struct snapshot *snapshot =
             container_of(list_entry(node, struct object, link), struct snapshot, object);
-        if (snapshot->row.lun == (int)lun && uuid_equal(&snapshot->set->row.host, &host->row.uuid)) {
+        if (snapshot->row.lun == (int)lun &&
+            uuid_equal(&snapshot->set->row.host, &host->row.uuid)) {
             return snapshot;
         }
     }
     return NULL;
 }
 
-/* A number that something else had may be used again when REPORT LUNS has been answered to every live
- * session since, and 10 minutes have passed: until then an initiator may still write to the old disk. */
+/* A number that something else had may be used again when REPORT LUNS has been answered to every
+ * live session since, and 10 minutes have passed: until then an initiator may still write to the
+ * old disk. */
 static bool slot_is_rested(struct control *control, const struct host *host, unsigned lun)
 {
     const struct slot *slot = &host->slots[lun];
     if (!slot->used_before) return true;
-    return rt_now(control->rt) - slot->freed_at_ns >= LUN_REUSE_NS && scsi_map_is_reported(host->map);
+    return rt_now(control->rt) - slot->freed_at_ns >= LUN_REUSE_NS &&
+           scsi_map_is_reported(host->map);
 }
 
 struct err *check_lun(struct control *control, struct host *host, const struct uuid *object,
                       enum catalog_kind kind, uint64_t lun)
 {
     if (lun >= LIMIT_LUNS_PER_HOST) {
-        return err_new(STATUS_BAD_REQUEST, "LUN %llu is out of range: 0 to %d", (unsigned long long)lun,
-                       LIMIT_LUNS_PER_HOST - 1);
+        return err_new(STATUS_BAD_REQUEST, "LUN %llu is out of range: 0 to %d",
+                       (unsigned long long)lun, LIMIT_LUNS_PER_HOST - 1);
     }
     unsigned number = (unsigned)lun;
     if (kind == CATALOG_SNAPSHOT && lun == 0) {
-        return err_new(STATUS_BAD_REQUEST, "a snapshot is never LUN 0: hosts may have a boot disk there");
+        return err_new(STATUS_BAD_REQUEST,
+                       "a snapshot is never LUN 0: hosts may have a boot disk there");
     }
     if (host_map_at(host, lun)) {
-        return err_next(err_new(STATUS_IN_USE, "LUN %u of host \"%s\" is in use", number, host->row.name),
-                        "leave the number out, or tarn map list");
+        return err_next(
+            err_new(STATUS_IN_USE, "LUN %u of host \"%s\" is in use", number, host->row.name),
+            "leave the number out, or tarn map list");
     }
     const struct snapshot *keeper = reserved_by(control, host, number);
     if (keeper && !uuid_equal(&keeper->row.uuid, object)) {
-        return err_next(err_new(STATUS_IN_USE, "LUN %u of host \"%s\" is kept for snapshot \"%s\"", number,
-                                host->row.name, keeper->row.name),
+        return err_next(err_new(STATUS_IN_USE, "LUN %u of host \"%s\" is kept for snapshot \"%s\"",
+                                number, host->row.name, keeper->row.name),
                         "leave the number out");
     }
     const struct slot *slot = &host->slots[number];
     if (slot->used_before && !uuid_equal(&slot->object, object) &&
         !slot_is_rested(control, host, number)) {
         return err_next(err_new(STATUS_CONFLICT,
-                                "LUN %u of host \"%s\" was something else until a moment ago", number,
-                                host->row.name),
+                                "LUN %u of host \"%s\" was something else until a moment ago",
+                                number, host->row.name),
                         "leave the number out; it can be used again 10 minutes after the host has"
                         " asked for its LUNs");
     }
@@ -194,9 +202,9 @@ struct err *choose_lun(struct control *control, struct host *host, const struct 
         }
     }
     if (best == 0) {
-        return err_next(err_new(STATUS_LIMIT_REACHED, "host \"%s\" has no free LUN number",
-                                host->row.name),
-                        "unmap what is not needed (tarn map list); a number rests for 10 minutes");
+        return err_next(
+            err_new(STATUS_LIMIT_REACHED, "host \"%s\" has no free LUN number", host->row.name),
+            "unmap what is not needed (tarn map list); a number rests for 10 minutes");
     }
     *ret_lun = best;
     return NULL;

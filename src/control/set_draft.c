@@ -1,4 +1,5 @@
-/* Preparing a set: everything that can refuse or take time (names, identities, space, depth, LUN numbers). */
+/* Preparing a set: everything that can refuse or take time (names, identities, space, depth, LUN
+ * numbers). */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -6,7 +7,8 @@
 
 #include "control/control_int.h"
 
-/* A cut itself takes a few blocks; a pool so full that the next writes fail is no place for a snapshot. */
+/* A cut itself takes a few blocks; a pool so full that the next writes fail is no place for a
+ * snapshot. */
 #define SPACE_PER_MEMBER MIB
 #define SPACE_SHARE 100
 
@@ -22,12 +24,14 @@ static struct err *check_disk(const struct disk *disk)
         return err_new(STATUS_CONFLICT, "disk \"%s\" is missing in its pool", disk->row.name);
     }
     if (info.depth >= LIMIT_BRANCH_DEPTH) {
-        return err_new(STATUS_LIMIT_REACHED, "disk \"%s\" is a branch of a branch, %u deep: nothing could"
-                       " be branched off its snapshot", disk->row.name, info.depth);
+        return err_new(STATUS_LIMIT_REACHED,
+                       "disk \"%s\" is a branch of a branch, %u deep: nothing could"
+                       " be branched off its snapshot",
+                       disk->row.name, info.depth);
     }
     if (info.point_count >= LIMIT_POINTS_PER_DISK) {
-        return err_next(err_new(STATUS_LIMIT_REACHED, "disk \"%s\" has %u snapshots", disk->row.name,
-                                info.point_count),
+        return err_next(err_new(STATUS_LIMIT_REACHED, "disk \"%s\" has %u snapshots",
+                                disk->row.name, info.point_count),
                         "delete old ones: tarn snapshot list");
     }
     return NULL;
@@ -48,7 +52,8 @@ static struct err *check_space(const struct pool *pool, unsigned member_count)
 
 static struct err *take_disk(struct op *op, struct set_draft *draft, unsigned position)
 {
-    const char *text = json_string_value(json_array_get(json_object_get(op->arguments, "disks"), position));
+    const char *text =
+        json_string_value(json_array_get(json_object_get(op->arguments, "disks"), position));
     struct disk *disk = NULL;
     TRY(find_disk(op->control, text, &disk));
     for (unsigned i = 0; i < position; i++) {
@@ -57,10 +62,11 @@ static struct err *take_disk(struct op *op, struct set_draft *draft, unsigned po
         }
     }
     if (draft->pool && draft->pool != disk->pool) {
-        return err_next(err_new(STATUS_NOT_SUPPORTED,
-                                "the disks of a set must lie in one pool: \"%s\" is in \"%s\", not in \"%s\"",
-                                disk->row.name, disk->pool->row.name, draft->pool->row.name),
-                        "make one set for each pool");
+        return err_next(
+            err_new(STATUS_NOT_SUPPORTED,
+                    "the disks of a set must lie in one pool: \"%s\" is in \"%s\", not in \"%s\"",
+                    disk->row.name, disk->pool->row.name, draft->pool->row.name),
+            "make one set for each pool");
     }
     TRY(check_disk(disk));
     draft->pool = disk->pool;
@@ -114,7 +120,8 @@ static struct err *take_names(struct op *op, struct set_draft *draft, bool name_
             snprintf(name, sizeof name, "%s-%s", draft->row.name, disk->row.name);
         }
         if (strlen(name) > LIMIT_NAME_BYTES) {
-            return err_new(STATUS_BAD_REQUEST, "the name \"%.60s...\" would be longer than %d bytes", name,
+            return err_new(STATUS_BAD_REQUEST,
+                           "the name \"%.60s...\" would be longer than %d bytes", name,
                            LIMIT_NAME_BYTES);
         }
         TRY(name_check_free(&op->control->snapshots, "snapshot", name));
@@ -133,7 +140,8 @@ static struct err *take_luns(struct op *op, struct set_draft *draft)
     bool taken[LIMIT_LUNS_PER_HOST] = {false};
     for (unsigned i = 0; i < draft->count; i++) {
         unsigned lun = 0;
-        TRY(choose_lun(op->control, host, &draft->snapshots[i].uuid, CATALOG_SNAPSHOT, taken, &lun));
+        TRY(choose_lun(op->control, host, &draft->snapshots[i].uuid, CATALOG_SNAPSHOT, taken,
+                       &lun));
         taken[lun] = true;
         draft->snapshots[i].lun = (int)lun;
     }
@@ -146,7 +154,8 @@ static struct err *take_uuid(struct op *op, struct set_draft *draft)
     draft->row.uuid = rt_uuid(op->control->rt);
     if (!text) return NULL;
     if (!uuid_parse(text, &draft->row.uuid) || uuid_is_nil(&draft->row.uuid)) {
-        return err_new(STATUS_BAD_REQUEST, "\"uuid\" must be an id such as 01234567-89ab-4cde-8f01-23456789abcd");
+        return err_new(STATUS_BAD_REQUEST,
+                       "\"uuid\" must be an id such as 01234567-89ab-4cde-8f01-23456789abcd");
     }
     struct set *set = inventory_set(op->control, &draft->row.uuid);
     if (!set) return NULL;
@@ -174,7 +183,8 @@ struct err *set_draft_fill(struct op *op, struct set_draft *draft, bool name_alo
     }
     draft->snapshots = calloc(draft->count, sizeof *draft->snapshots);
     if (!draft->snapshots) return err_new(STATUS_NO_MEMORY, "set");
-    for (unsigned i = 0; i < draft->count; i++) TRY(take_disk(op, draft, i));
+    for (unsigned i = 0; i < draft->count; i++)
+        TRY(take_disk(op, draft, i));
     TRY(check_space(draft->pool, draft->count));
     TRY(take_names(op, draft, name_alone));
     TRY(take_luns(op, draft));
@@ -183,9 +193,8 @@ struct err *set_draft_fill(struct op *op, struct set_draft *draft, bool name_alo
     draft->row.lease_s = lease_s;
     draft->row.created_ns = rt_wall(control->rt);
     snprintf(draft->row.created_by, sizeof draft->row.created_by, "%s", op->actor.name);
-    draft->event = (struct catalog_event){.set = draft->row.uuid,
-                                          .state = SET_PREPARED,
-                                          .at_ns = draft->row.created_ns};
+    draft->event = (struct catalog_event){
+        .set = draft->row.uuid, .state = SET_PREPARED, .at_ns = draft->row.created_ns};
     return NULL;
 }
 
@@ -208,6 +217,7 @@ void set_draft_publish(struct op *op, struct set_draft *draft)
     set->events[0] = draft->event;
     set->event_count = 1;
     set->lease_until_ns = rt_now(control->rt) + draft->row.lease_s * RT_SECOND;
-    for (unsigned i = 0; i < draft->count; i++) inventory_add_snapshot(control, &draft->snapshots[i]);
+    for (unsigned i = 0; i < draft->count; i++)
+        inventory_add_snapshot(control, &draft->snapshots[i]);
     draft->set = set;
 }

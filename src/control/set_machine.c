@@ -28,8 +28,10 @@ const struct set_rule set_rules[] = {
     {CREATED, SET_EVENT_FINISH, SET_IF_ALWAYS, SET_DO_NOTHING, KEEP},
 
     /* Abort is honoured until created, ignored afterwards. */
-    {PREPARED | ARMED | COMMITTED | CONFIRMED, SET_EVENT_ABORT, SET_IF_ALWAYS, SET_DO_ABORT, SET_ABORTED},
-    {ABORTED, SET_EVENT_ABORT, SET_IF_ALWAYS, SET_DO_ABORT, SET_ABORTED}, /* goes on where it failed */
+    {PREPARED | ARMED | COMMITTED | CONFIRMED, SET_EVENT_ABORT, SET_IF_ALWAYS, SET_DO_ABORT,
+     SET_ABORTED},
+    {ABORTED, SET_EVENT_ABORT, SET_IF_ALWAYS, SET_DO_ABORT,
+     SET_ABORTED}, /* goes on where it failed */
     {CREATED | DELETING, SET_EVENT_ABORT, SET_IF_ALWAYS, SET_DO_NOTHING, KEEP},
 
     {CREATED | DELETING, SET_EVENT_DELETE, SET_IF_ALWAYS, SET_DO_DELETE, SET_DELETING},
@@ -38,8 +40,8 @@ const struct set_rule set_rules[] = {
      SET_ABORTED},
     {CREATED | ABORTED | DELETING, SET_EVENT_LEASE_END, SET_IF_ALWAYS, SET_DO_NOTHING, KEEP},
     {ARMED, SET_EVENT_ARMED_END, SET_IF_ARMED_OVER, SET_DO_ABORT, SET_ABORTED},
-    {PREPARED | COMMITTED | CONFIRMED | CREATED | ABORTED | DELETING, SET_EVENT_ARMED_END, SET_IF_ALWAYS,
-     SET_DO_NOTHING, KEEP},
+    {PREPARED | COMMITTED | CONFIRMED | CREATED | ABORTED | DELETING, SET_EVENT_ARMED_END,
+     SET_IF_ALWAYS, SET_DO_NOTHING, KEEP},
 
     /* At start the engine is the truth: a point exists if and only if its set is committed. */
     {PREPARED | ARMED, SET_EVENT_FOUND_CUT, SET_IF_ALWAYS, SET_DO_ADOPT, SET_COMMITTED},
@@ -57,8 +59,9 @@ const unsigned set_rule_count = countof(set_rules);
 
 const char *set_event_name(enum set_event event)
 {
-    static const char *const names[] = {"renew",  "arm",       "commit",    "confirm",  "finish", "abort",
-                                        "delete", "lease-end", "armed-end", "found-cut", "found-uncut"};
+    static const char *const names[] = {"renew",     "arm",       "commit",     "confirm",
+                                        "finish",    "abort",     "delete",     "lease-end",
+                                        "armed-end", "found-cut", "found-uncut"};
     check_static(countof(names) == SET_EVENT_COUNT);
     return names[event];
 }
@@ -74,15 +77,24 @@ const struct set_rule *set_rule_find(enum catalog_set_state state, enum set_even
 static const char *what_next(enum catalog_set_state state, enum set_event event)
 {
     switch (state) {
-    case SET_PREPARED: return event == SET_EVENT_COMMIT ? "arm it first" : "arm and commit it, or abort it";
-    case SET_ARMED: return "commit it, or abort it";
-    case SET_COMMITTED: return "confirm it, or abort it";
-    case SET_CONFIRMED: return "finish it, or abort it";
-    case SET_CREATED: return "it is complete; delete it when it is not needed any more";
-    case SET_ABORTED: return "prepare a new set";
-    case SET_DELETING: return "prepare a new set";
-    case SET_STATE_COUNT: break;
-    default: break;
+    case SET_PREPARED:
+        return event == SET_EVENT_COMMIT ? "arm it first" : "arm and commit it, or abort it";
+    case SET_ARMED:
+        return "commit it, or abort it";
+    case SET_COMMITTED:
+        return "confirm it, or abort it";
+    case SET_CONFIRMED:
+        return "finish it, or abort it";
+    case SET_CREATED:
+        return "it is complete; delete it when it is not needed any more";
+    case SET_ABORTED:
+        return "prepare a new set";
+    case SET_DELETING:
+        return "prepare a new set";
+    case SET_STATE_COUNT:
+        break;
+    default:
+        break;
     }
     return "";
 }
@@ -90,16 +102,22 @@ static const char *what_next(enum catalog_set_state state, enum set_event event)
 static bool guard_holds(enum set_guard guard, const struct set_facts *facts)
 {
     switch (guard) {
-    case SET_IF_ALWAYS: return true;
-    case SET_IF_IN_TIME: return facts->now_ns < facts->armed_until_ns;
-    case SET_IF_LEASE_OVER: return facts->now_ns >= facts->lease_until_ns;
-    case SET_IF_ARMED_OVER: return facts->now_ns >= facts->armed_until_ns;
-    default: unreachable("guard"); return false;
+    case SET_IF_ALWAYS:
+        return true;
+    case SET_IF_IN_TIME:
+        return facts->now_ns < facts->armed_until_ns;
+    case SET_IF_LEASE_OVER:
+        return facts->now_ns >= facts->lease_until_ns;
+    case SET_IF_ARMED_OVER:
+        return facts->now_ns >= facts->armed_until_ns;
+    default:
+        unreachable("guard");
+        return false;
     }
 }
 
-struct err *set_decide(enum catalog_set_state state, enum set_event event, const struct set_facts *facts,
-                       struct set_decision *ret_decision)
+struct err *set_decide(enum catalog_set_state state, enum set_event event,
+                       const struct set_facts *facts, struct set_decision *ret_decision)
 {
     const struct set_rule *rule = set_rule_find(state, event);
     if (!rule) {
@@ -111,8 +129,9 @@ struct err *set_decide(enum catalog_set_state state, enum set_event event, const
                                     .to = rule->to == SET_STATE_COUNT ? state : rule->to};
     if (!guard_holds(rule->guard, facts)) {
         if (rule->guard == SET_IF_IN_TIME) {
-            return err_next(err_new(STATUS_TOO_LATE, "the commit came after its time; nothing was cut"),
-                            "prepare a new set");
+            return err_next(
+                err_new(STATUS_TOO_LATE, "the commit came after its time; nothing was cut"),
+                "prepare a new set");
         }
         decision = (struct set_decision){.action = SET_DO_NOTHING, .to = state};
     }

@@ -1,8 +1,9 @@
 /*
  * set_machine.h - the life of a snapshot set as one table: {from, event, guard, action, to}.
  *
- * The table decides; it does nothing itself.  What the actions are is in set_ops.c and doomed.c.  An event that no row
- * allows in a state is refused with what to do instead.  Every row and every combination without a row has a test.
+ * The table decides; it does nothing itself.  What the actions are is in set_ops.c and doomed.c. An
+ * event that no row allows in a state is refused with what to do instead.  Every row and every
+ * combination without a row has a test.
  *
  *     TRY(set_decide(state, SET_EVENT_COMMIT, &facts, &decision));
  *     ... carry out decision.action, then the state is decision.to ...
@@ -25,21 +26,21 @@ enum set_event {
     SET_EVENT_FINISH,
     SET_EVENT_ABORT,
     SET_EVENT_DELETE,
-    SET_EVENT_LEASE_END,     /* the lease was not renewed */
-    SET_EVENT_ARMED_END,     /* no commit came while armed */
-    SET_EVENT_FOUND_CUT,     /* at start: the engine has the points */
-    SET_EVENT_FOUND_UNCUT,   /* at start: the engine has none of them */
+    SET_EVENT_LEASE_END,   /* the lease was not renewed */
+    SET_EVENT_ARMED_END,   /* no commit came while armed */
+    SET_EVENT_FOUND_CUT,   /* at start: the engine has the points */
+    SET_EVENT_FOUND_UNCUT, /* at start: the engine has none of them */
     SET_EVENT_COUNT
 };
 
 enum set_action {
-    SET_DO_NOTHING,  /* idempotent repeat, or nothing is left to do */
-    SET_DO_RENEW,    /* the lease starts again in full */
-    SET_DO_ARM,      /* the window for the commit opens; the hosts' unit attention is held */
-    SET_DO_CUT,      /* one cut in the engine, then the rows follow */
+    SET_DO_NOTHING, /* idempotent repeat, or nothing is left to do */
+    SET_DO_RENEW,   /* the lease starts again in full */
+    SET_DO_ARM,     /* the window for the commit opens; the hosts' unit attention is held */
+    SET_DO_CUT,     /* one cut in the engine, then the rows follow */
     SET_DO_CONFIRM,
-    SET_DO_FINISH,   /* lease and abort end */
-    SET_DO_ABORT,    /* points, snapshots and LUN numbers go; nothing is left but the record */
+    SET_DO_FINISH, /* lease and abort end */
+    SET_DO_ABORT,  /* points, snapshots and LUN numbers go; nothing is left but the record */
     SET_DO_DELETE,
     SET_DO_ADOPT,    /* at start: take generation and time from the engine */
     SET_DO_FALL_BACK /* at start: no commit may come from before */
@@ -73,7 +74,7 @@ extern const struct set_rule set_rules[];
 extern const unsigned set_rule_count;
 const char *set_event_name(enum set_event event);
 const struct set_rule *set_rule_find(enum catalog_set_state state, enum set_event event); /* NULL */
-struct err *set_decide(enum catalog_set_state state, enum set_event event, const struct set_facts *facts,
-                       struct set_decision *ret_decision) MUST_CHECK;
+struct err *set_decide(enum catalog_set_state state, enum set_event event,
+                       const struct set_facts *facts, struct set_decision *ret_decision) MUST_CHECK;
 
 #endif

@@ -1,4 +1,5 @@
-/* What the actions of set_machine.c are: the verbs of a set that is being made, and the end of its lease. */
+/* What the actions of set_machine.c are: the verbs of a set that is being made, and the end of its
+ * lease. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,7 +24,8 @@ void set_enter(struct control *control, struct set *set, enum catalog_set_state 
     if (state == SET_ABORTED) control->counters.sets_aborted++;
 }
 
-/* ---- Unit attention: none for a set's hosts between arm and confirm (each costs every LUN a command) ---- */
+/* ---- Unit attention: none for a set's hosts between arm and confirm (each costs every LUN a
+ * command) ---- */
 
 static void hold_host(struct set *set, struct host *host)
 {
@@ -38,7 +40,8 @@ static void hold_host(struct set *set, struct host *host)
 void set_hold_attention(struct control *control, struct set *set)
 {
     list_for_each (node, &control->hosts) {
-        struct host *host = container_of(list_entry(node, struct object, link), struct host, object);
+        struct host *host =
+            container_of(list_entry(node, struct object, link), struct host, object);
         bool concerned = uuid_equal(&host->row.uuid, &set->row.host);
         list_for_each (member, &set->members) {
             const struct snapshot *s = list_entry(member, struct snapshot, member_link);
@@ -57,7 +60,8 @@ void set_release_attention(struct control *control, struct set *set)
     set->holder_count = 0;
 }
 
-/* ---- Storing ---------------------------------------------------------------------------------------------- */
+/* ---- Storing
+ * ---------------------------------------------------------------------------------------------- */
 
 static void store_free(void *data)
 {
@@ -85,18 +89,20 @@ void set_store_fill(struct set_store *store, const struct set *set, unsigned fir
 {
     store->row = set->row;
     store->event_count = 0;
-    for (unsigned i = first_event; i < set->event_count && store->event_count < countof(store->events);
-         i++) {
+    for (unsigned i = first_event;
+         i < set->event_count && store->event_count < countof(store->events); i++) {
         store->events[store->event_count++] = set->events[i];
     }
     unsigned count = 0;
-    list_for_each (node, &set->members) count++;
+    list_for_each (node, &set->members)
+        count++;
     free(store->snapshots);
     store->snapshots = calloc(count + 1, sizeof *store->snapshots);
     check(store->snapshots);
     store->snapshot_count = 0;
     list_for_each (node, &set->members) {
-        store->snapshots[store->snapshot_count++] = list_entry(node, struct snapshot, member_link)->row;
+        store->snapshots[store->snapshot_count++] =
+            list_entry(node, struct snapshot, member_link)->row;
     }
 }
 
@@ -124,11 +130,8 @@ static void store_next(struct op *op)
     if (to == SET_CONFIRMED) store->row.application_consistent = true;
     if (to == set->row.state) return;
     unsigned sequence = min_of(set->event_count, (unsigned)SET_HISTORY_MAX - 1);
-    store->events[store->event_count++] =
-        (struct catalog_event){.set = set->row.uuid,
-                               .sequence = sequence,
-                               .state = to,
-                               .at_ns = rt_wall(op->control->rt)};
+    store->events[store->event_count++] = (struct catalog_event){
+        .set = set->row.uuid, .sequence = sequence, .state = to, .at_ns = rt_wall(op->control->rt)};
 }
 
 static void step_store(struct op *op)
@@ -156,7 +159,8 @@ static void step_answer_set(struct op *op)
     op_next(op);
 }
 
-/* ---- Arm, confirm, finish --------------------------------------------------------------------------------- */
+/* ---- Arm, confirm, finish
+ * --------------------------------------------------------------------------------- */
 
 static void step_arm(struct op *op)
 {
@@ -188,13 +192,15 @@ static void step_renew(struct op *op)
     op_next(op);
 }
 
-/* ---- Commit: only the engine stands between the request and the answer ------------------------------------- */
+/* ---- Commit: only the engine stands between the request and the answer
+ * ------------------------------------- */
 
 void set_cut(struct op *op, struct set *set, bool leased, volume_done_fn *done)
 {
     struct set_store *store = op->data;
     unsigned count = 0;
-    list_for_each (node, &set->members) count++;
+    list_for_each (node, &set->members)
+        count++;
     free(store->members);
     store->members = calloc(count + 1, sizeof *store->members);
     check(store->members);
@@ -223,7 +229,8 @@ void set_cut_note(struct op *op, struct set *set)
         struct snapshot *s = list_entry(node, struct snapshot, member_link);
         struct volume_point_info info;
         s->row.state = SNAPSHOT_READY;
-        if (volume_point_find(set->pool->engine, &s->row.uuid, &info)) s->row.size_bytes = info.size_bytes;
+        if (volume_point_find(set->pool->engine, &s->row.uuid, &info))
+            s->row.size_bytes = info.size_bytes;
     }
 }
 
@@ -250,13 +257,16 @@ static void step_cut_store(struct op *op)
     op_catalog_audited(op, set_store_write);
 }
 
-/* ---- Abort ------------------------------------------------------------------------------------------------ */
+/* ---- Abort
+ * ------------------------------------------------------------------------------------------------
+ */
 
 static void step_abort_store(struct op *op)
 {
     struct set_store *store = op->data;
     store_next(op);
-    for (unsigned i = 0; i < store->snapshot_count; i++) store->snapshots[i].state = SNAPSHOT_DELETING;
+    for (unsigned i = 0; i < store->snapshot_count; i++)
+        store->snapshots[i].state = SNAPSHOT_DELETING;
     op_catalog_audited(op, set_store_write);
 }
 
@@ -272,7 +282,8 @@ static void step_abort(struct op *op)
     op_next(op);
 }
 
-/* ---- The verbs --------------------------------------------------------------------------------------------- */
+/* ---- The verbs
+ * --------------------------------------------------------------------------------------------- */
 
 static op_step *const nothing_steps[] = {step_answer_set, NULL};
 static op_step *const renew_steps[] = {step_renew, step_answer_set, NULL};
@@ -280,24 +291,33 @@ static op_step *const arm_steps[] = {step_store, step_arm, step_answer_set, NULL
 static op_step *const cut_steps[] = {step_cut, step_cut_answer, step_cut_store, NULL};
 static op_step *const confirm_steps[] = {step_store, step_confirm, step_answer_set, NULL};
 static op_step *const finish_steps[] = {step_store, step_finish, step_answer_set, NULL};
-static op_step *const abort_steps[] = {step_abort_store, step_abort,       doom_step_points,
-                                       doom_step_rows,   doom_step_forget, step_answer_set,
-                                       NULL};
+static op_step *const abort_steps[] = {
+    step_abort_store, step_abort, doom_step_points, doom_step_rows, doom_step_forget,
+    step_answer_set,  NULL};
 
 static op_step *const *steps_of(enum set_action action)
 {
     switch (action) {
-    case SET_DO_NOTHING: return nothing_steps;
-    case SET_DO_RENEW: return renew_steps;
-    case SET_DO_ARM: return arm_steps;
-    case SET_DO_CUT: return cut_steps;
-    case SET_DO_CONFIRM: return confirm_steps;
-    case SET_DO_FINISH: return finish_steps;
-    case SET_DO_ABORT: return abort_steps;
+    case SET_DO_NOTHING:
+        return nothing_steps;
+    case SET_DO_RENEW:
+        return renew_steps;
+    case SET_DO_ARM:
+        return arm_steps;
+    case SET_DO_CUT:
+        return cut_steps;
+    case SET_DO_CONFIRM:
+        return confirm_steps;
+    case SET_DO_FINISH:
+        return finish_steps;
+    case SET_DO_ABORT:
+        return abort_steps;
     case SET_DO_DELETE:
     case SET_DO_ADOPT:
     case SET_DO_FALL_BACK:
-    default: unreachable("action of a verb"); return NULL;
+    default:
+        unreachable("action of a verb");
+        return NULL;
     }
 }
 
@@ -348,7 +368,8 @@ EVENT_STEP(abort, SET_EVENT_ABORT)
 EVENT_STEP(lease_end, SET_EVENT_LEASE_END)
 EVENT_STEP(armed_end, SET_EVENT_ARMED_END)
 
-/* ---- The lease --------------------------------------------------------------------------------------------- */
+/* ---- The lease
+ * --------------------------------------------------------------------------------------------- */
 
 static void lapsed(struct op *op)
 {
@@ -382,12 +403,14 @@ void set_lease_tick(struct rt_timer *timer)
     struct control *control = container_of(timer, struct control, lease_timer);
     uint64_t now = rt_now(control->rt);
     list_for_each (node, &control->sets) {
-        lapse(control, container_of(list_entry(node, struct object, link), struct set, object), now);
+        lapse(control, container_of(list_entry(node, struct object, link), struct set, object),
+              now);
     }
     rt_timer_set(control->rt, timer, now + control->options.lease_tick_ns, set_lease_tick);
 }
 
-/* ---- Prepare and delete ------------------------------------------------------------------------------------ */
+/* ---- Prepare and delete
+ * ------------------------------------------------------------------------------------ */
 
 static void step_prepare_check(struct op *op)
 {
@@ -419,7 +442,8 @@ static void step_prepare_publish(struct op *op)
     op_next(op);
 }
 
-static op_step *const prepare_steps[] = {step_prepare_check, step_prepare_store, step_prepare_publish, NULL};
+static op_step *const prepare_steps[] = {step_prepare_check, step_prepare_store,
+                                         step_prepare_publish, NULL};
 
 static struct err *check_delete(struct op *op, struct set **ret_set)
 {
@@ -429,7 +453,8 @@ static struct err *check_delete(struct op *op, struct set **ret_set)
     struct set_decision decision;
     struct err *e = set_decide(set->row.state, SET_EVENT_DELETE, &facts, &decision);
     if (e) return err_wrap(e, "delete set \"%s\"", set->row.name);
-    if (set->lane.busy) return err_new(STATUS_AGAIN, "set \"%s\" is being worked on", set->row.name);
+    if (set->lane.busy)
+        return err_new(STATUS_AGAIN, "set \"%s\" is being worked on", set->row.name);
     if (!set->pool->engine) return pool_check_open(set->pool);
     list_for_each (node, &set->members) {
         TRY(check_snapshot_unused(list_entry(node, struct snapshot, member_link)));
@@ -450,8 +475,8 @@ static void step_delete_check(struct op *op)
         json_t *would = json_array();
         list_for_each (node, &set->members) {
             const struct snapshot *s = list_entry(node, struct snapshot, member_link);
-            json_array_append_new(would, json_sprintf("delete snapshot \"%s\" of disk \"%s\"", s->row.name,
-                                                      s->disk->row.name));
+            json_array_append_new(would, json_sprintf("delete snapshot \"%s\" of disk \"%s\"",
+                                                      s->row.name, s->disk->row.name));
         }
         json_array_append_new(would, json_sprintf("delete set \"%s\"", set->row.name));
         op_end_dry_run(op, would);

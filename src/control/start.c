@@ -1,6 +1,6 @@
 /*
- * Start: open the catalog, open the pools, compare rows with points, serve maps.  Nothing else runs meanwhile, so the
- * worker may read the inventory.  Stop: the same backwards.
+ * Start: open the catalog, open the pools, compare rows with points, serve maps.  Nothing else runs
+ * meanwhile, so the worker may read the inventory.  Stop: the same backwards.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,7 +19,8 @@ struct start {
     struct volume_pool *opened;
 };
 
-/* ---- The catalog -------------------------------------------------------------------------------------------- */
+/* ---- The catalog
+ * -------------------------------------------------------------------------------------------- */
 
 static struct err *write_token_file(struct control *control, const char *token)
 {
@@ -39,7 +40,8 @@ static struct err *write_token(struct catalog *catalog, void *arg)
     return catalog_put_token(catalog, arg);
 }
 
-/* First start: a token for the administrator.  The file comes first: a crash between draws a new one. */
+/* First start: a token for the administrator.  The file comes first: a crash between draws a new
+ * one. */
 static struct err *make_admin_token(struct control *control)
 {
     char text[80];
@@ -69,7 +71,9 @@ static void step_open_catalog(struct op *op)
     op_worker(op, open_on_worker);
 }
 
-/* ---- Pools -------------------------------------------------------------------------------------------------- */
+/* ---- Pools
+ * --------------------------------------------------------------------------------------------------
+ */
 
 static void pool_trouble(struct pool *pool, struct err *e)
 {
@@ -101,6 +105,7 @@ static void pool_opened(void *arg, struct err *e)
 static void start_free(void *data)
 {
     struct start *start = data;
+    if (start->opened) volume_pool_abandon(start->opened);
     free(start->doomed.snapshots);
     free(start->doomed.sets);
     free(start->doomed.disks);
@@ -133,12 +138,14 @@ static void step_open_pools(struct op *op)
                                        pool_opened, op);
 }
 
-/* ---- Rows against points -------------------------------------------------------------------------------------- */
+/* ---- Rows against points
+ * -------------------------------------------------------------------------------------- */
 
 static void decide_pools(struct control *control)
 {
     list_for_each (node, &control->pools) {
-        struct pool *pool = container_of(list_entry(node, struct object, link), struct pool, object);
+        struct pool *pool =
+            container_of(list_entry(node, struct object, link), struct pool, object);
         if (pool->row.state != CATALOG_CREATING) continue;
         if (pool->engine) {
             pool->row.state = CATALOG_READY;
@@ -153,14 +160,17 @@ static void decide_pools(struct control *control)
 static void decide_disks(struct control *control, struct start *start)
 {
     list_for_each (node, &control->disks) {
-        struct disk *disk = container_of(list_entry(node, struct object, link), struct disk, object);
+        struct disk *disk =
+            container_of(list_entry(node, struct object, link), struct disk, object);
         struct volume_disk_info info;
         if (!disk->pool->engine) continue;
         bool there = volume_disk_find(disk->pool->engine, &disk->row.uuid, &info);
         if (there) disk->row.size_bytes = info.size_bytes;
         if (disk->row.state == CATALOG_CREATING && there) disk->row.state = CATALOG_READY;
         if (disk->row.state == CATALOG_READY) {
-            if (!there) log_error("a disk of the catalog is not in its pool", "disk=\"%s\"", disk->row.name);
+            if (!there)
+                log_error("a disk of the catalog is not in its pool", "disk=\"%s\"",
+                          disk->row.name);
             continue;
         }
         doom_disk(&start->doomed, disk); /* never answered, or being deleted */
@@ -199,24 +209,30 @@ static void decide_set(struct control *control, struct start *start, struct set 
     bool cut = find_cut(set, &info);
     struct set_decision decision = {0};
     struct set_facts facts = {.now_ns = rt_now(control->rt)};
-    struct err *e = set_decide(set->row.state, cut ? SET_EVENT_FOUND_CUT : SET_EVENT_FOUND_UNCUT, &facts,
-                               &decision);
+    struct err *e = set_decide(set->row.state, cut ? SET_EVENT_FOUND_CUT : SET_EVENT_FOUND_UNCUT,
+                               &facts, &decision);
     check(!e); /* the table has a row for every state */
     if (decision.to == SET_ABORTED && set->row.state != SET_ABORTED) {
         log_error("the points of a committed set are not in its pool", "set=\"%s\"", set->row.name);
     }
     switch (decision.action) {
-    case SET_DO_ADOPT: adopt(set, &info); break;
+    case SET_DO_ADOPT:
+        adopt(set, &info);
+        break;
     case SET_DO_ABORT:
-    case SET_DO_DELETE: doom_set(&start->doomed, set); break;
+    case SET_DO_DELETE:
+        doom_set(&start->doomed, set);
+        break;
     case SET_DO_NOTHING:
-    case SET_DO_FALL_BACK: break;
+    case SET_DO_FALL_BACK:
+        break;
     case SET_DO_RENEW:
     case SET_DO_ARM:
     case SET_DO_CUT:
     case SET_DO_CONFIRM:
     case SET_DO_FINISH:
-    default: unreachable("action at start");
+    default:
+        unreachable("action at start");
     }
     if (decision.to != set->row.state) set_enter(control, set, decision.to);
     if (set_in_the_making(set)) {
@@ -251,7 +267,8 @@ static struct err *write_sets(struct catalog *catalog, struct control *control)
         TRY(catalog_add_event(catalog, &set->events[set->event_count - 1]));
     }
     list_for_each (node, &control->snapshots) {
-        struct snapshot *s = container_of(list_entry(node, struct object, link), struct snapshot, object);
+        struct snapshot *s =
+            container_of(list_entry(node, struct object, link), struct snapshot, object);
         if (s->set->pool->engine) TRY(catalog_put_snapshot(catalog, &s->row));
     }
     return NULL;
@@ -260,10 +277,12 @@ static struct err *write_sets(struct catalog *catalog, struct control *control)
 /* Jobs do not outlive the process. */
 static struct err *write_jobs(struct catalog *catalog, struct control *control)
 {
-    static const char interrupted[] = "{\"status\":\"CANCELLED\",\"message\":\"the server was restarted\","
-                                      "\"causes\":[],\"next\":\"start it again\"}";
+    static const char interrupted[] =
+        "{\"status\":\"CANCELLED\",\"message\":\"the server was restarted\","
+        "\"causes\":[],\"next\":\"start it again\"}";
     unsigned count = 0;
-    list_for_each (node, &control->jobs) count++;
+    list_for_each (node, &control->jobs)
+        count++;
     list_for_each_safe (node, &control->jobs) {
         struct job *job = container_of(list_entry(node, struct object, link), struct job, object);
         if (job->row.state == JOB_RUNNING) {
@@ -286,7 +305,8 @@ static struct err *write_decided(struct catalog *catalog, void *arg)
 {
     struct control *control = ((struct op *)arg)->control;
     list_for_each_safe (node, &control->pools) {
-        struct pool *pool = container_of(list_entry(node, struct object, link), struct pool, object);
+        struct pool *pool =
+            container_of(list_entry(node, struct object, link), struct pool, object);
         if (pool->row.state == CATALOG_DELETING) {
             TRY(catalog_delete_pool(catalog, &pool->row.uuid));
         } else {
@@ -294,7 +314,8 @@ static struct err *write_decided(struct catalog *catalog, void *arg)
         }
     }
     list_for_each (node, &control->disks) {
-        struct disk *disk = container_of(list_entry(node, struct object, link), struct disk, object);
+        struct disk *disk =
+            container_of(list_entry(node, struct object, link), struct disk, object);
         TRY(catalog_put_disk(catalog, &disk->row));
     }
     TRY(write_sets(catalog, control));
@@ -316,7 +337,7 @@ static struct err *write_pruned(struct catalog *catalog, void *arg)
         if (set->row.state != SET_ABORTED || !list_is_empty(&set->members)) continue;
         if (now < set->row.created_ns + HISTORY_KEPT_NS) continue;
         TRY(catalog_delete_set(catalog, &set->row.uuid));
-        inventory_remove_set(set);
+        inventory_remove_set(control, set);
     }
     return NULL;
 }
@@ -325,7 +346,8 @@ static void step_prune(struct op *op)
 {
     struct control *control = op->control;
     list_for_each_safe (node, &control->pools) {
-        struct pool *pool = container_of(list_entry(node, struct object, link), struct pool, object);
+        struct pool *pool =
+            container_of(list_entry(node, struct object, link), struct pool, object);
         if (pool->row.state == CATALOG_DELETING) inventory_remove_pool(control, pool);
     }
     list_for_each (node, &control->sets) {
@@ -338,7 +360,8 @@ static void step_serve(struct op *op)
 {
     struct control *control = op->control;
     list_for_each (node, &control->hosts) {
-        struct host *host = container_of(list_entry(node, struct object, link), struct host, object);
+        struct host *host =
+            container_of(list_entry(node, struct object, link), struct host, object);
         struct err *e = scsi_map_create(control->rt, &host->map);
         if (e) {
             op_fail(op, e);
@@ -354,12 +377,21 @@ static void step_serve(struct op *op)
     op_next(op);
 }
 
-op_step *const start_steps[] = {step_open_catalog, step_open_pools,  step_decide,
-                                step_write,        doom_step_points, doom_step_disks,
-                                doom_step_rows,    doom_step_forget, step_prune,
-                                step_serve,        NULL};
+op_step *const start_steps[] = {step_open_catalog,
+                                step_open_pools,
+                                step_decide,
+                                step_write,
+                                doom_step_points,
+                                doom_step_disks,
+                                doom_step_rows,
+                                doom_step_forget,
+                                step_prune,
+                                step_serve,
+                                NULL};
 
-/* ---- Stop ------------------------------------------------------------------------------------------------- */
+/* ---- Stop
+ * -------------------------------------------------------------------------------------------------
+ */
 
 static void poll_again(struct rt_timer *timer)
 {
@@ -382,7 +414,8 @@ static void step_unserve(struct op *op)
 {
     struct control *control = op->control;
     list_for_each (node, &control->hosts) {
-        struct host *host = container_of(list_entry(node, struct object, link), struct host, object);
+        struct host *host =
+            container_of(list_entry(node, struct object, link), struct host, object);
         list_for_each (map_node, &host->maps) {
             struct map *map = list_entry(map_node, struct map, link);
             if (!map->lun) continue;
@@ -396,6 +429,7 @@ static void step_unserve(struct op *op)
 
 static void pool_closed(void *arg, struct err *e)
 {
+    ((struct op *)arg)->control->closing = NULL;
     if (e) {
         log_failure("a pool was not closed cleanly; the next start recovers it", e);
         err_free(e);
@@ -406,10 +440,12 @@ static void pool_closed(void *arg, struct err *e)
 static void step_close_pools(struct op *op)
 {
     list_for_each (node, &op->control->pools) {
-        struct pool *pool = container_of(list_entry(node, struct object, link), struct pool, object);
+        struct pool *pool =
+            container_of(list_entry(node, struct object, link), struct pool, object);
         if (!pool->engine) continue;
         op_repeat(op);
-        volume_pool_close(take_ptr(&pool->engine), pool_closed, op);
+        op->control->closing = take_ptr(&pool->engine);
+        volume_pool_close(op->control->closing, pool_closed, op);
         return;
     }
     op_next(op);
@@ -426,4 +462,5 @@ static void step_close_catalog(struct op *op)
     op_worker(op, close_on_worker);
 }
 
-op_step *const stop_steps[] = {step_wait_idle, step_unserve, step_close_pools, step_close_catalog, NULL};
+op_step *const stop_steps[] = {step_wait_idle, step_unserve, step_close_pools, step_close_catalog,
+                               NULL};

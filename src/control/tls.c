@@ -28,7 +28,9 @@ static struct err *gnutls_err(int code, const char *what)
         }                                                                                          \
     } while (0)
 
-/* ---- Files ------------------------------------------------------------------------------------------------ */
+/* ---- Files
+ * ------------------------------------------------------------------------------------------------
+ */
 
 static struct err *read_file(struct rt *rt, const char *path, char **ret_text)
 {
@@ -60,7 +62,9 @@ static struct err *write_file(struct rt *rt, const char *path, const gnutls_datu
     return e ? e : rt_path_rename(rt, temporary, path);
 }
 
-/* ---- Making ----------------------------------------------------------------------------------------------- */
+/* ---- Making
+ * -----------------------------------------------------------------------------------------------
+ */
 
 static struct err *fill_certificate(struct rt *rt, gnutls_x509_crt_t crt, gnutls_x509_privkey_t key)
 {
@@ -68,15 +72,18 @@ static struct err *fill_certificate(struct rt *rt, gnutls_x509_crt_t crt, gnutls
     struct err *e = NULL;
     uint8_t serial[16];
     rt_random(rt, serial, sizeof serial);
-    serial[0] = (uint8_t)((serial[0] & 0x7F) | 0x01); /* positive, no leading zero (RFC 5280 4.1.2.2) */
+    serial[0] =
+        (uint8_t)((serial[0] & 0x7F) | 0x01); /* positive, no leading zero (RFC 5280 4.1.2.2) */
     time_t now = (time_t)(rt_wall(rt) / RT_SECOND);
     GT(gnutls_x509_crt_set_version(crt, 3), "certificate");
     GT(gnutls_x509_crt_set_serial(crt, serial, sizeof serial), "certificate serial");
     GT(gnutls_x509_crt_set_activation_time(crt, now - 24 * 3600), "certificate time");
     GT(gnutls_x509_crt_set_expiration_time(crt, now + (time_t)YEARS_VALID * 365 * 24 * 3600),
        "certificate time");
-    GT(gnutls_x509_crt_set_dn_by_oid(crt, GNUTLS_OID_X520_COMMON_NAME, 0, "tarn", 4), "certificate name");
-    GT(gnutls_x509_crt_set_subject_alt_name(crt, GNUTLS_SAN_DNSNAME, "localhost", 9, GNUTLS_FSAN_SET),
+    GT(gnutls_x509_crt_set_dn_by_oid(crt, GNUTLS_OID_X520_COMMON_NAME, 0, "tarn", 4),
+       "certificate name");
+    GT(gnutls_x509_crt_set_subject_alt_name(crt, GNUTLS_SAN_DNSNAME, "localhost", 9,
+                                            GNUTLS_FSAN_SET),
        "certificate name");
     GT(gnutls_x509_crt_set_subject_alt_name(crt, GNUTLS_SAN_IPADDRESS, loopback, sizeof loopback,
                                             GNUTLS_FSAN_APPEND),
@@ -94,8 +101,8 @@ static struct err *make_identity(struct rt *rt, const char *key_path, const char
     gnutls_x509_crt_t crt = NULL;
     gnutls_datum_t key_pem = {0}, crt_pem = {0};
     GT(gnutls_x509_privkey_init(&key), "key");
-    GT(gnutls_x509_privkey_generate(key, GNUTLS_PK_ECDSA, GNUTLS_CURVE_TO_BITS(GNUTLS_ECC_CURVE_SECP256R1),
-                                    0),
+    GT(gnutls_x509_privkey_generate(key, GNUTLS_PK_ECDSA,
+                                    GNUTLS_CURVE_TO_BITS(GNUTLS_ECC_CURVE_SECP256R1), 0),
        "generate a key");
     GT(gnutls_x509_crt_init(&crt), "certificate");
     e = fill_certificate(rt, crt, key);
@@ -135,7 +142,8 @@ end:
     return e;
 }
 
-struct err *tls_identity_load(struct rt *rt, const char *directory, struct tls_identity *ret_identity)
+struct err *tls_identity_load(struct rt *rt, const char *directory,
+                              struct tls_identity *ret_identity)
 {
     char key_path[PATH_SIZE], certificate_path[PATH_SIZE];
     snprintf(key_path, sizeof key_path, "%s/key.pem", directory);
@@ -149,8 +157,9 @@ struct err *tls_identity_load(struct rt *rt, const char *directory, struct tls_i
     if (!e) e = read_pin(&identity);
     if (e) {
         tls_identity_fini(&identity);
-        return err_next(err_wrap(e, "TLS identity in %s", directory),
-                        "remove the directory and a new identity is made; clients need its new pin");
+        return err_next(
+            err_wrap(e, "TLS identity in %s", directory),
+            "remove the directory and a new identity is made; clients need its new pin");
     }
     *ret_identity = identity;
     return NULL;

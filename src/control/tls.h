@@ -1,10 +1,12 @@
 /*
- * tls.h - the server's key and certificate: made by itself at first start, known to clients by a pin.
+ * tls.h - the server's key and certificate: made by itself at first start, known to clients by a
+ * pin.
  *
- * ECDSA P-256, self-signed, in DIRECTORY/key.pem and cert.pem.  The pin is the SHA-256 of the certificate's
- * SubjectPublicKeyInfo, so that a renewed certificate with the same key keeps it.
+ * ECDSA P-256, self-signed, in DIRECTORY/key.pem and cert.pem.  The pin is the SHA-256 of the
+ * certificate's SubjectPublicKeyInfo, so that a renewed certificate with the same key keeps it.
  *
- * Threads: at start-up, before the loop runs.  Ownership: tls_identity_fini frees.  Failures: struct err *.
+ * Threads: at start-up, before the loop runs.  Ownership: tls_identity_fini frees.  Failures:
+ * struct err *.
  */
 #ifndef TARN_CONTROL_TLS_H
 #define TARN_CONTROL_TLS_H

@@ -46,7 +46,8 @@ const char *verb_method_name(enum verb_method method)
 struct err *verb_parse_body(const void *body, size_t size, json_t **ret_object)
 {
     if (size > VERB_BODY_MAX) {
-        return err_new(STATUS_BAD_REQUEST, "the request has more than %u bytes", (unsigned)VERB_BODY_MAX);
+        return err_new(STATUS_BAD_REQUEST, "the request has more than %u bytes",
+                       (unsigned)VERB_BODY_MAX);
     }
     if (size == 0) {
         *ret_object = json_object();
@@ -55,8 +56,8 @@ struct err *verb_parse_body(const void *body, size_t size, json_t **ret_object)
     json_error_t error;
     json_t *object = json_loadb(body, size, JSON_REJECT_DUPLICATES, &error);
     if (!object) {
-        return err_new(STATUS_BAD_REQUEST, "the request is not JSON: line %d column %d: %s", error.line,
-                       error.column, error.text);
+        return err_new(STATUS_BAD_REQUEST, "the request is not JSON: line %d column %d: %s",
+                       error.line, error.column, error.text);
     }
     if (!json_is_object(object)) {
         json_decref(object);
@@ -67,7 +68,8 @@ struct err *verb_parse_body(const void *body, size_t size, json_t **ret_object)
     return NULL;
 }
 
-/* ---- Types ------------------------------------------------------------------------------------------ */
+/* ---- Types
+ * ------------------------------------------------------------------------------------------ */
 
 static struct err *bad(const char *name, const char *expected)
 {
@@ -101,7 +103,8 @@ static struct err *take_text(const char *name, const json_t *value, json_t **ret
     return NULL;
 }
 
-static struct err *take_number(const char *name, const json_t *value, bool is_size, json_t **ret_value)
+static struct err *take_number(const char *name, const json_t *value, bool is_size,
+                               json_t **ret_value)
 {
     uint64_t number = 0;
     const char *text = plain_text(value, VERB_TEXT_MAX);
@@ -122,7 +125,8 @@ static struct err *take_bool(const char *name, const json_t *value, json_t **ret
     const char *text = plain_text(value, 8);
     if (json_is_true(value) || (text && (strcmp(text, "true") == 0 || strcmp(text, "1") == 0))) {
         *ret_value = json_true();
-    } else if (json_is_false(value) || (text && (strcmp(text, "false") == 0 || strcmp(text, "0") == 0))) {
+    } else if (json_is_false(value) ||
+               (text && (strcmp(text, "false") == 0 || strcmp(text, "0") == 0))) {
         *ret_value = json_false();
     } else {
         return bad(name, "true or false");
@@ -148,17 +152,26 @@ static struct err *take_value(const char *name, enum verb_type type, const json_
                               json_t **ret_value)
 {
     switch (type) {
-    case VERB_NAME: return take_name(name, value, ret_value);
-    case VERB_TEXT: return take_text(name, value, ret_value);
-    case VERB_SIZE: return take_number(name, value, true, ret_value);
-    case VERB_UINT: return take_number(name, value, false, ret_value);
-    case VERB_BOOL: return take_bool(name, value, ret_value);
-    case VERB_REFS: return take_refs(name, value, ret_value);
-    default: unreachable("argument type"); return NULL;
+    case VERB_NAME:
+        return take_name(name, value, ret_value);
+    case VERB_TEXT:
+        return take_text(name, value, ret_value);
+    case VERB_SIZE:
+        return take_number(name, value, true, ret_value);
+    case VERB_UINT:
+        return take_number(name, value, false, ret_value);
+    case VERB_BOOL:
+        return take_bool(name, value, ret_value);
+    case VERB_REFS:
+        return take_refs(name, value, ret_value);
+    default:
+        unreachable("argument type");
+        return NULL;
     }
 }
 
-/* ---- Arguments ---------------------------------------------------------------------------------------- */
+/* ---- Arguments
+ * ---------------------------------------------------------------------------------------- */
 
 static bool is_path_parameter(const struct verb *verb, const char *name, size_t length)
 {
@@ -178,7 +191,8 @@ static const struct verb_arg *find_arg(const struct verb *verb, const char *name
     return NULL;
 }
 
-static struct err *check_one(const struct verb *verb, const char *name, const json_t *value, json_t *to)
+static struct err *check_one(const struct verb *verb, const char *name, const json_t *value,
+                             json_t *to)
 {
     enum verb_type type = VERB_NAME;
     const struct verb_arg *arg = find_arg(verb, name);
@@ -194,7 +208,8 @@ static struct err *check_one(const struct verb *verb, const char *name, const js
     }
     json_t *taken = NULL;
     TRY(take_value(name, type, value, &taken));
-    if (!taken || json_object_set_new(to, name, taken)) return err_new(STATUS_NO_MEMORY, "arguments");
+    if (!taken || json_object_set_new(to, name, taken))
+        return err_new(STATUS_NO_MEMORY, "arguments");
     return NULL;
 }
 
@@ -204,8 +219,9 @@ static struct err *check_missing(const struct verb *verb, const json_t *argument
         const struct verb_arg *arg = &verb_args[i];
         if (!arg->required || strcmp(arg->verb, verb->id) != 0) continue;
         if (!json_object_get(arguments, arg->name)) {
-            return err_next(err_new(STATUS_BAD_REQUEST, "\"%s\" is missing: %s", arg->name, arg->help),
-                            "tarn %s %s --help", verb->noun, verb->verb);
+            return err_next(
+                err_new(STATUS_BAD_REQUEST, "\"%s\" is missing: %s", arg->name, arg->help),
+                "tarn %s %s --help", verb->noun, verb->verb);
         }
     }
     for (const char *p = strchr(verb->path, '{'); p; p = strchr(p + 1, '{')) {
@@ -239,7 +255,8 @@ struct err *verb_arguments(const struct verb *verb, json_t *given, json_t **ret_
     return NULL;
 }
 
-/* ---- Routes ----------------------------------------------------------------------------------------- */
+/* ---- Routes
+ * ----------------------------------------------------------------------------------------- */
 
 static int hex_digit(char c)
 {
@@ -286,7 +303,8 @@ static struct err *match_path(const char *pattern, const char *path, json_t *to,
             memcpy(value, path, length);
             value[length] = '\0';
             json_t *text = verb_percent_decode(value) ? json_string(value) : NULL;
-            if (!text) return err_new(STATUS_BAD_REQUEST, "the name in the path is not valid UTF-8");
+            if (!text)
+                return err_new(STATUS_BAD_REQUEST, "the name in the path is not valid UTF-8");
             json_object_set_new(to, name, text);
         }
         pattern += name_length + 2;
@@ -296,7 +314,8 @@ static struct err *match_path(const char *pattern, const char *path, json_t *to,
     return NULL;
 }
 
-struct err *verb_route(const char *method, const char *path, json_t *arguments, const struct verb **ret_verb)
+struct err *verb_route(const char *method, const char *path, json_t *arguments,
+                       const struct verb **ret_verb)
 {
     bool path_known = false;
     for (unsigned i = 0; i < verb_count; i++) {

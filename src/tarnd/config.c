@@ -28,7 +28,8 @@ static struct err *set_state_dir(struct config *config, const char *value)
 
 static struct err *set_name(struct config *config, const char *value)
 {
-    if (!text_is_valid_name(value)) return err_new(STATUS_BAD_CONFIG, "must be a name of 1 to 255 bytes");
+    if (!text_is_valid_name(value))
+        return err_new(STATUS_BAD_CONFIG, "must be a name of 1 to 255 bytes");
     snprintf(config->name, sizeof config->name, "%s", value);
     return NULL;
 }
@@ -39,7 +40,8 @@ static struct err *check_address(const char *value)
     uint64_t port;
     if (!colon || colon == value || strlen(value) >= CONFIG_ADDRESS_SIZE ||
         !text_parse_u64(colon + 1, &port) || port > 65535) {
-        return err_new(STATUS_BAD_CONFIG, "\"%.100s\" is not ADDRESS:PORT, such as 127.0.0.1:3260", value);
+        return err_new(STATUS_BAD_CONFIG, "\"%.100s\" is not ADDRESS:PORT, such as 127.0.0.1:3260",
+                       value);
     }
     return NULL;
 }
@@ -52,7 +54,8 @@ static struct err *set_api_listen(struct config *config, const char *value)
 }
 
 /* A list with commas and blanks. */
-static struct err *take_list(const char *value, char (*list)[CONFIG_ADDRESS_SIZE], unsigned *ret_count)
+static struct err *take_list(const char *value, char (*list)[CONFIG_ADDRESS_SIZE],
+                             unsigned *ret_count)
 {
     unsigned count = 0;
     const char *p = value;
@@ -130,10 +133,14 @@ static const struct {
     const char *section, *key;
     set_fn *set;
 } keys[] = {
-    {"server", "state_dir", set_state_dir}, {"server", "name", set_name},
-    {"api", "listen", set_api_listen},      {"iscsi", "listen", set_portals},
-    {"iscsi", "advertise", set_advertise},  {"iscsi", "target_name", set_target_name},
-    {"log", "level", set_level},            {"engine", "cache", set_cache},
+    {"server", "state_dir", set_state_dir},
+    {"server", "name", set_name},
+    {"api", "listen", set_api_listen},
+    {"iscsi", "listen", set_portals},
+    {"iscsi", "advertise", set_advertise},
+    {"iscsi", "target_name", set_target_name},
+    {"log", "level", set_level},
+    {"engine", "cache", set_cache},
     {"engine", "buffers", set_buffers},
 };
 
@@ -147,8 +154,9 @@ static int on_key(void *arg, const char *section, const char *key, const char *v
         if (e) parse->error = err_wrap(e, "[%s] %s", section, key);
         return e == NULL;
     }
-    parse->error = err_next(err_new(STATUS_BAD_CONFIG, "[%.60s] %.60s is not a setting", section, key),
-                            "man 5 tarn.conf lists them");
+    parse->error =
+        err_next(err_new(STATUS_BAD_CONFIG, "[%.60s] %.60s is not a setting", section, key),
+                 "man 5 tarn.conf lists them");
     return 0;
 }
 
@@ -171,8 +179,8 @@ static struct err *outcome(const char *name, int line, struct parse *parse)
     if (line > 0 && !e) e = err_new(STATUS_BAD_CONFIG, "neither [SECTION] nor KEY = VALUE");
     if (!e && parse->config->advertise_count &&
         parse->config->advertise_count != parse->config->portal_count) {
-        return err_new(STATUS_BAD_CONFIG, "%s: [iscsi] advertise has %u addresses, listen has %u", name,
-                       parse->config->advertise_count, parse->config->portal_count);
+        return err_new(STATUS_BAD_CONFIG, "%s: [iscsi] advertise has %u addresses, listen has %u",
+                       name, parse->config->advertise_count, parse->config->portal_count);
     }
     if (!e) return NULL;
     return line > 0 ? err_wrap(e, "%s line %d", name, line) : err_wrap(e, "%s", name);

@@ -1,8 +1,8 @@
 /*
  * config.h - the configuration file of tarnd (doc/man/tarn.conf.5.scd).
  *
- * Sections and keys are one table in config.c.  Ownership: config_fini frees nothing; all is in the struct.
- * Failures: BAD_CONFIG with file, line and what is expected; nothing is half taken.
+ * Sections and keys are one table in config.c.  Ownership: config_fini frees nothing; all is in the
+ * struct. Failures: BAD_CONFIG with file, line and what is expected; nothing is half taken.
  */
 #ifndef TARN_TARND_CONFIG_H
 #define TARN_TARND_CONFIG_H
@@ -12,7 +12,12 @@
 #include "base/err.h"
 #include "base/log.h"
 
-enum { CONFIG_PATH_SIZE = 512, CONFIG_TEXT_SIZE = 256, CONFIG_PORTALS_MAX = 16, CONFIG_ADDRESS_SIZE = 96 };
+enum {
+    CONFIG_PATH_SIZE = 512,
+    CONFIG_TEXT_SIZE = 256,
+    CONFIG_PORTALS_MAX = 16,
+    CONFIG_ADDRESS_SIZE = 96
+};
 
 struct config {
     char state_dir[CONFIG_PATH_SIZE];

@@ -1,6 +1,7 @@
 /*
- * tarnd - the server.  Start: lock the state directory, catalog, pools, maps; then portals open, so that initiators
- * find complete maps; then the API.  SIGTERM goes back the same way; a second one ends at once.
+ * tarnd - the server.  Start: lock the state directory, catalog, pools, maps; then portals open, so
+ * that initiators find complete maps; then the API.  SIGTERM goes back the same way; a second one
+ * ends at once.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -43,7 +44,8 @@ struct tarnd {
     bool stopping, control_started;
 };
 
-/* ---- Between control and the target ----------------------------------------------------------------------------- */
+/* ---- Between control and the target
+ * ----------------------------------------------------------------------------- */
 
 static enum status find_initiator(void *arg, const char *name, struct iscsi_access *ret_access)
 {
@@ -81,10 +83,14 @@ static const char *portal_address(void *arg, unsigned index)
     return iscsi_server_portal_address(tarnd->iscsi, index);
 }
 
-static const struct iscsi_access_ops access_ops = {.find = find_initiator, .session_changed = session_changed};
-static const struct control_target_ops target_ops = {.drop_host = drop_host, .portal_address = portal_address};
+static const struct iscsi_access_ops access_ops = {.find = find_initiator,
+                                                   .session_changed = session_changed};
+static const struct control_target_ops target_ops = {.drop_host = drop_host,
+                                                     .portal_address = portal_address};
 
-/* ---- Stop -------------------------------------------------------------------------------------------------------- */
+/* ---- Stop
+ * --------------------------------------------------------------------------------------------------------
+ */
 
 static void control_stopped(void *arg)
 {
@@ -132,7 +138,9 @@ static void on_signal(void *arg, int signal)
     stop(tarnd);
 }
 
-/* ---- Start ------------------------------------------------------------------------------------------------------- */
+/* ---- Start
+ * -------------------------------------------------------------------------------------------------------
+ */
 
 static struct err *start_iscsi(struct tarnd *tarnd)
 {
@@ -174,10 +182,12 @@ static struct err *read_token(struct tarnd *tarnd, char *token, size_t size)
 /* What the CLI on this machine reads: address, pin, token. */
 static struct err *write_client_file(struct tarnd *tarnd)
 {
-    char path[CONFIG_PATH_SIZE + 32], temporary[CONFIG_PATH_SIZE + 40], token[128] = "", server[160];
+    char path[CONFIG_PATH_SIZE + 32], temporary[CONFIG_PATH_SIZE + 40], token[128] = "",
+                                                                        server[160];
     struct err *e = read_token(tarnd, token, sizeof token);
     if (e) { /* revoked or moved away on purpose */
-        log_warn("no admin.token: client.json has no token", "state_dir=\"%s\"", tarnd->config.state_dir);
+        log_warn("no admin.token: client.json has no token", "state_dir=\"%s\"",
+                 tarnd->config.state_dir);
         err_free(e);
     }
     const char *address = http_address(tarnd->http);
@@ -185,7 +195,8 @@ static struct err *write_client_file(struct tarnd *tarnd)
     bool wildcard = strncmp(address, "0.0.0.0:", 8) == 0 || strncmp(address, "[::]:", 5) == 0;
     snprintf(server, sizeof server, "https://%s%s", wildcard ? "127.0.0.1" : "",
              wildcard ? port : address);
-    json_t *json = json_pack("{s:s, s:s, s:s}", "server", server, "pin", tarnd->identity.pin, "token", token);
+    json_t *json =
+        json_pack("{s:s, s:s, s:s}", "server", server, "pin", tarnd->identity.pin, "token", token);
     char *text = json ? json_dumps(json, JSON_INDENT(2)) : NULL;
     json_decref(json);
     snprintf(path, sizeof path, "%s/client.json", tarnd->config.state_dir);
@@ -203,14 +214,16 @@ static void notify_ready(void)
 {
     const char *path = getenv("NOTIFY_SOCKET");
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    if (!path || (path[0] != '/' && path[0] != '@') || strlen(path) >= sizeof address.sun_path) return;
+    if (!path || (path[0] != '/' && path[0] != '@') || strlen(path) >= sizeof address.sun_path)
+        return;
     memcpy(address.sun_path, path, strlen(path));
     if (path[0] == '@') address.sun_path[0] = '\0';
     socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path));
     int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (fd < 0) return;
     if (sendto(fd, "READY=1", 7, MSG_NOSIGNAL, (struct sockaddr *)&address, size) < 0) {
-        log_warn("could not tell the service manager that the server is ready", "socket=\"%s\"", path);
+        log_warn("could not tell the service manager that the server is ready", "socket=\"%s\"",
+                 path);
     }
     close(fd);
 }
@@ -237,7 +250,8 @@ static void on_started(void *arg, struct err *e)
     }
     if (!e) e = start_iscsi(tarnd);
     if (!e) {
-        e = http_create(tarnd->rt, tarnd->control, tarnd->config.api_listen, &tarnd->identity, &tarnd->http);
+        e = http_create(tarnd->rt, tarnd->control, tarnd->config.api_listen, &tarnd->identity,
+                        &tarnd->http);
     }
     if (!e) e = write_client_file(tarnd);
     if (e) {
@@ -273,7 +287,8 @@ static struct err *run(struct tarnd *tarnd)
     char tls[CONFIG_PATH_SIZE + 8];
     snprintf(tls, sizeof tls, "%s/tls", tarnd->config.state_dir);
     TRY(lock_state(tarnd));
-    TRY(rt_linux_create(&(struct rt_linux_options){.buffer_bytes = tarnd->config.buffer_bytes}, &tarnd->rt));
+    TRY(rt_linux_create(&(struct rt_linux_options){.buffer_bytes = tarnd->config.buffer_bytes},
+                        &tarnd->rt));
     TRY(rt_linux_on_signal(tarnd->rt, on_signal, tarnd));
     TRY(tls_identity_load(tarnd->rt, tls, &tarnd->identity));
     struct control_options options = {.state_directory = tarnd->config.state_dir,

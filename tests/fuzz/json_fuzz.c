@@ -1,7 +1,8 @@
 /*
  * json_fuzz.c - any method, path and body against the path from HTTP to the arguments of a verb.
  *
- * Input: METHOD, a blank, the raw path, a newline, the body.  What comes through must be as the table says.
+ * Input: METHOD, a blank, the raw path, a newline, the body.  What comes through must be as the
+ * table says.
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -25,8 +26,12 @@ static void check_value(const json_t *value, enum verb_type type)
               strlen(json_string_value(value)) == json_string_length(value));
         break;
     case VERB_SIZE:
-    case VERB_UINT: check(json_is_integer(value) && json_integer_value(value) >= 0); break;
-    case VERB_BOOL: check(json_is_boolean(value)); break;
+    case VERB_UINT:
+        check(json_is_integer(value) && json_integer_value(value) >= 0);
+        break;
+    case VERB_BOOL:
+        check(json_is_boolean(value));
+        break;
     case VERB_REFS: {
         check(json_array_size(value) >= 1 && json_array_size(value) <= VERB_REFS_MAX);
         for (size_t i = 0; i < json_array_size(value); i++) {
@@ -34,7 +39,8 @@ static void check_value(const json_t *value, enum verb_type type)
         }
         break;
     }
-    default: unreachable("type");
+    default:
+        unreachable("type");
     }
 }
 
@@ -76,7 +82,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct err *e = take(line, path ? path : "", data + used, size - used, &given, &arguments);
     if (e) {
         enum status status = err_status(e);
-        check(status == STATUS_BAD_REQUEST || status == STATUS_NOT_FOUND || status == STATUS_NOT_SUPPORTED);
+        check(status == STATUS_BAD_REQUEST || status == STATUS_NOT_FOUND ||
+              status == STATUS_NOT_SUPPORTED);
         check(err_frame(e, 0)[0] != '\0');
     }
     err_free(e);

@@ -1,10 +1,12 @@
 /*
- * set_world.c - snapshot sets in the simulated world on the real engine: clients that die at every step, servers that
- * crash (process and power) at every write, starts that crash too.  Afterwards there is no orphan: no point that no
- * snapshot names, no snapshot without its point, no LUN number kept for nothing; each set is in a legal state, and a
- * committed one is whole or gone.  What was answered holds.
+ * set_world.c - snapshot sets in the simulated world on the real engine: clients that die at every
+ * step, servers that crash (process and power) at every write, starts that crash too.  Afterwards
+ * there is no orphan: no point that no snapshot names, no snapshot without its point, no LUN number
+ * kept for nothing; each set is in a legal state, and a committed one is whole or gone.  What was
+ * answered holds.
  *
- *     set_world [SEED [CRASHES]]      CRASHES: at most so many crash places for each world (default: all)
+ *     set_world [SEED [CRASHES]]      CRASHES: at most so many crash places for each world
+ * (default: all)
  */
 #include <stdlib.h>
 
@@ -17,10 +19,11 @@ enum { STORY_MAX = 12, STARTS_MAX = 6 };
 
 static uint64_t seed = 1;
 static uint64_t places_max = 1000000;
-static bool quiet;                       /* a mutation is on: failures are what is wanted */
+static bool quiet; /* a mutation is on: failures are what is wanted */
 static enum rt_flush_site ignored_site;
 
-/* ---- Stories: what a client does ------------------------------------------------------------------------------- */
+/* ---- Stories: what a client does
+ * ------------------------------------------------------------------------------- */
 
 struct act {
     const char *verb;
@@ -43,7 +46,8 @@ static const struct story stories[] = {
       {"map_remove", "{\"host\":\"h\",\"lun\":1}"},
       {"set_delete", "{\"name\":\"s\"}"}}},
     {"aborted_after_the_cut",
-     {{"set_prepare", "{\"name\":\"s\",\"disks\":[\"a\",\"b\",\"c\"],\"host\":\"h\",\"lease_s\":60}"},
+     {{"set_prepare",
+       "{\"name\":\"s\",\"disks\":[\"a\",\"b\",\"c\"],\"host\":\"h\",\"lease_s\":60}"},
       {"set_arm", "{\"name\":\"s\"}"},
       {"set_commit", "{\"name\":\"s\"}"},
       {"set_abort", "{\"name\":\"s\"}"}}},
@@ -67,7 +71,8 @@ static bool act(struct rig *rig, const struct act *a)
     return ok;
 }
 
-/* ---- What must hold --------------------------------------------------------------------------------------------- */
+/* ---- What must hold
+ * --------------------------------------------------------------------------------------------- */
 
 struct view {
     json_t *pool, *sets, *snapshots, *disks, *maps;
@@ -190,7 +195,8 @@ static void check_world(struct rig *rig, const char *where, bool just_started)
 }
 
 /* What was answered before the crash holds after it. */
-static void check_answers(struct rig *rig, const char *where, const struct story *story, unsigned answered)
+static void check_answers(struct rig *rig, const char *where, const struct story *story,
+                          unsigned answered)
 {
     struct view view = look(rig);
     const json_t *live = view.sets ? set_called(&view, "s", true) : NULL;
@@ -199,9 +205,11 @@ static void check_answers(struct rig *rig, const char *where, const struct story
         bool last = i + 1 == answered;
         const char *state = live ? rig_text(live, "state") : "";
         if (strcmp(verb, "set_prepare") == 0 && last) MUST(live != NULL);
-        if (strcmp(verb, "set_commit") == 0 && last && !strstr(story->name, "abort")) MUST(live != NULL);
+        if (strcmp(verb, "set_commit") == 0 && last && !strstr(story->name, "abort"))
+            MUST(live != NULL);
         if (strcmp(verb, "set_commit") == 0 && live) MUST(strcmp(state, "prepared") != 0);
-        if (strcmp(verb, "set_confirm") == 0 && last) MUST(!strcmp(state, "confirmed") || !strcmp(state, "created"));
+        if (strcmp(verb, "set_confirm") == 0 && last)
+            MUST(!strcmp(state, "confirmed") || !strcmp(state, "created"));
         if (strcmp(verb, "set_finish") == 0 && last) MUST(!strcmp(state, "created"));
         if (strcmp(verb, "set_abort") == 0 || strcmp(verb, "set_delete") == 0) MUST(live == NULL);
         if (strcmp(verb, "map_add") == 0 && last) {
@@ -212,7 +220,8 @@ static void check_answers(struct rig *rig, const char *where, const struct story
     look_away(&view);
 }
 
-/* Once every lease has ended nothing is left of sets that were being made, and their numbers are free. */
+/* Once every lease has ended nothing is left of sets that were being made, and their numbers are
+ * free. */
 static void check_after_leases(struct rig *rig, const char *where)
 {
     sim_run_for(rig->sim, 1000 * RT_SECOND); /* snapshot_create leaves the default lease, 900 s */
@@ -228,7 +237,8 @@ static void check_after_leases(struct rig *rig, const char *where)
         created = created || strcmp(state, "created") == 0;
     }
     look_away(&view);
-    json_t *next = rig_ok(rig, "set_prepare", "{s:s, s:[s], s:s}", "name", "next", "disks", "a", "host", "h");
+    json_t *next =
+        rig_ok(rig, "set_prepare", "{s:s, s:[s], s:s}", "name", "next", "disks", "a", "host", "h");
     MUST(next != NULL);
     /* 1 to 3 were kept for members at most; a number that was never served is free at once. */
     if (!created) MUST(rig_number(next, "members.0.lun") <= 2);
@@ -239,24 +249,29 @@ static void check_after_leases(struct rig *rig, const char *where)
     check_world(rig, where, false);
 }
 
-/* ---- Worlds ----------------------------------------------------------------------------------------------------- */
+/* ---- Worlds
+ * -----------------------------------------------------------------------------------------------------
+ */
 
 static struct rig *furnished(void)
 {
     struct rig *rig = rig_create_seeded(RIG_REAL, seed);
     rig_furnish(rig);
-    if (!rig_do(rig, "host_create", "{s:s, s:[s]}", "name", "h", "initiators", "iqn.2026-11.x:h")) abort();
+    if (!rig_do(rig, "host_create", "{s:s, s:[s]}", "name", "h", "initiators", "iqn.2026-11.x:h"))
+        abort();
     return rig;
 }
 
 /* The client dies after so many acts: nobody renews, confirms or aborts any more. */
 static void a_client_dies_at_every_step(const struct story *story)
 {
-    for (unsigned length = 0; length <= STORY_MAX && (length == 0 || story->acts[length - 1].verb); length++) {
+    for (unsigned length = 0; length <= STORY_MAX && (length == 0 || story->acts[length - 1].verb);
+         length++) {
         struct rig *rig = furnished();
         char where[100];
         snprintf(where, sizeof where, "%s, client dead after %u acts", story->name, length);
-        for (unsigned i = 0; i < length; i++) MUST(act(rig, &story->acts[i]));
+        for (unsigned i = 0; i < length; i++)
+            MUST(act(rig, &story->acts[i]));
         check_world(rig, where, false);
         check_after_leases(rig, where);
         rig_destroy(rig);
@@ -267,7 +282,8 @@ static uint64_t writes_of(const struct story *story)
 {
     struct rig *rig = furnished();
     uint64_t before = sim_node_write_count(rig->node);
-    for (unsigned i = 0; i < STORY_MAX && story->acts[i].verb; i++) act(rig, &story->acts[i]);
+    for (unsigned i = 0; i < STORY_MAX && story->acts[i].verb; i++)
+        act(rig, &story->acts[i]);
     uint64_t count = sim_node_write_count(rig->node) - before;
     rig_destroy(rig);
     return count;
@@ -297,7 +313,8 @@ static void crash_at(const struct story *story, enum sim_crash kind, uint64_t pl
     sim_node_ignore_flush(rig->node, ignored_site);
     sim_node_crash_at_write(rig->node, place, kind);
     unsigned answered = 0;
-    while (answered < STORY_MAX && story->acts[answered].verb && act(rig, &story->acts[answered])) answered++;
+    while (answered < STORY_MAX && story->acts[answered].verb && act(rig, &story->acts[answered]))
+        answered++;
     bool up = start_again(rig, kind, place);
     MUST(up);
     if (up) {
@@ -316,7 +333,8 @@ static void a_server_crashes_at_every_write(const struct story *story, enum sim_
     for (uint64_t place = 1; place <= writes + 1 && !tap_failed; place += stride, done++) {
         crash_at(story, kind, place);
     }
-    printf("# %s: %llu of %llu places\n", story->name, (unsigned long long)done, (unsigned long long)writes);
+    printf("# %s: %llu of %llu places\n", story->name, (unsigned long long)done,
+           (unsigned long long)writes);
 }
 
 /* The proof that this suite sees anything: a flush that does nothing turns it red. */

@@ -85,7 +85,8 @@ static void rows_survive_closing_and_opening(void)
 static void names_are_unique_and_a_refused_row_changes_nothing(void)
 {
     world_begin();
-    struct catalog_pool first = pool_row("p", "/p"), second = pool_row("p", "/q"), third = pool_row("r", "/p");
+    struct catalog_pool first = pool_row("p", "/p"), second = pool_row("p", "/q"),
+                        third = pool_row("r", "/p");
     expect_eq(put(put_pool, &first), STATUS_OK);
     expect_eq(put(put_pool, &second), STATUS_EXISTS);
     expect_eq(put(put_pool, &third), STATUS_EXISTS);
@@ -95,7 +96,8 @@ static void names_are_unique_and_a_refused_row_changes_nothing(void)
 
 static struct err *put_disk_without_pool(struct catalog *c, void *arg)
 {
-    struct catalog_disk row = {.uuid = rt_uuid(rt), .pool = rt_uuid(rt), .size_bytes = 4096, .name = "d"};
+    struct catalog_disk row = {
+        .uuid = rt_uuid(rt), .pool = rt_uuid(rt), .size_bytes = 4096, .name = "d"};
     TRY(catalog_issue_identity(c, &row.uuid, 1, row.naa));
     return catalog_put_disk(c, &row);
 }
@@ -167,16 +169,22 @@ static bool file_holds(const char *path, const char *text)
 static void secrets_are_sealed_and_need_their_key(void)
 {
     world_begin();
-    struct catalog_host row = {.uuid = rt_uuid(rt), .name = "h", .auth = "chap", .chap_user = "u-visible",
-                               .chap_secret = "very-secret-secret", .initiator_count = 1,
+    struct catalog_host row = {.uuid = rt_uuid(rt),
+                               .name = "h",
+                               .auth = "chap",
+                               .chap_user = "u-visible",
+                               .chap_secret = "very-secret-secret",
+                               .initiator_count = 1,
                                .initiators = {"iqn.a"}};
     expect_eq(put(put_host, &row), STATUS_OK);
     struct err *e = load();
     expect(!e);
     expect_str(seen_host.chap_secret, "very-secret-secret");
     expect_str(seen_host.initiators[0], "iqn.a");
-    expect(file_holds("/state/catalog.db-wal", "u-visible") || file_holds("/state/catalog.db", "u-visible"));
-    expect(!file_holds("/state/catalog.db-wal", "very-secret") && !file_holds("/state/catalog.db", "very-secret"));
+    expect(file_holds("/state/catalog.db-wal", "u-visible") ||
+           file_holds("/state/catalog.db", "u-visible"));
+    expect(!file_holds("/state/catalog.db-wal", "very-secret") &&
+           !file_holds("/state/catalog.db", "very-secret"));
     uint8_t other[32] = {1};
     sim_file_poke(node, "/state/secret.key", 0, other, sizeof other);
     expect(reopen(NULL));

@@ -1,4 +1,5 @@
-/* doc/openapi.yaml says what verbs.def says: paths, methods, roles, arguments.  The file keeps one fact a line. */
+/* doc/openapi.yaml says what verbs.def says: paths, methods, roles, arguments.  The file keeps one
+ * fact a line. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +16,8 @@ static bool read_all(const char *path)
     if (!file) return false;
     size_t size = 0, n;
     text = calloc(1, 1 << 20);
-    while (text && (n = fread(text + size, 1, (1 << 20) - 1 - size, file)) > 0) size += n;
+    while (text && (n = fread(text + size, 1, (1 << 20) - 1 - size, file)) > 0)
+        size += n;
     fclose(file);
     return text && size > 0;
 }
@@ -29,14 +31,17 @@ static char *section_of(const struct verb *verb)
     if (!start) return NULL;
     start += strlen(path);
     char *path_end = start;
-    while (strncmp(path_end, "    ", 4) == 0) path_end = strchr(path_end, '\n') + 1;
-    snprintf(method, sizeof method, "    %s:\n", verb->method == VERB_GET    ? "get"
-                                                 : verb->method == VERB_POST ? "post"
-                                                                             : "delete");
+    while (strncmp(path_end, "    ", 4) == 0)
+        path_end = strchr(path_end, '\n') + 1;
+    snprintf(method, sizeof method, "    %s:\n",
+             verb->method == VERB_GET    ? "get"
+             : verb->method == VERB_POST ? "post"
+                                         : "delete");
     for (char *line = start; line < path_end; line = strchr(line, '\n') + 1) {
         if (strncmp(line, method, strlen(method)) != 0) continue;
         char *end = line + strlen(method);
-        while (end < path_end && strncmp(end, "      ", 6) == 0) end = strchr(end, '\n') + 1;
+        while (end < path_end && strncmp(end, "      ", 6) == 0)
+            end = strchr(end, '\n') + 1;
         return strndup(line, (size_t)(end - line));
     }
     return NULL;

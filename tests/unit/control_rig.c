@@ -9,10 +9,12 @@
 
 #define CALL_LIMIT_NS (120 * RT_SECOND)
 
-/* ---- The memory engine in place of a pool file --------------------------------------------------------------- */
+/* ---- The memory engine in place of a pool file
+ * --------------------------------------------------------------- */
 
-static void memory_create(struct rt *rt, const char *path, uint64_t size_bytes, const struct uuid *pool,
-                          const struct volume_pool_options *options, bool overwrite,
+static void memory_create(struct rt *rt, const char *path, uint64_t size_bytes,
+                          const struct uuid *pool, const struct volume_pool_options *options,
+                          bool overwrite,
                           void (*progress)(void *arg, uint64_t done_bytes, uint64_t total_bytes),
                           volume_done_fn *done, void *arg);
 static void memory_open(struct rt *rt, const char *path, const struct volume_pool_options *options,
@@ -43,8 +45,9 @@ static void later(struct rt *rt, volume_done_fn *done, void *arg, struct err *e)
 
 static struct uuid memory_uuid;
 
-static void memory_create(struct rt *rt, const char *path, uint64_t size_bytes, const struct uuid *pool,
-                          const struct volume_pool_options *options, bool overwrite,
+static void memory_create(struct rt *rt, const char *path, uint64_t size_bytes,
+                          const struct uuid *pool, const struct volume_pool_options *options,
+                          bool overwrite,
                           void (*progress)(void *arg, uint64_t done_bytes, uint64_t total_bytes),
                           volume_done_fn *done, void *arg)
 {
@@ -63,7 +66,9 @@ static void memory_open(struct rt *rt, const char *path, const struct volume_poo
 
 static const struct control_engine memory_engine = {memory_create, memory_open};
 
-/* ---- Life ------------------------------------------------------------------------------------------------------ */
+/* ---- Life
+ * ------------------------------------------------------------------------------------------------------
+ */
 
 static void on_started(void *arg, struct err *e)
 {
@@ -160,7 +165,9 @@ void rig_destroy(struct rig *rig)
     free(rig);
 }
 
-/* ---- Calls ----------------------------------------------------------------------------------------------------- */
+/* ---- Calls
+ * -----------------------------------------------------------------------------------------------------
+ */
 
 struct rig_wait {
     struct rig *rig;
@@ -205,7 +212,7 @@ json_t *rig_call_as(struct rig *rig, enum control_role role, const char *verb, j
         }
         err_free(call.error);
     } else if (sim_node_is_up(rig->node)) {
-        check(!"a call must end");
+        unreachable("a call must end");
     }
     json_decref(arguments);
     return wait.done ? call.result : NULL;
@@ -268,14 +275,15 @@ enum status rig_fails(struct rig *rig, const char *verb, const char *format, ...
 
 void rig_furnish(struct rig *rig)
 {
-    json_t *job = rig_ok(rig, "pool_create", "{s:s, s:s, s:s, s:b}", "name", "p", "path", "/pool", "size",
-                         "64M", "sparse", 1);
-    json_t *end = rig_ok(rig, "job_show", "{s:s, s:i}", "name", rig_text(job, "job.id"), "wait", 30);
+    json_t *job = rig_ok(rig, "pool_create", "{s:s, s:s, s:s, s:b}", "name", "p", "path", "/pool",
+                         "size", "64M", "sparse", 1);
+    json_t *end =
+        rig_ok(rig, "job_show", "{s:s, s:i}", "name", rig_text(job, "job.id"), "wait", 30);
     if (strcmp(rig_text(end, "state"), "done") != 0) {
         char *text = json_dumps(end, JSON_COMPACT);
         printf("# pool_create: %s\n", text);
         free(text);
-        check(!"the pool was made");
+        unreachable("the pool was made");
     }
     json_decref(job);
     json_decref(end);
@@ -285,7 +293,8 @@ void rig_furnish(struct rig *rig)
     }
 }
 
-/* ---- Reading answers ------------------------------------------------------------------------------------------- */
+/* ---- Reading answers
+ * ------------------------------------------------------------------------------------------- */
 
 static const json_t *walk(const json_t *json, const char *path)
 {

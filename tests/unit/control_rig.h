@@ -1,10 +1,11 @@
 /*
- * control_rig.h - a server's control plane in the simulated world, on the memory engine or on the real one.
+ * control_rig.h - a server's control plane in the simulated world, on the memory engine or on the
+ * real one.
  *
  *     struct rig *rig = rig_create(RIG_MEMORY);
- *     json_t *disk = rig_ok(rig, "disk_create", "{s:s, s:s}", "name", "a", "size", "16M");   // result, owned by caller
- *     expect_eq(rig_fails(rig, "disk_show", "{s:s}", "name", "b"), STATUS_NOT_FOUND);
- *     rig_destroy(rig);
+ *     json_t *disk = rig_ok(rig, "disk_create", "{s:s, s:s}", "name", "a", "size", "16M");   //
+ * result, owned by caller expect_eq(rig_fails(rig, "disk_show", "{s:s}", "name", "b"),
+ * STATUS_NOT_FOUND); rig_destroy(rig);
  */
 #ifndef TARN_TESTS_CONTROL_RIG_H
 #define TARN_TESTS_CONTROL_RIG_H

@@ -6,9 +6,18 @@
 #include "base/attr.h"
 #include "tests/lib/tap.h"
 
-enum { P = SET_PREPARED, A = SET_ARMED, C = SET_COMMITTED, F = SET_CONFIRMED, D = SET_CREATED,
-       X = SET_ABORTED, G = SET_DELETING, NO = -1 };
+enum {
+    P = SET_PREPARED,
+    A = SET_ARMED,
+    C = SET_COMMITTED,
+    F = SET_CONFIRMED,
+    D = SET_CREATED,
+    X = SET_ABORTED,
+    G = SET_DELETING,
+    NO = -1
+};
 
+/* clang-format off */
 /* What must come of each event in each state: the state afterwards, or NO for a refusal.  Written down apart from the
  * table, in the order of the states. */
 static const struct {
@@ -28,6 +37,7 @@ static const struct {
     {SET_EVENT_FOUND_CUT,   { C,  C,  C,  F,  D,  X,  G}},
     {SET_EVENT_FOUND_UNCUT, { P,  P,  X,  X,  D,  X,  G}},
 };
+/* clang-format on */
 
 /* Guards hold: armed in time for a commit, lease and arming over for their ends. */
 static struct set_facts facts_for(enum set_event event)
@@ -45,11 +55,13 @@ static void each_event_in_each_state_does_what_the_design_says(void)
         for (unsigned state = 0; state < SET_STATE_COUNT; state++) {
             struct set_facts facts = facts_for(expected[i].event);
             struct set_decision decision = {.to = SET_STATE_COUNT};
-            struct err *e = set_decide((enum catalog_set_state)state, expected[i].event, &facts, &decision);
+            struct err *e =
+                set_decide((enum catalog_set_state)state, expected[i].event, &facts, &decision);
             int got = e ? NO : (int)decision.to;
             if (got != expected[i].to[state]) {
                 printf("# %s in %s gives %d, expected %d\n", set_event_name(expected[i].event),
-                       catalog_set_state_name((enum catalog_set_state)state), got, expected[i].to[state]);
+                       catalog_set_state_name((enum catalog_set_state)state), got,
+                       expected[i].to[state]);
             }
             expect_eq(got, expected[i].to[state]);
             if (e) expect_eq(err_status(e), STATUS_CONFLICT);
@@ -73,7 +85,8 @@ static void row_point(const struct set_rule *rule)
         err_free(e);
     }
     char name[100];
-    snprintf(name, sizeof name, "row_of_%s_from_mask_%02x", set_event_name(rule->event), rule->from);
+    snprintf(name, sizeof name, "row_of_%s_from_mask_%02x", set_event_name(rule->event),
+             rule->from);
     tap_point(name, ok && rule->from != 0);
 }
 
@@ -81,7 +94,8 @@ static void no_state_and_event_has_two_rows(void)
 {
     for (unsigned i = 0; i < set_rule_count; i++) {
         for (unsigned j = i + 1; j < set_rule_count; j++) {
-            expect(set_rules[i].event != set_rules[j].event || (set_rules[i].from & set_rules[j].from) == 0);
+            expect(set_rules[i].event != set_rules[j].event ||
+                   (set_rules[i].from & set_rules[j].from) == 0);
         }
     }
 }
@@ -114,7 +128,8 @@ static void a_lease_that_was_renewed_meanwhile_does_not_end(void)
 int main(void)
 {
     run(each_event_in_each_state_does_what_the_design_says);
-    for (unsigned i = 0; i < set_rule_count; i++) row_point(&set_rules[i]);
+    for (unsigned i = 0; i < set_rule_count; i++)
+        row_point(&set_rules[i]);
     run(no_state_and_event_has_two_rows);
     run(a_late_commit_is_refused);
     run(a_lease_that_was_renewed_meanwhile_does_not_end);

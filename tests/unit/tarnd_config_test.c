@@ -8,12 +8,13 @@ static void all_settings_are_understood(void)
 {
     struct config config;
     config_defaults(&config);
-    struct err *e = config_parse("t",
-                                 "; comment\n[server]\nstate_dir = /x/y\nname = lake\n[api]\nlisten = [::1]:0\n"
-                                 "[iscsi]\nlisten = 127.0.0.1:3260, [::]:3261\nadvertise = 10.0.0.1:3260 10.0.0.2:3261\n"
-                                 "target_name = iqn.2026-11.org.example:x\n[log]\nlevel = debug\n"
-                                 "[engine]\ncache = 64M\nbuffers = 32M\n",
-                                 &config);
+    struct err *e = config_parse(
+        "t",
+        "; comment\n[server]\nstate_dir = /x/y\nname = lake\n[api]\nlisten = [::1]:0\n"
+        "[iscsi]\nlisten = 127.0.0.1:3260, [::]:3261\nadvertise = 10.0.0.1:3260 10.0.0.2:3261\n"
+        "target_name = iqn.2026-11.org.example:x\n[log]\nlevel = debug\n"
+        "[engine]\ncache = 64M\nbuffers = 32M\n",
+        &config);
     expect(!e);
     err_free(e);
     expect_str(config.state_dir, "/x/y");
@@ -46,13 +47,15 @@ static void mistakes_are_told_with_their_line(void)
     static const struct {
         const char *text, *says;
     } bad[] = {
-        {"[server]\nstate_dir = relative\n", "t line 2: [server] state_dir: must be an absolute path"},
+        {"[server]\nstate_dir = relative\n",
+         "t line 2: [server] state_dir: must be an absolute path"},
         {"[server]\ncolour = red\n", "t line 2: [server] colour is not a setting"},
         {"[serve]\nname = x\n", "line 2: [serve] name is not a setting"},
         {"[api]\nlisten = 7260\n", "is not ADDRESS:PORT"},
         {"[api]\nlisten = 1.2.3.4:99999\n", "is not ADDRESS:PORT"},
         {"[iscsi]\nlisten = ,\n", "names no address"},
-        {"[iscsi]\nlisten = 1.2.3.4:1, 1.2.3.4:2\nadvertise = 1.2.3.4:1\n", "advertise has 1 addresses, listen has 2"},
+        {"[iscsi]\nlisten = 1.2.3.4:1, 1.2.3.4:2\nadvertise = 1.2.3.4:1\n",
+         "advertise has 1 addresses, listen has 2"},
         {"[iscsi]\ntarget_name = disk\n", "must be an iSCSI name"},
         {"[log]\nlevel = loud\n", "must be error, warn, info or debug"},
         {"[engine]\ncache = 1K\n", "must be a size of at least 1M"},
