@@ -273,13 +273,52 @@ struct chap_case {
     bool mutual, reflect;
 };
 
+static const uint8_t our_challenge[24] = "a challenge of our own.";
+
+/* The answer to the target's challenge, and our own challenge; false: no response came. */
+static bool chap_answer(struct wire *w, const struct chap_case *c)
+{
+    char text[4096];
+    uint8_t challenge[64], digest[ISCSI_CHAP_DIGEST_MAX];
+    size_t size_bytes;
+    const struct iscsi_chap_algorithm *a = iscsi_chap_choose(wire_answer(w, "CHAP_A"));
+    uint32_t id = (uint32_t)atoi(wire_answer(w, "CHAP_I"));
+    const char *theirs = wire_answer(w, "CHAP_C");
+    check(iscsi_chap_decode(theirs, challenge, sizeof challenge, &size_bytes));
+    check(iscsi_chap_response(a, (uint8_t)id, c->secret, challenge, size_bytes, digest));
+    struct buf_writer out = buf_writer(text, sizeof text);
+    iscsi_text_put(&out, "CHAP_N", c->user);
+    iscsi_chap_put(&out, "CHAP_R", digest, a->digest_bytes);
+    if (c->mutual) iscsi_text_put(&out, "CHAP_I", "77");
+    if (c->mutual && c->reflect) iscsi_text_put(&out, "CHAP_C", theirs);
+    if (c->mutual && !c->reflect)
+        iscsi_chap_put(&out, "CHAP_C", our_challenge, sizeof our_challenge);
+    for (size_t i = 0; i < buf_used(&out); i++) {
+        if (text[i] == '\0') text[i] = '\n';
+    }
+    text[buf_used(&out)] = '\0';
+    return wire_login_step(w, 0x81, text);
+}
+
+/* Does the target know its own secret? */
+static bool chap_proved(const struct wire *w, unsigned algorithm)
+{
+    uint8_t theirs[64], digest[ISCSI_CHAP_DIGEST_MAX];
+    char number[2] = {(char)('0' + algorithm), '\0'};
+    size_t size_bytes;
+    const struct iscsi_chap_algorithm *a = iscsi_chap_choose(number);
+    const char *proof = wire_answer(w, "CHAP_R"), *name = wire_answer(w, "CHAP_N");
+    if (!proof || !name || strcmp(name, "tarn") != 0) return false;
+    if (!iscsi_chap_decode(proof, theirs, sizeof theirs, &size_bytes)) return false;
+    check(iscsi_chap_response(a, 77, RIG_OUR_SECRET, our_challenge, sizeof our_challenge, digest));
+    return size_bytes == a->digest_bytes && memcmp(theirs, digest, size_bytes) == 0;
+}
+
 /* Runs the exchange; returns the last status.  *ret_proved: the target's own answer was right. */
 static unsigned chap_login(const struct chap_case *c, bool *ret_proved)
 {
     struct rig rig;
-    char text[4096], challenge_text[128] = "";
-    uint8_t challenge[64], digest[ISCSI_CHAP_DIGEST_MAX], ours[24], theirs[64];
-    size_t size_bytes, theirs_bytes;
+    char text[512];
     *ret_proved = false;
     rig_init(&rig, 0);
     struct wire *w = wire_connect(&rig);
@@ -290,36 +329,10 @@ static unsigned chap_login(const struct chap_case *c, bool *ret_proved)
     snprintf(text, sizeof text, "CHAP_A=%s\n", c->algorithms);
     if (good && w->login_status == 0) good = wire_login_step(w, 0x00, text);
     if (good && w->login_status == 0) {
-        const struct iscsi_chap_algorithm *a = iscsi_chap_choose(wire_answer(w, "CHAP_A"));
-        uint32_t id = (uint32_t)atoi(wire_answer(w, "CHAP_I"));
-        check(
-            iscsi_chap_decode(wire_answer(w, "CHAP_C"), challenge, sizeof challenge, &size_bytes));
-        snprintf(challenge_text, sizeof challenge_text, "%s", wire_answer(w, "CHAP_C"));
-        check(iscsi_chap_response(a, (uint8_t)id, c->secret, challenge, size_bytes, digest));
-        struct buf_writer out = buf_writer(text, sizeof text);
-        iscsi_text_put(&out, "CHAP_N", c->user);
-        iscsi_chap_put(&out, "CHAP_R", digest, a->digest_bytes);
-        memset(ours, 0x5A, sizeof ours);
-        if (c->mutual) {
-            iscsi_text_put(&out, "CHAP_I", "77");
-            if (c->reflect)
-                iscsi_text_put(&out, "CHAP_C", challenge_text);
-            else
-                iscsi_chap_put(&out, "CHAP_C", ours, sizeof ours);
-        }
-        for (size_t i = 0; i < buf_used(&out); i++) {
-            if (text[i] == '\0') text[i] = '\n';
-        }
-        text[buf_used(&out)] = '\0';
-        good = wire_login_step(w, 0x81, text);
+        unsigned algorithm = (unsigned)atoi(wire_answer(w, "CHAP_A"));
+        good = chap_answer(w, c);
         if (good && w->login_status == 0) expect_eq(w->login_flags, 0x81);
-        const char *proof = good ? wire_answer(w, "CHAP_R") : NULL;
-        if (proof && iscsi_chap_decode(proof, theirs, sizeof theirs, &theirs_bytes)) {
-            check(iscsi_chap_response(a, 77, RIG_OUR_SECRET, ours, sizeof ours, digest));
-            *ret_proved = theirs_bytes == a->digest_bytes &&
-                          memcmp(theirs, digest, theirs_bytes) == 0 &&
-                          strcmp(wire_answer(w, "CHAP_N"), "tarn") == 0;
-        }
+        *ret_proved = good && chap_proved(w, algorithm);
     }
     if (good && w->login_status == 0) good = wire_login_step(w, 0x87, "");
     unsigned status = good ? w->login_status : 0xFFFF;

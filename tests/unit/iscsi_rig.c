@@ -64,11 +64,17 @@ static void add_lun(struct rig *rig, unsigned number)
     must(scsi_map_add(rig->map, number, rig->luns[number]));
 }
 
-void rig_init(struct rig *rig, uint64_t buffer_bytes)
+static void fill_pattern(void)
 {
     struct prng prng;
     prng_init(&prng, 5);
     prng_fill(&prng, rig_pattern, sizeof rig_pattern);
+    rig_pattern[0] = 1; /* filled */
+}
+
+void rig_init(struct rig *rig, uint64_t buffer_bytes)
+{
+    if (!rig_pattern[0]) fill_pattern();
     *rig = (struct rig){0};
     rig->sim = sim_create(&(struct sim_options){.seed = 7, .buffer_bytes = buffer_bytes});
     rig->node = sim_node_create(rig->sim, "server");
@@ -471,7 +477,7 @@ uint32_t wire_sense(const struct wire_pdu *p)
 /* The content of LUN 0 as a read sees it: true when equal to `expected`. */
 bool wire_reads_as(struct wire *w, uint32_t sector, const void *expected, uint32_t size_bytes)
 {
-    struct wire_pdu p;
+    struct wire_pdu p = {0};
     uint32_t at = 0, itt = wire_read(w, sector, (uint16_t)(size_bytes / 512));
     while (at < size_bytes) {
         if (!wire_expect(w, ISCSI_OP_DATA_IN, itt, &p)) return false;
