@@ -1,0 +1,276 @@
+/* The API over real HTTPS: a server on a thread of its own, the client's transport with the pin. */
+#include <pthread.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/attr.h"
+#include "base/check.h"
+#include "client/transport.h"
+#include "control/http.h"
+#include "control/verbs.h"
+#include "rt/rt_linux.h"
+#include "tests/lib/tap.h"
+
+static char directory[64];
+static struct rt *rt;
+static struct control *control;
+static struct http *http;
+static struct tls_identity identity;
+static char token[128], viewer[128], server[128];
+static pthread_t thread;
+static pthread_barrier_t ready;
+
+/* ---- The server
+ * -------------------------------------------------------------------------------------------- */
+
+static void started(void *arg, struct err *e)
+{
+    check(!e);
+    e = http_create(rt, control, "127.0.0.1:0", &identity, &http);
+    check(!e);
+    pthread_barrier_wait(&ready);
+}
+
+static void stopped(void *arg)
+{
+    rt_stop(rt);
+}
+
+static void http_closed(void *arg)
+{
+    control_stop(control, stopped, NULL);
+}
+
+static struct rt_message stop_message;
+
+static void stop_now(struct rt_message *message)
+{
+    http_close(http, http_closed, NULL);
+}
+
+static void *serve(void *arg)
+{
+    static char state[96], tls[96];
+    snprintf(state, sizeof state, "%s/state", directory);
+    snprintf(tls, sizeof tls, "%s/tls", directory);
+    struct err *e = rt_linux_create(&(struct rt_linux_options){.buffer_bytes = 16 << 20}, &rt);
+    check(!e);
+    e = tls_identity_load(rt, tls, &identity);
+    check(!e);
+    struct control_options options = {.state_directory = state, .server_name = "t", .version = "0"};
+    e = control_create(rt, &options, &control);
+    check(!e);
+    control_start(control, started, NULL);
+    rt_run(rt);
+    control_destroy(control);
+    tls_identity_fini(&identity);
+    rt_linux_destroy(rt);
+    return NULL;
+}
+
+static void read_admin_token(void)
+{
+    char path[128];
+    snprintf(path, sizeof path, "%s/state/admin.token", directory);
+    FILE *file = fopen(path, "re");
+    check(file);
+    token[fread(token, 1, sizeof token - 1, file)] = '\0';
+    fclose(file);
+}
+
+/* ---- The client
+ * ---------------------------------------------------------------------------------------------- */
+
+static char answer[1 << 16];
+
+/* The HTTP status; 0 when no answer came. */
+static int ask(const char *pin, const char *with, const char *method, const char *path,
+               const char *body)
+{
+    struct transport_options options = {
+        .server = server, .pins = &pin, .pin_count = 1, .token = with};
+    struct transport *transport = NULL;
+    struct err *e = transport_curl_create(&options, &transport);
+    check(!e);
+    struct transport_request request = {
+        .method = method, .path = path, .body = body, .timeout_ms = 20000};
+    e = transport->ops->prepare(transport, &request);
+    check(!e);
+    enum status status = transport->ops->fire(transport);
+    int code = status == STATUS_OK ? transport->http_status : 0;
+    snprintf(answer, sizeof answer, "%s", code ? transport->answer : transport->error_text);
+    transport_destroy(transport);
+    return code;
+}
+
+static int call(const char *method, const char *path, const char *body)
+{
+    return ask(identity.pin, token, method, path, body);
+}
+
+static bool says(const char *text)
+{
+    bool there = strstr(answer, text) != NULL;
+    if (!there) printf("# %.300s\n", answer);
+    return there;
+}
+
+/* ---- Behaviours
+ * ------------------------------------------------------------------------------------------------
+ */
+
+static void health_needs_no_token_and_everything_else_does(void)
+{
+    expect_eq(ask(identity.pin, NULL, "GET", "/healthz", NULL), 200);
+    expect_eq(ask(identity.pin, NULL, "GET", "/v1/server", NULL), 401);
+    expect(says("\"status\":\"UNAUTHENTICATED\""));
+    expect(says("\"request_id\":\""));
+    expect(says("\"next\":\""));
+    expect_eq(ask(identity.pin, "tarn_wrong", "GET", "/v1/server", NULL), 401);
+    expect_eq(ask(identity.pin, NULL, "GET", "/metrics", NULL), 401);
+    /* what exists is not told to strangers */
+    expect_eq(ask(identity.pin, NULL, "GET", "/nothing", NULL), 401);
+    expect_eq(ask(identity.pin, NULL, "POST", "/v1/disks", "{bad"), 401);
+}
+
+static void another_key_than_the_pinned_one_is_refused(void)
+{
+    char pin[TLS_PIN_SIZE];
+    memcpy(pin, identity.pin, sizeof pin);
+    pin[0] = pin[0] == '0' ? '1' : '0';
+    expect_eq(ask(pin, token, "GET", "/v1/server", NULL), 0);
+}
+
+static void verbs_answer_with_their_codes(void)
+{
+    expect_eq(call("GET", "/v1/server", NULL), 200);
+    expect(says("\"name\":\"t\""));
+    expect_eq(call("POST", "/v1/hosts", "{\"name\":\"h/1\",\"initiators\":[\"iqn.a\"]}"), 201);
+    expect_eq(call("GET", "/v1/hosts/h%2F1", NULL), 200);
+    expect_eq(call("POST", "/v1/hosts", "{\"name\":\"h/1\",\"initiators\":[\"iqn.b\"]}"), 409);
+    expect_eq(call("GET", "/v1/hosts/other", NULL), 404);
+    expect_eq(call("DELETE", "/v1/hosts/h%2F1", NULL), 200);
+    expect_eq(call("POST", "/v1/tokens", "{\"name\":\"v\",\"role\":\"viewer\"}"), 201);
+    const char *secret = strstr(answer, "\"token\":\"");
+    require(secret);
+    snprintf(viewer, sizeof viewer, "%.69s", secret + 9);
+    expect_eq(ask(identity.pin, viewer, "GET", "/v1/server", NULL), 200);
+    expect_eq(
+        ask(identity.pin, viewer, "POST", "/v1/tokens", "{\"name\":\"w\",\"role\":\"viewer\"}"),
+        403);
+}
+
+static void bad_requests_are_told_what_is_wrong(void)
+{
+    expect_eq(call("POST", "/v1/disks", "{bad"), 400);
+    expect(says("not JSON"));
+    expect_eq(call("POST", "/v1/disks", "[1]"), 400);
+    expect(says("not a JSON object"));
+    expect_eq(call("POST", "/v1/disks", "{\"name\":\"a\",\"name\":\"b\",\"size\":1}"), 400);
+    expect_eq(call("POST", "/v1/disks", "{\"name\":\"a\",\"size\":\"1M\",\"nmae\":1}"), 400);
+    expect(says("no argument"));
+    expect_eq(call("POST", "/v1/disks/a/grow", "{\"name\":\"b\",\"size\":\"2M\"}"), 400);
+    expect(says("in the path already"));
+    expect_eq(call("GET", "/v1/disks/%zz", NULL), 400);
+    expect_eq(call("GET", "/v1/disks/%00", NULL), 400);
+    expect_eq(call("GET", "/v1/disks/%ff", NULL), 400);
+    expect_eq(call("DELETE", "/v1/disks/a?dry_run=perhaps", NULL), 400);
+    expect_eq(call("DELETE", "/v1/disks/a?colour=red", NULL), 400);
+    expect_eq(call("DELETE", "/v1/disks/a?dry_run=true&dry_run=true", NULL), 400);
+    expect_eq(call("GET", "/v1/nothing", NULL), 404);
+    expect_eq(call("GET", "/", NULL), 404);
+    expect_eq(call("DELETE", "/v1/disks", NULL), 501);
+    auto_free char *large = malloc(VERB_BODY_MAX + 100);
+    check(large);
+    memset(large, ' ', VERB_BODY_MAX + 99);
+    large[VERB_BODY_MAX + 99] = '\0';
+    expect_eq(call("POST", "/v1/disks", large), 400);
+    expect(says("more than"));
+}
+
+static void metrics_are_prometheus_text(void)
+{
+    expect_eq(ask(identity.pin, viewer, "GET", "/metrics", NULL), 200);
+    expect(says("# TYPE tarn_sets gauge"));
+    expect(says("tarn_sets{state=\"created\"} 0"));
+    expect(says("tarn_http_requests_total "));
+}
+
+static void *wait_for_job(void *arg)
+{
+    struct transport_options options = {.server = server, .token = token};
+    const char *pin = identity.pin;
+    options.pins = &pin;
+    options.pin_count = 1;
+    struct transport *transport = NULL;
+    struct err *e = transport_curl_create(&options, &transport);
+    check(!e);
+    struct transport_request request = {.method = "GET", .path = "/v1/server", .timeout_ms = 20000};
+    for (unsigned i = 0; i < 50; i++) {
+        e = transport->ops->prepare(transport, &request);
+        check(!e);
+        enum status status = transport->ops->fire(transport);
+        if (status != STATUS_OK || transport->http_status != 200) *(unsigned *)arg += 1;
+    }
+    transport_destroy(transport);
+    return NULL;
+}
+
+static void clients_at_the_same_time_are_all_served(void)
+{
+    pthread_t threads[6];
+    unsigned failures[6] = {0};
+    for (unsigned i = 0; i < 6; i++)
+        pthread_create(&threads[i], NULL, wait_for_job, &failures[i]);
+    for (unsigned i = 0; i < 6; i++)
+        pthread_join(threads[i], NULL);
+    for (unsigned i = 0; i < 6; i++)
+        expect_eq(failures[i], 0);
+}
+
+static void remove_directory(void)
+{
+    static const char *const files[] = {
+        "state/catalog.db",  "state/catalog.db-wal", "state/catalog.db-journal",
+        "state/admin.token", "state/secret.key",     "tls/key.pem",
+        "tls/cert.pem"};
+    char path[128];
+    for (unsigned i = 0; i < countof(files); i++) {
+        snprintf(path, sizeof path, "%s/%s", directory, files[i]);
+        unlink(path);
+    }
+    snprintf(path, sizeof path, "%s/state", directory);
+    rmdir(path);
+    snprintf(path, sizeof path, "%s/tls", directory);
+    rmdir(path);
+    rmdir(directory);
+}
+
+static void a_server_stops_in_order(void)
+{
+    stop_message.fn = stop_now;
+    rt_post(rt, &stop_message);
+    expect_eq(pthread_join(thread, NULL), 0);
+    char pin[TLS_PIN_SIZE] = "0000000000000000000000000000000000000000000000000000000000000000";
+    expect_eq(ask(pin, token, "GET", "/healthz", NULL), 0);
+}
+
+int main(void)
+{
+    snprintf(directory, sizeof directory, "/tmp/tarn-http-XXXXXX");
+    check(mkdtemp(directory));
+    pthread_barrier_init(&ready, NULL, 2);
+    pthread_create(&thread, NULL, serve, NULL);
+    pthread_barrier_wait(&ready);
+    read_admin_token();
+    snprintf(server, sizeof server, "https://%s", http_address(http));
+    run(health_needs_no_token_and_everything_else_does);
+    run(another_key_than_the_pinned_one_is_refused);
+    run(verbs_answer_with_their_codes);
+    run(bad_requests_are_told_what_is_wrong);
+    run(metrics_are_prometheus_text);
+    run(clients_at_the_same_time_are_all_served);
+    run(a_server_stops_in_order);
+    remove_directory();
+    return tap_done();
+}
