@@ -33,6 +33,7 @@ static const struct option long_options[] = {
     {"mutation", required_argument, NULL, 'M'},     {"seeds", required_argument, NULL, 'N'},
     {"replay", required_argument, NULL, 'R'},       {"shrink", required_argument, NULL, 'S'},
     {"buffers", required_argument, NULL, 'B'},      {"big", no_argument, NULL, 'G'},
+    {"checkpoint-every", required_argument, NULL, 'C'},
     {"pace", required_argument, NULL, 'P'},
     {"trace", no_argument, NULL, 't'},              {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
@@ -43,7 +44,8 @@ static int usage(FILE *to)
     fprintf(to,
             "usage: tarn-model [--seed S] [--seeds COUNT] [--ops N] [--crash none|process|power|both]\n"
             "  [--crash-every WRITES] [--crash-at WRITE] [--recovery-crashes N] [--cache tiny|SIZE]\n"
-            "  [--pool SIZE] [--wal SIZE] [--disk-blocks N] [--pace N] [--buffers SIZE] [--big] [--exact-space] [--written-through]\n"
+            "  [--pool SIZE] [--wal SIZE] [--disk-blocks N] [--pace N] [--checkpoint-every N]\n"
+            "  [--buffers SIZE] [--big] [--exact-space] [--written-through]\n"
             "  [--ignore-flush SITE] [--mutation NAME] [--replay FILE] [--shrink FILE] [--trace]\n"
             "--replay takes the operations from FILE, --shrink writes the fewest that still fail to it.\n");
     return to == stdout ? 0 : 2;
@@ -98,6 +100,7 @@ static bool parse_one(int option, const char *value, struct arguments *a)
     case 'P': o->pace = (unsigned)number; return is_number;
     case 'B': o->buffer_bytes = number; return is_number;
     case 'G': o->big_requests = true; return true;
+    case 'C': o->checkpoint_every = (uint32_t)number; return is_number;
     case 'N': a->seeds = number; return is_number;
     case 'c': return parse_crash(value, &o->crash);
     case 'f': return parse_site(value, &o->ignore_flush);

@@ -15,7 +15,7 @@ struct row {
 
 /* 100,000 operations together at full scale. */
 static const struct row rows[] = {
-    {"without_crashes", 6,
+    {"without_crashes", 7,
      {.seed = 1, .op_count = 2500, .pace = 6}},
     {"many_in_flight", 4,
      {.seed = 100, .op_count = 2500, .pace = 1}},
@@ -25,7 +25,8 @@ static const struct row rows[] = {
     {"space_is_exact", 4,
      {.seed = 300, .op_count = 2500, .pace = 4, .no_ragged_zero = true}},
     {"a_full_pool", 4,
-     {.seed = 400, .op_count = 2500, .pace = 6, .disk_blocks_max = 6000, .wal_bytes = 16 * MIB}},
+     {.seed = 400, .op_count = 1500, .pace = 6, .disk_blocks_max = 6000, .wal_bytes = 32 * MIB,
+      .big_requests = true}},
     {"big_requests_and_few_buffers", 4,
      {.seed = 450, .op_count = 1000, .pace = 2, .disk_blocks_max = 1500, .big_requests = true,
       .buffer_bytes = 2 * MIB, .pool_bytes = 256 * MIB}},
@@ -43,7 +44,7 @@ static const struct row rows[] = {
       .recovery_crashes = 2, .cache_bytes = MODEL_TINY_CACHE_BYTES, .wal_bytes = MODEL_TINY_WAL_BYTES}},
     {"crashes_on_a_full_pool", 4,
      {.seed = 900, .op_count = 1500, .pace = 6, .crash = WORLD_CRASH_BOTH, .crash_every = 400,
-      .recovery_crashes = 2, .disk_blocks_max = 6000, .wal_bytes = 16 * MIB}},
+      .recovery_crashes = 2, .disk_blocks_max = 6000, .wal_bytes = 32 * MIB, .big_requests = true}},
 };
 
 static bool row_is_green(const void *arg)

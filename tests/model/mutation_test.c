@@ -13,7 +13,11 @@ static const struct world_options worlds[] = {
     {.op_count = 500, .pace = 2, .crash = WORLD_CRASH_POWER, .crash_every = 150, .recovery_crashes = 3},
     {.op_count = 500, .pace = 4, .crash = WORLD_CRASH_BOTH, .crash_every = 250, .recovery_crashes = 2,
      .cache_bytes = MODEL_TINY_CACHE_BYTES, .wal_bytes = MODEL_TINY_WAL_BYTES},
+    {.op_count = 300, .pace = 3, .crash = WORLD_CRASH_POWER, .crash_every = 30, .recovery_crashes = 2,
+     .checkpoint_every = 5},
     {.op_count = 600, .pace = 1, .no_ragged_zero = true},
+    {.op_count = 800, .pace = 2, .crash = WORLD_CRASH_POWER, .crash_every = 150, .recovery_crashes = 2,
+     .disk_blocks_max = 8000, .wal_bytes = 32 * MIB, .big_requests = true}, /* blocks are reused soon */
 };
 enum { SEEDS_PER_WORLD = 15 };
 

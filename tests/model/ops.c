@@ -531,6 +531,9 @@ bool ops_run_only(struct world *world, const uint8_t *records, uint32_t record_c
     for (uint32_t i = 0; i < record_count && !world->failed; i++) {
         world_trace(world, "op %u", i);
         execute(world, records + (size_t)i * OPS_RECORD_BYTES);
+        uint32_t every = world->options.checkpoint_every;
+        if (every && i % every == every - 1 && !world->crashed)
+            ops_control(world, TASK_CHECKPOINT, records + (size_t)i * OPS_RECORD_BYTES);
         if (world->options.crash_by_op && prng_chance(&world->prng, 1, world->options.crash_every))
             world_crash_now(world);
         while (world->crashed && !world->failed) world_recover(world);

@@ -29,6 +29,7 @@ struct world_options {
     uint32_t op_count;
     enum world_crash crash;
     uint32_t crash_every;      /* crash at a write drawn from 1 to twice this; 0 = 150 */
+    uint32_t checkpoint_every; /* also one after so many operations; 0 = none */
     uint32_t crash_at;         /* the first crash at exactly this write; 0 = drawn */
     uint32_t recovery_crashes; /* at most so many crashes of one recovery */
     uint64_t cache_bytes;
