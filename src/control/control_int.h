@@ -279,7 +279,9 @@ struct op {
     unsigned step;
     bool ready, running, undo_due, undoing, finishing, repeat, deferred;
     struct lane *lane;
-    struct set *set, *second_set; /* whose lanes are held */
+    struct set *set;         /* whose lane is held or waited for */
+    struct set **taken_sets; /* whose lanes are held besides */
+    unsigned taken_count;
     void *data;
     void (*data_free)(void *data); /* NULL: free */
     struct err *(*worker_fn)(struct op *op);
@@ -319,7 +321,7 @@ void op_start_internal(struct control *control, const struct op_plan *plan, stru
 void op_submit(struct control_call *call, struct control *control);
 void op_free(struct op *op);
 void lane_init(struct lane *lane);
-/* Takes the idle lane of a set beside the operation's own; given back at its end. */
+/* Takes the idle lane of a set beside the operation's own; given back at its end.  Fine when taken already. */
 void op_take_set(struct op *op, struct set *set);
 
 const char *arg_text(const struct op *op, const char *name); /* NULL when absent */

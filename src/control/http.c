@@ -196,8 +196,8 @@ static enum MHD_Result take_query(void *arg, enum MHD_ValueKind kind, const char
                                   const char *value)
 {
     struct query *query = arg;
-    auto_free char *name = strdup(key), *text = strdup(value ? value : "true");
     if (query->error) return MHD_NO;
+    auto_free char *name = strdup(key), *text = strdup(value ? value : "true");
     if (!name || !text || !verb_percent_decode(name) || !verb_percent_decode(text)) {
         query->error = err_new(STATUS_BAD_REQUEST, "the query string is not properly encoded");
         return MHD_NO;
@@ -386,7 +386,7 @@ static bool parse_address(const char *text, struct sockaddr_storage *ret_address
 
 static void format_address(int fd, char text[RT_ADDRESS_MAX])
 {
-    struct sockaddr_storage bound;
+    struct sockaddr_storage bound = {0};
     socklen_t size = sizeof bound;
     char host[INET6_ADDRSTRLEN] = "?";
     getsockname(fd, (struct sockaddr *)&bound, &size);

@@ -82,9 +82,14 @@ static void lane_leave(struct lane *lane, struct set *set)
 
 void op_take_set(struct op *op, struct set *set)
 {
-    check(!set->lane.busy && !op->second_set);
+    for (unsigned i = 0; i < op->taken_count; i++) {
+        if (op->taken_sets[i] == set) return;
+    }
+    check(!set->lane.busy);
     set->lane.busy = true;
-    op->second_set = set;
+    op->taken_sets = realloc(op->taken_sets, (op->taken_count + 1) * sizeof *op->taken_sets);
+    check(op->taken_sets);
+    op->taken_sets[op->taken_count++] = set;
 }
 
 /* ---- Steps
@@ -407,6 +412,7 @@ void op_free(struct op *op)
     } else {
         free(op->data);
     }
+    free(op->taken_sets);
     free(op->audit_arguments);
     free(op->stored_request);
     free(op->stored_status);
@@ -428,10 +434,12 @@ static void op_finish(struct op *op)
         return;
     }
     struct lane *lane = op->lane;
-    struct set *set = op->set, *second_set = op->second_set;
+    struct set *set = op->set, **taken_sets = take_ptr(&op->taken_sets);
+    unsigned taken_count = op->taken_count;
     if (op->finish) op->finish(op);
     op_free(op);
-    if (second_set) lane_leave(&second_set->lane, second_set);
+    for (unsigned i = 0; i < taken_count; i++) lane_leave(&taken_sets[i]->lane, taken_sets[i]);
+    free(taken_sets);
     if (lane) lane_leave(lane, set);
 }
 
@@ -525,6 +533,7 @@ static void submit_on_loop(struct rt_message *message)
         op_fail(op, e);
         return;
     }
+    check(plan);
     /* A commit never waits for the catalog; it may be repeated anyway. */
     if (call->idempotency_key[0] != '\0' && op->verb->method != VERB_GET &&
         plan->lane != OP_LANE_SET) {

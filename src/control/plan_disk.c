@@ -292,6 +292,9 @@ static struct err *check_snapshots(struct op *op, struct disk *disk, unsigned *r
                                     catalog_set_state_name(s->set->row.state)),
                             "tarn set abort %s", s->set->row.name);
         }
+        if (s->set->lane.busy) {
+            return err_new(STATUS_AGAIN, "set \"%s\" is being worked on", s->set->row.name);
+        }
         if (arg_bool(op, "with_snapshots")) TRY(check_snapshot_unused(s));
     }
     *ret_count = count;
@@ -343,6 +346,7 @@ static void step_delete(struct op *op)
         if (dry_run) {
             json_array_append_new(would, json_sprintf("delete snapshot \"%s\"", s->row.name));
         } else {
+            op_take_set(op, s->set);
             doom_snapshot(doomed, s);
         }
     }

@@ -186,6 +186,7 @@ static void step_delete(struct op *op)
         op_fail(op, e);
         return;
     }
+    check(snapshot);
     if (arg_bool(op, "dry_run")) {
         op_end_dry_run(
             op, json_pack("[o]", json_sprintf("delete snapshot \"%s\" of disk \"%s\"",

@@ -28,7 +28,7 @@ static struct err *open_view(struct map *map, struct volume **ret_volume)
 {
     struct pool *pool = map->disk ? map->disk->pool : map->snapshot->disk->pool;
     if (!pool->engine) return pool_check_open(pool);
-    if (map->snapshot) {
+    if (!map->disk) {
         return volume_open(pool->engine, NULL, &map->snapshot->row.uuid, VOLUME_READ_ONLY,
                            ret_volume);
     }
@@ -54,6 +54,7 @@ void serve_free(struct served *served)
 
 struct err *serve_map(struct control *control, struct map *map)
 {
+    check(map->disk || map->snapshot);
     struct served *served = served_of(map);
     unsigned protect = map->snapshot || map->row.read_only;
     struct err *e = NULL;

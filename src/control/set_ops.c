@@ -471,6 +471,7 @@ static void step_delete_check(struct op *op)
         op_fail(op, e);
         return;
     }
+    check(set);
     if (arg_bool(op, "dry_run")) {
         json_t *would = json_array();
         list_for_each (node, &set->members) {
