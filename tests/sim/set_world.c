@@ -13,13 +13,12 @@
 #include "base/attr.h"
 #include "base/limits.h"
 #include "base/text.h"
-#include "tests/unit/control_rig.h"
+#include "tests/sim/set_check.h"
 
 enum { STORY_MAX = 12, STARTS_MAX = 6 };
 
 static uint64_t seed = 1;
 static uint64_t places_max = 1000000;
-static bool quiet; /* a mutation is on: failures are what is wanted */
 static enum rt_flush_site ignored_site;
 
 /* ---- Stories: what a client does
@@ -69,129 +68,6 @@ static bool act(struct rig *rig, const struct act *a)
     }
     json_decref(answer);
     return ok;
-}
-
-/* ---- What must hold
- * --------------------------------------------------------------------------------------------- */
-
-struct view {
-    json_t *pool, *sets, *snapshots, *disks, *maps;
-};
-
-static struct view look(struct rig *rig)
-{
-    struct view view = {.pool = rig_ok(rig, "pool_show", "{s:s}", "name", "p"),
-                        .sets = rig_ok(rig, "set_list", NULL),
-                        .snapshots = rig_ok(rig, "snapshot_list", NULL),
-                        .disks = rig_ok(rig, "disk_list", NULL),
-                        .maps = rig_ok(rig, "map_list", NULL)};
-    return view;
-}
-
-static void look_away(struct view *view)
-{
-    json_decref(view->pool);
-    json_decref(view->sets);
-    json_decref(view->snapshots);
-    json_decref(view->disks);
-    json_decref(view->maps);
-}
-
-#define MUST(cond)                                                                                 \
-    do {                                                                                           \
-        if (!(cond)) {                                                                             \
-            if (!quiet) printf("# %s: must hold: %s\n", where, #cond);                             \
-            tap_failed = true;                                                                     \
-        }                                                                                          \
-    } while (0)
-
-static const json_t *set_called(const struct view *view, const char *name, bool live)
-{
-    size_t i;
-    json_t *set;
-    const json_t *found = NULL;
-    json_array_foreach(json_object_get(view->sets, "sets"), i, set)
-    {
-        bool aborted = strcmp(rig_text(set, "state"), "aborted") == 0;
-        if (strcmp(rig_text(set, "name"), name) == 0 && aborted != live) found = set;
-    }
-    return found;
-}
-
-/* Members of a set that are ready; -1 when some are not. */
-static long ready_members(const struct view *view, const json_t *set)
-{
-    size_t i;
-    json_t *snapshot;
-    long ready = 0, others = 0;
-    json_array_foreach(json_object_get(view->snapshots, "snapshots"), i, snapshot)
-    {
-        if (strcmp(rig_text(snapshot, "set_uuid"), rig_text(set, "uuid")) != 0) continue;
-        if (strcmp(rig_text(snapshot, "state"), "ready") == 0) {
-            ready++;
-        } else {
-            others++;
-        }
-    }
-    return others && ready ? -1 : ready;
-}
-
-static void check_sets(const struct view *view, const char *where, bool just_started)
-{
-    size_t i;
-    json_t *set;
-    bool taken[LIMIT_LUNS_PER_HOST] = {false};
-    json_array_foreach(json_object_get(view->sets, "sets"), i, set)
-    {
-        const char *state = rig_text(set, "state");
-        size_t members = json_array_size(json_object_get(set, "members"));
-        long ready = ready_members(view, set);
-        if (strcmp(state, "prepared") == 0 || (!just_started && strcmp(state, "armed") == 0)) {
-            MUST(ready == 0 && members > 0);
-        } else if (strcmp(state, "aborted") == 0) {
-            MUST(members == 0);
-        } else {
-            MUST(strcmp(state, "committed") == 0 || strcmp(state, "confirmed") == 0 ||
-                 strcmp(state, "created") == 0);
-            MUST(ready == (long)members && members > 0); /* whole */
-        }
-        size_t j;
-        json_t *member;
-        json_array_foreach(json_object_get(set, "members"), j, member)
-        {
-            long long lun = rig_number(member, "lun");
-            if (lun < 0) continue;
-            MUST(lun > 0 && lun < LIMIT_LUNS_PER_HOST && !taken[lun]);
-            taken[lun] = true;
-        }
-    }
-}
-
-static void check_world(struct rig *rig, const char *where, bool just_started)
-{
-    struct view view = look(rig);
-    MUST(view.pool && view.sets && view.snapshots && view.disks && view.maps);
-    if (view.pool && view.sets && view.snapshots && view.disks && view.maps) {
-        size_t i;
-        json_t *item;
-        MUST(strcmp(rig_text(view.pool, "state"), "ok") == 0);
-        MUST(rig_number(view.pool, "unclaimed_count") == 0); /* no orphan point */
-        json_array_foreach(json_object_get(view.snapshots, "snapshots"), i, item)
-        {
-            const char *state = rig_text(item, "state");
-            MUST(strcmp(state, "ready") == 0 || strcmp(state, "pending") == 0);
-        }
-        json_array_foreach(json_object_get(view.disks, "disks"), i, item)
-        {
-            MUST(strcmp(rig_text(item, "state"), "ready") == 0);
-        }
-        json_array_foreach(json_object_get(view.maps, "maps"), i, item)
-        {
-            MUST(rig_number(item, "lun") > 0);
-        }
-        check_sets(&view, where, just_started);
-    }
-    look_away(&view);
 }
 
 /* What was answered before the crash holds after it. */
@@ -330,7 +206,7 @@ static void a_server_crashes_at_every_write(const struct story *story, enum sim_
     uint64_t writes = writes_of(story);
     uint64_t stride = writes > places_max ? (writes + places_max - 1) / places_max : 1;
     uint64_t done = 0;
-    for (uint64_t place = 1; place <= writes + 1 && !tap_failed; place += stride, done++) {
+    for (uint64_t place = 1; place <= writes + 1 && !set_check_failed; place += stride, done++) {
         crash_at(story, kind, place);
     }
     printf("# %s: %llu of %llu places\n", story->name, (unsigned long long)done,
@@ -341,19 +217,19 @@ static void a_server_crashes_at_every_write(const struct story *story, enum sim_
 static void a_flush_that_does_nothing_is_noticed(enum rt_flush_site site)
 {
     char name[100];
-    quiet = true;
+    set_check_quiet = true;
     ignored_site = site;
-    tap_failed = false;
-    for (unsigned i = 0; i < countof(stories) && !tap_failed; i++) {
+    set_check_failed = false;
+    for (unsigned i = 0; i < countof(stories) && !set_check_failed; i++) {
         uint64_t writes = writes_of(&stories[i]);
-        for (uint64_t place = 1; place <= writes + 1 && !tap_failed; place++) {
+        for (uint64_t place = 1; place <= writes + 1 && !set_check_failed; place++) {
             crash_at(&stories[i], SIM_CRASH_POWER, place);
         }
     }
     ignored_site = RT_FLUSH_NONE;
-    quiet = false;
+    set_check_quiet = false;
     snprintf(name, sizeof name, "ignoring_the_flush_%s_is_noticed", rt_flush_site_name(site));
-    tap_point(name, tap_failed);
+    tap_point(name, set_check_failed);
 }
 
 int main(int argc, char **argv)
@@ -362,16 +238,16 @@ int main(int argc, char **argv)
     if (argc > 2) text_parse_u64(argv[2], &places_max);
     for (unsigned i = 0; i < countof(stories); i++) {
         char name[120];
-        tap_failed = false;
+        set_check_failed = false;
         a_client_dies_at_every_step(&stories[i]);
         snprintf(name, sizeof name, "%s_and_the_client_dies_at_every_step", stories[i].name);
-        tap_point(name, !tap_failed);
+        tap_point(name, !set_check_failed);
         for (unsigned kind = SIM_CRASH_PROCESS; kind <= SIM_CRASH_POWER; kind++) {
-            tap_failed = false;
+            set_check_failed = false;
             a_server_crashes_at_every_write(&stories[i], (enum sim_crash)kind);
             snprintf(name, sizeof name, "%s_and_the_%s_at_every_write", stories[i].name,
                      kind == SIM_CRASH_POWER ? "power_fails" : "process_dies");
-            tap_point(name, !tap_failed);
+            tap_point(name, !set_check_failed);
         }
     }
     a_flush_that_does_nothing_is_noticed(RT_FLUSH_CATALOG);
