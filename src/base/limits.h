@@ -20,6 +20,7 @@ enum {
     LIMIT_SET_MEMBERS = 256,     /* 64 volumes may lie on more disks */
     LIMIT_DISKS_PER_POOL = 4096,
     LIMIT_POINTS_PER_DISK = 4096,
+    LIMIT_REVERTS_PER_DISK = 256, /* whose undo points were not yet deleted and swept (E19) */
     LIMIT_BRANCH_DEPTH = 8,      /* E20 */
     LIMIT_LUNS_PER_HOST = 255,   /* what Windows sees on one target: LUN 0 to 254 */
     LIMIT_NAME_BYTES = 255,

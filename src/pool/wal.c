@@ -94,6 +94,11 @@ void wal_put_admin(struct buf_writer *w, const struct wal_record *r)
     case WAL_POINT_DELETE:
         buf_put_uuid(w, &r->uuid);
         break;
+    case WAL_REVERT:
+        buf_put_uuid(w, &r->uuid);
+        buf_put_le64(w, r->generation);
+        buf_put_le64(w, r->size_bytes);
+        break;
     case WAL_OPEN_RECORD:
         buf_put_le64(w, r->generation);
         buf_put_le64(w, r->durable);
@@ -214,6 +219,11 @@ static void take_admin(struct buf_reader *r, struct wal_record *record)
         break;
     case WAL_POINT_DELETE:
         record->uuid = buf_take_uuid(r);
+        break;
+    case WAL_REVERT:
+        record->uuid = buf_take_uuid(r);
+        record->generation = buf_take_le64(r);
+        record->size_bytes = buf_take_le64(r);
         break;
     case WAL_OPEN_RECORD:
         record->generation = buf_take_le64(r);

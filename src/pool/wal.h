@@ -43,6 +43,7 @@ enum wal_record_type {
     WAL_CUT_MEMBER = 21,
     WAL_POINT_DELETE = 22,
     WAL_OPEN_RECORD = 23,
+    WAL_REVERT = 24,      /* the disk goes back; the undo point is at seq - 1 (E19) */
 };
 
 enum wal_flags {
@@ -58,7 +59,7 @@ struct wal_record {
     uint64_t lba;        /* INSERT, REMOVE: first block */
     uint32_t count;      /* blocks; never over a leaf's edge */
     uint64_t phys;       /* 0 for holes */
-    uint64_t generation; /* REMOVE: of the version; CREATE: parent's; OPEN: the cut */
+    uint64_t generation; /* REMOVE: of the version; CREATE: parent's; OPEN: the cut; REVERT: p */
     const uint8_t *crcs; /* INSERT of data: count little-endian words; NULL to encode later */
     struct uuid uuid, uuid2; /* disk; parent's point / point; set */
     uint32_t parent;

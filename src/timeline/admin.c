@@ -5,13 +5,22 @@
 #include "timeline/map.h"
 #include "timeline/tables.h"
 
-enum admin_kind { ADMIN_CREATE, ADMIN_RESIZE, ADMIN_DELETE, ADMIN_CUT, ADMIN_POINT_DELETE, ADMIN_BRANCH };
+enum admin_kind {
+    ADMIN_CREATE,
+    ADMIN_RESIZE,
+    ADMIN_DELETE,
+    ADMIN_CUT,
+    ADMIN_POINT_DELETE,
+    ADMIN_BRANCH,
+    ADMIN_REVERT,
+};
 
 struct admin_op {
-    struct list_node link; /* pool->admin_queue, then pool->admin_running */
+    struct list_node link; /* pool->reverts, pool->admin_queue, then pool->admin_running */
     struct tl_pool *pool;
     enum admin_kind kind;
-    struct uuid uuid, point;
+    struct uuid uuid, point, undo;
+    uint32_t held_disk;    /* REVERT: its requests wait; 0 = none */
     uint64_t size_bytes;
     struct volume_cut cut;
     struct volume_cut_result *result, value;
@@ -25,6 +34,12 @@ static void op_end(struct admin_op *op, struct err *e)
     volume_done_fn *done = op->done;
     void *arg = op->arg;
     if (!e && op->result) *op->result = op->value;
+    struct tl_disk *held = op->held_disk ? disk_by_id(op->pool, op->held_disk) : NULL;
+    if (held) {
+        check(held->holds > 0);
+        held->holds--;
+        pump_soon(op->pool);
+    }
     list_remove(&op->link);
     free(op);
     done(arg, e);
@@ -83,6 +98,31 @@ static struct err *put_disk(struct admin_op *op, struct buf_writer *w)
     return NULL;
 }
 
+static struct err *put_revert(struct admin_op *op, struct buf_writer *w)
+{
+    struct tl_disk *disk = disk_find(op->pool, &op->uuid);
+    struct tl_point *point = point_find(op->pool, &op->point);
+    if (!disk) return err_new(STATUS_NOT_FOUND, "the disk does not exist any more");
+    if (!point || point->disk != disk) return err_new(STATUS_NOT_FOUND, "the point does not exist any more");
+    if (point_find(op->pool, &op->undo)) return err_new(STATUS_EXISTS, "the undo point exists already");
+    if (disk->point_count >= LIMIT_POINTS_PER_DISK)
+        return err_next(err_new(STATUS_LIMIT_REACHED, "the disk has %u points, the most that it can have",
+                                disk->point_count),
+                        "delete snapshots that are not needed");
+    if (disk->record_count >= LIMIT_REVERTS_PER_DISK)
+        return err_next(err_new(STATUS_LIMIT_REACHED,
+                                "the disk was reverted %u times and can still be taken back to before each",
+                                disk->record_count),
+                        "delete undo points that are not needed, and try again when their space was reclaimed");
+    struct wal_record r = {.type = WAL_REVERT,
+                           .disk = disk->id,
+                           .uuid = op->undo,
+                           .generation = point->generation,
+                           .size_bytes = point->size_bytes};
+    wal_put_admin(w, &r);
+    return NULL;
+}
+
 static struct err *put_cut(struct admin_op *op, struct buf_writer *w)
 {
     const struct volume_cut *cut = &op->cut;
@@ -131,27 +171,33 @@ static struct err *put_records(struct admin_op *op, struct buf_writer *w)
         return put_cut(op, w);
     case ADMIN_POINT_DELETE:
         return put_point_delete(op, w);
+    case ADMIN_REVERT:
+        return put_revert(op, w);
     }
     unreachable("kind");
 }
 
 /* ---- The life of a call: append, apply, publish, durable, answer ------------------------------------------- */
 
-static void tell_size(struct admin_op *op)
+/* The open handles of the live view learn of the new size or content. */
+static void tell_handles(struct admin_op *op)
 {
     struct tl_disk *disk = disk_find(op->pool, &op->uuid);
+    unsigned content = op->kind == ADMIN_REVERT ? VOLUME_EVENT_CONTENT : 0;
+    if (!disk) return;
     list_for_each_safe (node, &op->pool->base.handles) {
         struct tl_volume *v = container_of(list_entry(node, struct volume, link), struct tl_volume, base);
         if (v->disk != disk || v->point) continue;
+        bool is_resized = v->base.size_bytes != disk->size_bytes || op->kind == ADMIN_RESIZE;
         v->base.size_bytes = disk->size_bytes;
-        volume_notify(&v->base, VOLUME_EVENT_SIZE);
+        volume_notify(&v->base, content | (is_resized ? VOLUME_EVENT_SIZE : 0));
     }
 }
 
 static void op_durable(struct tl_waiter *waiter, enum status status)
 {
     struct admin_op *op = container_of(waiter, struct admin_op, waiter);
-    if (status == STATUS_OK && op->kind == ADMIN_RESIZE) tell_size(op);
+    if (status == STATUS_OK && (op->kind == ADMIN_RESIZE || op->kind == ADMIN_REVERT)) tell_handles(op);
     op_end(op, status == STATUS_OK ? NULL : failed_error(op->pool));
 }
 
@@ -195,14 +241,28 @@ static bool op_start(struct admin_op *op)
     }
     b->arg = op;
     b->published = op_published;
+    if (op->kind == ADMIN_REVERT) p->next_seq++; /* the generation of the undo point */
     admin_append(p, b, &w);
     op->value = (struct volume_cut_result){.generation = b->header.seq, .wall_ns = b->header.wall_ns};
     return true;
 }
 
+/* Those whose disk is idle by now go on: requests that came later wait for them (E19). */
+static void reverts_pump(struct tl_pool *p)
+{
+    list_for_each_safe (node, &p->reverts) {
+        struct admin_op *op = list_entry(node, struct admin_op, link);
+        const struct tl_disk *disk = disk_by_id(p, op->held_disk);
+        if (disk && !(admit_is_idle(disk) && read_is_idle(disk))) continue;
+        list_remove(node);
+        list_push_back(&p->admin_queue, node);
+    }
+}
+
 void admin_pump(struct tl_pool *p)
 {
     struct list_node *node;
+    reverts_pump(p);
     while ((node = list_front(&p->admin_queue)) && !p->ckpt.wants_instant) {
         if (!log_has_room(p, WAL_ADMIN, FORMAT_BATCH_WAL_BLOCKS)) {
             checkpoint_want(p);
@@ -214,13 +274,14 @@ void admin_pump(struct tl_pool *p)
 
 void admin_fail_all(struct tl_pool *p)
 {
+    list_splice_back(&p->admin_queue, &p->reverts);
     for (struct list_node *node; (node = list_front(&p->admin_queue));)
         op_end(list_entry(node, struct admin_op, link), failed_error(p));
 }
 
 void admin_fini(struct tl_pool *p)
 {
-    struct list *lists[] = {&p->admin_queue, &p->admin_running};
+    struct list *lists[] = {&p->admin_queue, &p->admin_running, &p->reverts};
     for (unsigned i = 0; i < countof(lists); i++)
         list_for_each_safe (node, lists[i])
             free(list_entry(node, struct admin_op, link));
@@ -281,4 +342,18 @@ void admin_branch(struct volume_pool *pool, const struct uuid *point, const stru
     struct admin_op *op = op_new(pool, ADMIN_BRANCH, done, arg);
     op->uuid = *new_disk;
     op->point = *point;
+}
+
+void admin_revert(struct volume_pool *pool, const struct uuid *disk, const struct uuid *point,
+                  const struct uuid *undo, volume_done_fn *done, void *arg)
+{
+    struct admin_op *op = op_new(pool, ADMIN_REVERT, done, arg);
+    struct tl_disk *held = disk_find(op->pool, disk);
+    op->uuid = *disk;
+    op->point = *point;
+    op->undo = *undo;
+    op->held_disk = held->id;
+    held->holds++;
+    list_remove(&op->link);
+    list_push_back(&op->pool->reverts, &op->link);
 }

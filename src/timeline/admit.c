@@ -420,11 +420,44 @@ static void end_frags(struct tl_pool *p)
     }
 }
 
+static struct tl_disk *disk_of(const struct volume_io *io)
+{
+    return container_of(io->volume, struct tl_volume, base)->disk;
+}
+
+bool admit_is_idle(const struct tl_disk *disk)
+{
+    if (!list_is_empty(&disk->locks)) return false;
+    list_for_each (node, &disk->pool->admit_queue) {
+        const struct volume_io *io = list_entry(node, struct volume_io, link);
+        if (disk_of(io) == disk && io_is_begun(io)) return false;
+    }
+    return true;
+}
+
+/* Those of a disk that is being reverted wait, and are passed. */
+static void admit_queue_pump(struct tl_pool *p)
+{
+    struct list held;
+    list_init(&held);
+    while (!list_is_empty(&p->admit_queue)) {
+        struct volume_io *io = list_entry(list_front(&p->admit_queue), struct volume_io, link);
+        if (!io_is_begun(io) && disk_of(io)->holds > 0) {
+            list_remove(&io->link);
+            list_push_back(&held, &io->link);
+            continue;
+        }
+        if (!io_is_begun(io) && !io_fits(io)) io_refuse(io, STATUS_OUT_OF_RANGE);
+        if (!admit_front(p)) break;
+    }
+    list_splice_back(&held, &p->admit_queue); /* older ones first */
+    list_splice_back(&p->admit_queue, &held);
+}
+
 void admit_pump(struct tl_pool *p)
 {
     end_frags(p);
-    while (!list_is_empty(&p->admit_queue) && admit_front(p))
-        ;
+    admit_queue_pump(p);
     while (!list_is_empty(&p->pre_image_waiting) && !list_is_empty(&p->free_reads))
         pre_image(list_entry(list_pop_front(&p->pre_image_waiting), struct frag, link));
     while (!list_is_empty(&p->buf_waiting)) {

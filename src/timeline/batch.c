@@ -202,18 +202,22 @@ void removals_add(struct removals *r, uint32_t disk, uint64_t lba, struct versio
                                  .generation = generation};
 }
 
-/* The newest version that no closed batch removes; *ret_count: how many there are of these. */
-static struct version *newest(struct leaf *leaf, unsigned block, unsigned *ret_count)
+/* What a write to a block supersedes: the version of the live view that no closed batch removes. */
+struct superseded {
+    struct version *version; /* NULL: none */
+    bool is_needed;          /* a point sees it */
+    unsigned count;          /* versions of the block that no closed batch removes */
+};
+
+static struct superseded superseded_by(struct leaf *leaf, uint64_t lba, const struct retained *retained)
 {
-    struct version *first, *found = NULL;
-    unsigned n = leaf_versions(leaf, block, &first), count = 0;
-    for (unsigned i = 0; i < n; i++) {
-        if (first[i].flags & VERSION_REMOVING) continue;
-        if (!found) found = &first[i];
-        count++;
-    }
-    *ret_count = count;
-    return found;
+    struct version *first;
+    unsigned n = leaf_versions(leaf, (unsigned)(lba % FORMAT_LEAF_BLOCKS), &first);
+    struct superseded s = {.version = live_version(first, n, retained)};
+    for (unsigned i = 0; i < n; i++)
+        if (!(first[i].flags & VERSION_REMOVING)) s.count++;
+    if (s.version) s.is_needed = points_need(first, n, s.version, retained);
+    return s;
 }
 
 static struct leaf *frag_leaf(const struct frag *frag, uint64_t lba)
@@ -232,12 +236,9 @@ static uint32_t blocks_freed_by(const struct frag *frag)
     for (uint32_t i = 0; i < frag->blocks; i++) {
         uint64_t lba = frag->lba + i;
         struct leaf *leaf = frag_leaf(frag, lba);
-        unsigned count;
         if (leaf->state != LEAF_READY) continue;
-        struct version *v = newest(leaf, (unsigned)(lba % FORMAT_LEAF_BLOCKS), &count);
-        if (v && !(v->flags & VERSION_HOLE) &&
-            !retained_between(&retained, version_generation(v), FORMAT_LIVE))
-            freed++;
+        struct superseded s = superseded_by(leaf, lba, &retained);
+        if (s.version && !(s.version->flags & VERSION_HOLE) && !s.is_needed) freed++;
     }
     return freed;
 }
@@ -249,14 +250,12 @@ static void remove_superseded(struct frag *frag, uint64_t seq, struct removals *
     for (uint32_t i = 0; i < frag->blocks; i++) {
         uint64_t lba = frag->lba + i;
         struct leaf *leaf = frag_leaf(frag, lba);
-        unsigned count;
         if (leaf->state != LEAF_READY) continue; /* found at merge, removed by reclaim */
-        struct version *v = newest(leaf, (unsigned)(lba % FORMAT_LEAF_BLOCKS), &count);
-        if (!v) continue;
-        check(version_generation(v) < seq); /* E1 */
-        if (!retained_between(&retained, version_generation(v), seq) ||
-            mutation_is(MUTATION_FREE_POINT_BLOCKS))
-            removals_add(removals, frag->disk->id, lba, v);
+        struct superseded s = superseded_by(leaf, lba, &retained);
+        if (!s.version) continue;
+        check(version_generation(s.version) < seq); /* E1 */
+        if (!s.is_needed || mutation_is(MUTATION_FREE_POINT_BLOCKS))
+            removals_add(removals, frag->disk->id, lba, s.version);
     }
 }
 
@@ -283,23 +282,21 @@ static void holes_add(struct holes *h, uint32_t disk, uint64_t lba)
 }
 
 /* A discard: the version goes where nothing needs it; a HOLE hides it, or the parent, elsewhere (E20). */
-static void put_holes(struct frag *frag, uint64_t seq, struct buf_writer *w, struct removals *removals)
+static void put_holes(struct frag *frag, struct buf_writer *w, struct removals *removals)
 {
     struct retained retained = disk_retained(frag->disk);
     struct holes holes = {.w = w};
     struct leaf *leaf = frag->leaves[0];
     for (uint32_t i = 0; i < frag->blocks; i++) {
         uint64_t lba = frag->lba + i;
-        unsigned count;
-        struct version *v = newest(leaf, (unsigned)(lba % FORMAT_LEAF_BLOCKS), &count);
-        if (!v) {
+        struct superseded s = superseded_by(leaf, lba, &retained);
+        if (!s.version) {
             if (retained.falls_through) holes_add(&holes, frag->disk->id, lba);
             continue;
         }
-        if (v->flags & VERSION_HOLE) continue;
-        bool needed = retained_between(&retained, version_generation(v), seq);
-        if (needed || count > 1 || retained.falls_through) holes_add(&holes, frag->disk->id, lba);
-        if (!needed) removals_add(removals, frag->disk->id, lba, v);
+        if (s.version->flags & VERSION_HOLE) continue;
+        if (s.is_needed || s.count > 1 || retained.falls_through) holes_add(&holes, frag->disk->id, lba);
+        if (!s.is_needed) removals_add(removals, frag->disk->id, lba, s.version);
     }
     holes_flush(&holes);
 }
@@ -374,7 +371,7 @@ static void close_host_batch(struct batch *b)
         for (unsigned i = 0; i < frag->leaf_count; i++)
             if (frag->leaves[i]->state != LEAF_READY) frag->is_blind = true;
         if (frag->kind == FRAG_HOLE) {
-            put_holes(frag, b->header.seq, &w, &removals);
+            put_holes(frag, &w, &removals);
         } else {
             remove_superseded(frag, b->header.seq, &removals);
             place_frag(&placing, frag, &w);

@@ -29,6 +29,7 @@ struct tl_pool *pool_new(struct rt *rt, const struct volume_pool_options *option
     reclaim_init(p);
     list_init(&p->admin_queue);
     list_init(&p->admin_running);
+    list_init(&p->reverts);
     list_init(&p->settle_waiters);
     list_init(&p->calls);
     list_init(&p->checks);
@@ -498,7 +499,7 @@ static void map_status(struct volume *volume, struct volume_map_query *query)
 
 const struct volume_engine_ops timeline_ops = {
     .name = "timeline",
-    .capabilities = VOLUME_CAP_CUT | VOLUME_CAP_BRANCH,
+    .capabilities = VOLUME_CAP_CUT | VOLUME_CAP_BRANCH | VOLUME_CAP_REVERT,
     .pool_close = pool_close,
     .pool_abandon = pool_abandon,
     .pool_usage = usage,
@@ -517,6 +518,7 @@ const struct volume_engine_ops timeline_ops = {
     .point_find = find_point,
     .points = each_point,
     .branch = admin_branch,
+    .revert = admin_revert,
     .open = open_view,
     .close = close_view,
     .submit = submit,

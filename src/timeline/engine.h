@@ -64,6 +64,7 @@ void frag_end(struct frag *frag, enum status status, uint64_t seq); /* unlocks, 
 void frag_load_leaves(struct frag *frag); /* comes back through the ready list */
 void admit_buf_came(struct rt_buf_waiter *waiter);
 void admit_fail_all(struct tl_pool *p);
+bool admit_is_idle(const struct tl_disk *disk); /* no write is under way; those held are not */
 
 /* read.c */
 void read_init(struct tl_pool *p);
@@ -74,6 +75,7 @@ struct read_frag *read_get(struct tl_pool *p);
 /* Reads blocks of a view into buf (whole blocks); done when read->status is set. */
 void read_start(struct read_frag *read);
 void read_put(struct read_frag *read);
+bool read_is_idle(const struct tl_disk *disk); /* no read of the live view is under way */
 uint64_t read_oldest_mark(const struct tl_pool *p);
 
 /* admin.c */
@@ -93,6 +95,8 @@ void admin_point_delete(struct volume_pool *pool, const struct uuid *point, volu
                         void *arg);
 void admin_branch(struct volume_pool *pool, const struct uuid *point, const struct uuid *new_disk,
                   volume_done_fn *done, void *arg);
+void admin_revert(struct volume_pool *pool, const struct uuid *disk, const struct uuid *point,
+                  const struct uuid *undo, volume_done_fn *done, void *arg);
 
 /* reclaim.c */
 void reclaim_init(struct tl_pool *p);

@@ -4,6 +4,7 @@
 #include "base/crc32c.h"
 #include "timeline/engine.h"
 #include "timeline/map.h"
+#include "timeline/tables.h"
 
 enum { READ_RETRIES = 8 };
 
@@ -249,7 +250,7 @@ static void look_up(struct read_frag *read)
         }
         struct version *versions;
         unsigned count = leaf_versions(leaf, (unsigned)(lba % FORMAT_LEAF_BLOCKS), &versions);
-        struct view view = {.generation = read->level_generation};
+        struct view view = disk_view(disk, read->level_generation);
         int i = view_resolve(versions, count, &view);
         if (i == RESOLVE_NONE)
             fall_through(read, lba);
@@ -283,6 +284,25 @@ void read_io(struct volume_io *io)
     p->counters.host_read_bytes += io->sector_count * SECTOR_BYTES;
     list_push_back(&p->read_queue, &io->link);
     pump_soon(p);
+}
+
+static struct tl_volume *volume_of(const struct volume_io *io)
+{
+    return container_of(io->volume, struct tl_volume, base);
+}
+
+bool read_is_idle(const struct tl_disk *disk)
+{
+    struct tl_pool *p = disk->pool;
+    list_for_each (node, &p->readers) {
+        const struct read_frag *read = list_entry(node, struct read_frag, link);
+        if (read->disk == disk && read->generation == FORMAT_LIVE) return false;
+    }
+    list_for_each (node, &p->read_queue) {
+        struct volume_io *io = list_entry(node, struct volume_io, link);
+        if (volume_of(io)->disk == disk && !volume_of(io)->point && io_is_begun(io)) return false;
+    }
+    return true;
 }
 
 static void start_part(struct volume_io *io)
@@ -394,12 +414,43 @@ static void query_step(struct volume_map_query *query)
     read_start(read);
 }
 
+static bool query_is_held(const struct volume_map_query *query)
+{
+    const struct tl_volume *volume = container_of(query->volume, struct tl_volume, base);
+    return !volume->point && volume->disk->holds > 0;
+}
+
+static void query_pump(struct tl_pool *p)
+{
+    struct list queries;
+    list_init(&queries);
+    list_splice_back(&queries, &p->query_queue);
+    for (struct list_node *node; !list_is_empty(&p->free_reads) && (node = list_pop_front(&queries));) {
+        struct volume_map_query *query = list_entry(node, struct volume_map_query, link);
+        if (query_is_held(query))
+            list_push_back(&p->query_queue, node);
+        else if (query->sector + query->sector_count > query->volume->size_bytes / SECTOR_BYTES)
+            volume_query_complete(query, STATUS_OUT_OF_RANGE); /* smaller since a revert */
+        else
+            query_step(query);
+    }
+    list_splice_back(&p->query_queue, &queries);
+}
+
 void read_pump(struct tl_pool *p)
 {
-    /* A few are left for the edges of writes. */
+    /* Those of a disk that is being reverted wait, and are passed. */
+    struct list held;
+    list_init(&held);
     while (!list_is_empty(&p->read_queue) && !list_is_empty(&p->free_reads)) {
         struct volume_io *io = list_entry(list_front(&p->read_queue), struct volume_io, link);
         struct io_state *s = io_state(io);
+        if (!io_is_begun(io) && !volume_of(io)->point && volume_of(io)->disk->holds > 0) {
+            list_remove(&io->link);
+            list_push_back(&held, &io->link);
+            continue;
+        }
+        if (!io_is_begun(io) && !io_fits(io)) io_refuse(io, STATUS_OUT_OF_RANGE);
         if (s->left_sectors > 0) {
             start_part(io);
             continue;
@@ -407,12 +458,9 @@ void read_pump(struct tl_pool *p)
         list_remove(&io->link);
         if (s->outstanding == 0) volume_io_complete(io, (enum status)s->status);
     }
-    struct list queries;
-    list_init(&queries);
-    list_splice_back(&queries, &p->query_queue);
-    while (!list_is_empty(&queries) && !list_is_empty(&p->free_reads))
-        query_step(list_entry(list_pop_front(&queries), struct volume_map_query, link));
-    list_splice_back(&p->query_queue, &queries);
+    list_splice_back(&held, &p->read_queue); /* older ones first */
+    list_splice_back(&p->read_queue, &held);
+    query_pump(p);
 }
 
 void read_init(struct tl_pool *p)

@@ -88,7 +88,12 @@ static bool is_candidate(struct tl_disk *disk, uint64_t index)
     if (!entry) return false;
     if (entry->leaf && (entry->leaf->dirty || entry->leaf->state == LEAF_READY))
         return entry->leaf->state != LEAF_BROKEN;
-    return entry->ref.block != 0 && (disk->deleted || entry->oldest_superseded != 0);
+    if (entry->ref.block == 0) return false;
+    if (disk->deleted || entry->oldest_superseded != 0) return true;
+    /* Its newest versions may be in no view: written after p and abandoned (E19). */
+    for (unsigned i = 0; i < disk->record_count; i++)
+        if (entry->max_generation > disk->records[i].p) return true;
+    return false;
 }
 
 static bool may_sweep(const struct tl_disk *disk)
@@ -209,6 +214,7 @@ static void leaf_loaded(struct leaf_waiter *waiter, enum status status)
 {
     struct tl_sweep *s = container_of(waiter, struct tl_sweep, waiter);
     if (status != STATUS_OK) {
+        s->leaf->disk->records_await_lap = false; /* they still hide what is in it */
         map_unpin(s->leaf); /* broken: its space stays lost until it is repaired */
         s->leaf = NULL;
     }
@@ -273,11 +279,22 @@ static void sweep(struct tl_pool *p)
     close_batch(p, b, &removals);
 }
 
+/* The lap of a disk is over, and all that it removed is published. */
+static void end_laps(struct tl_pool *p)
+{
+    if (p->sweep.leaf || !list_is_empty(&p->sweep_leaves)) return;
+    list_for_each (node, &p->disks) {
+        struct tl_disk *disk = list_entry(node, struct tl_disk, link);
+        if (disk->records_await_lap && disk->sweep_left == 0) disk_records_swept(disk);
+    }
+}
+
 static void step(struct rt_message *message)
 {
     struct tl_pool *p = container_of(message, struct tl_pool, sweep_message);
     p->sweep.is_posted = false;
     if (p->sweep.is_active || !tl_is_ok(p) || p->is_closing) return;
+    end_laps(p);
     bury(p);
     if (!p->sweep.leaf && list_is_empty(&p->sweep_leaves) && !disks_to_sweep(p)) {
         if (!pool_is_sweeping(p)) pump_soon(p);
@@ -299,7 +316,7 @@ bool pool_is_sweeping(struct tl_pool *p)
     if (p->sweep.is_active || p->sweep.leaf || !list_is_empty(&p->sweep_leaves)) return true;
     list_for_each (node, &p->disks) {
         struct tl_disk *disk = list_entry(node, struct tl_disk, link);
-        if (disk->sweep_left > 0 || disk->deleted) return true;
+        if (disk->sweep_left > 0 || disk->deleted || disk->records_await_lap) return true;
     }
     return false;
 }

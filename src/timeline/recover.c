@@ -112,6 +112,8 @@ static void finish(struct open_op *op)
     open_free(op);
     list_for_each (node, &p->disks) {
         struct tl_disk *disk = list_entry(node, struct tl_disk, link);
+        disk->records_await_lap = disk->record_count > 0;
+        if (disk_has_dead_records(disk)) disk->sweep_left = disk->dir_count * FORMAT_DIR_ENTRIES;
         for (uint64_t i = 0; i < disk->dir_count && !disk->sweep_left; i++)
             for (unsigned j = 0; disk->dir[i] && j < FORMAT_DIR_ENTRIES; j++)
                 if (disk->dir[i]->entries[j].needs_sweep)

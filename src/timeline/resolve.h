@@ -75,4 +75,19 @@ void reclaim_needed(const struct version *versions, unsigned count, const struct
 /* Is there a point in [from, to)? */
 bool retained_between(const struct retained *retained, uint64_t from, uint64_t to);
 
+/* What the live view sees of a block, as if the versions being removed were gone; NULL: nothing. */
+struct version *live_version(struct version *versions, unsigned count, const struct retained *retained);
+/* Does a point see this version, which is live_version()? */
+bool points_need(const struct version *versions, unsigned count, const struct version *version,
+                 const struct retained *retained);
+
+/* ---- When a record may go ------------------------------------------------------------------------------ */
+
+/* Drops the records that no view's walk comes by; returns how many are left (in order). */
+unsigned records_drop_unreachable(struct view_record *records, unsigned count,
+                                  const struct retained *retained);
+/* Among reachable records: is nothing of (p, c) seen by any view?  Then every version in it is unneeded,
+ * and when they are gone the record says nothing any more. */
+bool record_is_dead(const struct view_record *record, const struct retained *retained);
+
 #endif

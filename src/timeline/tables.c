@@ -9,7 +9,7 @@
 
 enum { DISK_FLAG_DELETED = 1 << 0, DISK_FLAG_SWEEP = 1 << 1 };
 enum { DISK_BYTES = 132, POINT_BYTES = 64, DIR_REF_BYTES = 16, BITMAP_REF_BYTES = 24, EXTENT_BYTES = 12,
-       SYSTEM_HEADER_BYTES = 64 };
+       SYSTEM_HEADER_BYTES = 64, RECORD_BYTES = 24 };
 
 void tables_init(struct tl_pool *p)
 {
@@ -58,7 +58,15 @@ struct retained disk_retained(const struct tl_disk *disk)
     return (struct retained){.generations = disk->point_generations,
                              .count = disk->point_count,
                              .live = !disk->deleted,
-                             .falls_through = disk->parent != NULL && !disk->deleted};
+                             .falls_through = disk->parent != NULL && !disk->deleted,
+                             .records = disk->records,
+                             .record_count = disk->record_count};
+}
+
+struct view disk_view(const struct tl_disk *disk, uint64_t generation)
+{
+    return (struct view){
+        .generation = generation, .records = disk->records, .record_count = disk->record_count};
 }
 
 /* ---- Disks ----------------------------------------------------------------------------------------------- */
@@ -100,6 +108,7 @@ void disk_remove(struct tl_disk *disk)
         point_free(disk->points[i]);
     free(disk->points);
     free(disk->point_generations);
+    free(disk->records);
     list_remove(&disk->link);
     list_remove(&disk->hash_link);
     p->disk_by_id[disk->id] = NULL;
@@ -148,6 +157,47 @@ static void point_remove(struct tl_point *point)
         disk->point_generations[i] = disk->point_generations[i + 1];
     }
     point_free(point);
+    struct retained retained = disk_retained(disk);
+    disk->record_count = records_drop_unreachable(disk->records, disk->record_count, &retained);
+    disk->records_await_lap = disk->record_count > 0;
+    disk_sweep_again(disk);
+}
+
+/* ---- Reverts --------------------------------------------------------------------------------------------- */
+
+static void record_push(struct tl_disk *disk, const struct view_record *record)
+{
+    if (disk->record_count == disk->record_capacity) {
+        disk->record_capacity = disk->record_capacity ? disk->record_capacity * 2 : 4;
+        disk->records = realloc(disk->records, disk->record_capacity * sizeof *disk->records);
+        check(disk->records != NULL);
+    }
+    disk->records[disk->record_count++] = *record;
+}
+
+bool disk_has_dead_records(const struct tl_disk *disk)
+{
+    struct retained retained = disk_retained(disk);
+    for (unsigned i = 0; i < disk->record_count; i++)
+        if (record_is_dead(&disk->records[i], &retained)) return true;
+    return false;
+}
+
+void disk_records_swept(struct tl_disk *disk)
+{
+    struct retained retained = disk_retained(disk);
+    unsigned kept = 0;
+    disk->records_await_lap = false;
+    auto_free bool *dead = calloc(disk->record_count + 1, sizeof *dead);
+    check(dead != NULL);
+    for (unsigned i = 0; i < disk->record_count; i++)
+        dead[i] = record_is_dead(&disk->records[i], &retained);
+    for (unsigned i = 0; i < disk->record_count; i++)
+        if (!dead[i]) disk->records[kept++] = disk->records[i];
+    if (kept == disk->record_count) return;
+    disk->record_count = kept;
+    if (!disk_has_dead_records(disk)) return;
+    disk->records_await_lap = true; /* what these led to has ended only now */
     disk_sweep_again(disk);
 }
 
@@ -236,6 +286,22 @@ static bool apply_member(struct tl_disk *disk, const struct wal_record *r, uint6
     return true;
 }
 
+/* The old content becomes a point at the last generation before this one; nothing was written since. */
+static bool apply_revert(struct tl_disk *disk, const struct wal_record *r, uint64_t seq, uint64_t wall_ns)
+{
+    uint64_t undo = seq - 1;
+    if (r->generation == 0 || r->generation >= undo || !size_is_sane(r->size_bytes)) return false;
+    if (disk->point_count && disk->point_generations[disk->point_count - 1] >= undo) return false;
+    if (disk->record_count && disk->records[disk->record_count - 1].c >= undo) return false;
+    struct tl_point *point = point_new(disk, &r->uuid, undo);
+    point->kind = VOLUME_POINT_UNDO;
+    point->size_bytes = disk->size_bytes;
+    point->wall_ns = wall_ns;
+    record_push(disk, &(struct view_record){.c = seq, .p = r->generation});
+    disk->size_bytes = r->size_bytes;
+    return true;
+}
+
 bool tables_apply(struct tl_pool *p, const struct wal_record *r, uint64_t seq, uint64_t wall_ns)
 {
     if (r->type == WAL_CUT || r->type == WAL_OPEN_RECORD) return true;
@@ -267,6 +333,8 @@ bool tables_apply(struct tl_pool *p, const struct wal_record *r, uint64_t seq, u
         return apply_member(disk, r, seq, wall_ns);
     case WAL_POINT_DELETE:
         return apply_delete_point(disk, r);
+    case WAL_REVERT:
+        return apply_revert(disk, r, seq, wall_ns);
     case WAL_INSERT:
     case WAL_REMOVE:
     case WAL_DISK_CREATE:
@@ -285,7 +353,8 @@ static uint64_t encoded_bytes(const struct tl_pool *p)
                      (uint64_t)p->ckpt.retiring.count * EXTENT_BYTES;
     list_for_each (node, &p->disks) {
         const struct tl_disk *d = list_entry(node, struct tl_disk, link);
-        bytes += DISK_BYTES + d->dir_count * DIR_REF_BYTES + (uint64_t)d->point_count * POINT_BYTES;
+        bytes += DISK_BYTES + d->dir_count * DIR_REF_BYTES + (uint64_t)d->point_count * POINT_BYTES +
+                 (uint64_t)d->record_count * RECORD_BYTES;
     }
     return bytes;
 }
@@ -308,7 +377,8 @@ static void put_disk(struct buf_writer *w, const struct tl_disk *d)
     buf_put_uuid(w, &d->parent_disk_uuid);
     buf_put_le32(w, pages);
     buf_put_le32(w, d->point_count);
-    buf_put_zeroes(w, 24); /* revert records (E19), CDP group, stream */
+    buf_put_le32(w, d->record_count);
+    buf_put_zeroes(w, 20); /* CDP group, stream */
     for (uint64_t i = 0; i < d->dir_count; i++) {
         if (!d->dir[i] || !d->dir[i]->ref.block) continue;
         buf_put_le32(w, (uint32_t)i);
@@ -325,6 +395,12 @@ static void put_disk(struct buf_writer *w, const struct tl_disk *d)
         buf_put_u8(w, (uint8_t)point->kind);
         buf_put_u8(w, point->leased);
         buf_put_zeroes(w, 6);
+    }
+    for (unsigned i = 0; i < d->record_count; i++) {
+        buf_put_le64(w, d->records[i].c);
+        buf_put_le64(w, d->records[i].p);
+        buf_put_u8(w, d->records[i].stage);
+        buf_put_zeroes(w, RECORD_BYTES - 17);
     }
 }
 
@@ -376,7 +452,7 @@ static bool take_points(struct buf_reader *r, struct tl_disk *d, uint32_t count)
         uint8_t kind = buf_take_u8(r);
         bool leased = buf_take_u8(r) != 0;
         buf_take(r, 6);
-        if (r->failed || kind < VOLUME_POINT_SNAPSHOT || kind > VOLUME_POINT_PIN) return false;
+        if (r->failed || kind < VOLUME_POINT_SNAPSHOT || kind > VOLUME_POINT_UNDO) return false;
         if (i > 0 && d->point_generations[i - 1] >= generation) return false;
         struct tl_point *point = point_new(d, &uuid, generation);
         point->set = set;
@@ -384,6 +460,19 @@ static bool take_points(struct buf_reader *r, struct tl_disk *d, uint32_t count)
         point->size_bytes = size;
         point->kind = (enum volume_point_kind)kind;
         point->leased = leased;
+    }
+    return true;
+}
+
+static bool take_records(struct buf_reader *r, struct tl_disk *d, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        struct view_record record = {.c = buf_take_le64(r), .p = buf_take_le64(r)};
+        record.stage = buf_take_u8(r);
+        buf_take(r, RECORD_BYTES - 17);
+        if (r->failed || record.stage != 0 || record.p == 0 || record.p >= record.c) return false;
+        if (i > 0 && d->records[i - 1].c >= record.c) return false;
+        record_push(d, &record);
     }
     return true;
 }
@@ -406,7 +495,8 @@ static bool take_disk(struct buf_reader *r, struct tl_pool *p)
     d->parent_point = buf_take_uuid(r);
     d->parent_disk_uuid = buf_take_uuid(r);
     uint32_t pages = buf_take_le32(r), points = buf_take_le32(r);
-    buf_take(r, 24);
+    uint32_t records = buf_take_le32(r);
+    buf_take(r, 20);
     if (r->failed) return false;
     for (uint32_t i = 0; i < pages; i++) {
         uint32_t index = buf_take_le32(r), crc = buf_take_le32(r);
@@ -416,7 +506,7 @@ static bool take_disk(struct buf_reader *r, struct tl_pool *p)
             return false;
         map_page_create(d, index)->ref = (struct blob_ref){.block = block, .blocks = 1, .crc = crc};
     }
-    if (!take_points(r, d, points)) return false;
+    if (!take_points(r, d, points) || !take_records(r, d, records)) return false;
     if (flags & DISK_FLAG_SWEEP) d->sweep_left = d->dir_count * FORMAT_DIR_ENTRIES;
     return parent == 0 || hook(d, parent);
 }

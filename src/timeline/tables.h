@@ -23,6 +23,12 @@ struct retained disk_retained(const struct tl_disk *disk);
 bool tables_apply(struct tl_pool *p, const struct wal_record *record, uint64_t seq, uint64_t wall_ns);
 void disk_remove(struct tl_disk *disk); /* from the tables and from memory */
 void disk_sweep_again(struct tl_disk *disk);
+/* A lap of the sweep is over: records that say nothing any more go (silently: the views are the same with
+ * and without them, so recovery may have them back). */
+void disk_records_swept(struct tl_disk *disk);
+bool disk_has_dead_records(const struct tl_disk *disk);
+/* The view of the disk at a generation. */
+struct view disk_view(const struct tl_disk *disk, uint64_t generation);
 
 /* malloc'ed payload of the system blob. */
 uint8_t *tables_encode(struct tl_pool *p, uint64_t *ret_bytes);

@@ -52,6 +52,10 @@ struct tl_disk {
     struct tl_point **points;     /* rising generation */
     uint64_t *point_generations;  /* the same, packed for retained_between */
     unsigned point_count, point_capacity;
+    struct view_record *records;  /* reverts, rising c (E19) */
+    unsigned record_count, record_capacity;
+    bool records_await_lap;       /* one may go when the lap of the sweep is over */
+    unsigned holds;               /* reverts under way: no request is begun (E19) */
     struct dir_page **dir;        /* by page index; NULL = empty */
     uint64_t dir_count;
     struct list locks;            /* of frags: held and waiting, in order of arrival (E1) */
@@ -248,6 +252,23 @@ static inline struct io_state *io_state(struct volume_io *io)
     return (struct io_state *)(void *)io->private_;
 }
 
+/* A request is cut into parts; when none was made it can still be held. */
+static inline bool io_is_begun(const struct volume_io *io)
+{
+    return ((const struct io_state *)(const void *)io->private_)->next_sector != io->sector;
+}
+/* Behind a hold the disk may have become smaller. */
+static inline bool io_fits(const struct volume_io *io)
+{
+    return io->sector + io->sector_count <= io->volume->size_bytes / SECTOR_BYTES;
+}
+/* Ends what is left of it before it was begun. */
+static inline void io_refuse(struct volume_io *io, enum status status)
+{
+    io_state(io)->status = status;
+    io_state(io)->left_sectors = 0;
+}
+
 struct bitmap_ref {
     uint64_t block; /* 0: the page is all zero */
     uint64_t applied_seq;
@@ -393,6 +414,7 @@ struct tl_pool {
     struct rt_message fail_message;
     bool fail_is_posted;
     struct list admin_queue, admin_running; /* admin calls waiting for a batch or log space; under way */
+    struct list reverts;            /* admin calls that wait until their disk is idle */
     bool note_is_active;
     struct tl_waiter note_waiter;
     struct list trims;

@@ -426,6 +426,32 @@ void volume_branch(struct volume_pool *pool, const struct uuid *point, const str
     pool->ops->branch(pool, point, new_disk, done, arg);
 }
 
+static struct err *check_revert(struct volume_pool *pool, const struct uuid *disk, const struct uuid *point,
+                                const struct uuid *undo_point)
+{
+    struct volume_disk_info disk_info;
+    struct volume_point_info info;
+    char text[UUID_TEXT_SIZE];
+    TRY(refuse_state(pool));
+    if (!(pool->ops->capabilities & VOLUME_CAP_REVERT))
+        return err_new(STATUS_NOT_SUPPORTED, "disks of this kind of pool cannot be reverted");
+    if (!pool->ops->disk_find(pool, disk, &disk_info)) return no_such("disk", disk);
+    if (!pool->ops->point_find(pool, point, &info)) return no_such("point", point);
+    if (!uuid_equal(&info.disk, disk))
+        return err_new(STATUS_BAD_REQUEST, "point %s belongs to another disk", uuid_format(point, text));
+    if (uuid_is_nil(undo_point)) return err_new(STATUS_BAD_REQUEST, "the undo point needs an identifier");
+    if (pool->ops->point_find(pool, undo_point, &info))
+        return err_new(STATUS_EXISTS, "point %s exists already", uuid_format(undo_point, text));
+    return NULL;
+}
+
+void volume_revert(struct volume_pool *pool, const struct uuid *disk, const struct uuid *point,
+                   const struct uuid *undo_point, volume_done_fn *done, void *arg)
+{
+    if (refused(pool, check_revert(pool, disk, point, undo_point), done, arg)) return;
+    pool->ops->revert(pool, disk, point, undo_point, done, arg);
+}
+
 /* ---- Views and I/O --------------------------------------------------------------------------------- */
 
 struct err *volume_open(struct volume_pool *pool, const struct uuid *disk, const struct uuid *point,

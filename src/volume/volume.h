@@ -155,6 +155,7 @@ enum volume_point_kind {
     VOLUME_POINT_ROLLBACK = 2,
     VOLUME_POINT_MARKER = 3,
     VOLUME_POINT_PIN = 4, /* nameless: keeps what a branch needs after its point was deleted */
+    VOLUME_POINT_UNDO = 5, /* what a disk was before a revert */
 };
 
 struct volume_point_info {
@@ -199,6 +200,14 @@ void volume_points(struct volume_pool *pool, const struct uuid *disk,
 /* A new writable disk over a point (E20); its size is the point's. */
 void volume_branch(struct volume_pool *pool, const struct uuid *point, const struct uuid *new_disk,
                    volume_done_fn *done, void *arg);
+
+/* The live view of the disk becomes what the disk was at one of its points, size included (E19); what it
+ * was before is kept as a new point of kind UNDO: reverting to that one is the undo.  O(1).  Handles stay
+ * open and are told (CONTENT, and SIZE if it changed).  Requests that were under way come before it; later
+ * ones wait until it is durable, milliseconds, and fail with OUT_OF_RANGE when the disk has become too small
+ * for them.  Cuts never wait.  LIMIT_REACHED: too many reverts that could still be undone. */
+void volume_revert(struct volume_pool *pool, const struct uuid *disk, const struct uuid *point,
+                   const struct uuid *undo_point, volume_done_fn *done, void *arg);
 
 /* ---- Views and I/O ------------------------------------------------------------------------------- */
 

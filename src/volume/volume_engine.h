@@ -56,6 +56,9 @@ struct volume_engine_ops {
                    void (*fn)(void *arg, const struct volume_point_info *info), void *arg);
     void (*branch)(struct volume_pool *pool, const struct uuid *point, const struct uuid *new_disk,
                    volume_done_fn *done, void *arg); /* point exists, uuid is new */
+    void (*revert)(struct volume_pool *pool, const struct uuid *disk, const struct uuid *point,
+                   const struct uuid *undo_point, volume_done_fn *done,
+                   void *arg); /* with VOLUME_CAP_REVERT; disk and its point exist, undo_point is new */
 
     struct err *(*open)(struct volume_pool *pool, const struct uuid *disk, const struct uuid *point,
                         enum volume_mode mode, struct volume **ret_volume);

@@ -10,7 +10,7 @@
 enum { FAKE_THINGS = 64, FAKE_LOG = 200000 };
 
 enum entry_kind { ENTRY_WRITE, ENTRY_ZERO, ENTRY_COMPARE, ENTRY_CREATE, ENTRY_GROW, ENTRY_DELETE,
-                  ENTRY_CUT, ENTRY_POINT_DELETE, ENTRY_BRANCH, ENTRY_BASE };
+                  ENTRY_CUT, ENTRY_POINT_DELETE, ENTRY_BRANCH, ENTRY_REVERT, ENTRY_BASE };
 
 /* A disk or a point. */
 struct thing {
@@ -178,6 +178,21 @@ static void apply_cut_member(struct entry *e, unsigned i)
         memcpy(point->data + fake.undo_sector * SECTOR_BYTES, fake.undo, fake.undo_count * SECTOR_BYTES);
 }
 
+static void apply_revert(struct entry *e)
+{
+    struct thing *disk = find(&e->uuid), *point = find(&e->other);
+    if (!disk || !point || find(&e->members[0][0])) return;
+    const struct thing *old = fake.bug == FAKE_UNDO_IS_NEW ? point : disk;
+    struct thing *undo = thing_new(&e->members[0][0], disk->sectors, true);
+    undo->disk = disk->uuid;
+    memcpy(undo->data, old->data, min_of(old->sectors, disk->sectors) * SECTOR_BYTES);
+    disk->data = realloc(disk->data, point->sectors * SECTOR_BYTES);
+    check(disk->data != NULL);
+    size_t spared = fake.bug == FAKE_REVERT_SPARES_FIRST && disk->sectors >= 8 ? BLOCK_BYTES : 0;
+    memcpy(disk->data + spared, point->data + spared, point->sectors * SECTOR_BYTES - spared);
+    disk->sectors = point->sectors;
+}
+
 static void apply(struct entry *e)
 {
     struct thing *t = find(&e->uuid), *from;
@@ -209,6 +224,7 @@ static void apply(struct entry *e)
         t->parent = from->disk;
         memcpy(t->data, from->data, from->sectors * SECTOR_BYTES);
         break;
+    case ENTRY_REVERT: apply_revert(e); break;
     case ENTRY_BASE: break;
     }
 }
@@ -229,7 +245,8 @@ static void entry_finish(struct entry *e, size_t index)
     apply(e);
     if (e->io && (e->io->flags & VOLUME_FUA) && fake.bug != FAKE_FUA_LIES)
         fake.durable = max_of(fake.durable, index + 1);
-    if (e->done && !(e->kind == ENTRY_CUT && fake.bug == FAKE_CUT_LIES))
+    if (e->done && !(e->kind == ENTRY_CUT && fake.bug == FAKE_CUT_LIES) &&
+        !(e->kind == ENTRY_REVERT && fake.bug == FAKE_REVERT_LIES))
         fake.durable = max_of(fake.durable, index + 1);
     if (e->kind == ENTRY_CUT && fake.bug == FAKE_CUT_LATE_MEMBER)
         for (unsigned i = 1; i < e->member_count; i++) { /* the next entry slips in between */
@@ -661,7 +678,7 @@ bool volume_point_find(struct volume_pool *pool, const struct uuid *point, struc
 {
     struct thing *t = find(point);
     if (!t) return false;
-    *ret_info = (struct volume_point_info){.uuid = *point, .disk = t->disk, .kind = VOLUME_POINT_SNAPSHOT,
+    *ret_info = (struct volume_point_info){.uuid = *point, .disk = t->disk, .kind = VOLUME_POINT_UNDO,
                                            .size_bytes = t->sectors * SECTOR_BYTES};
     return true;
 }
@@ -681,6 +698,16 @@ void volume_branch(struct volume_pool *pool, const struct uuid *point, const str
 {
     struct entry *e = append(pool, ENTRY_BRANCH, new_disk);
     e->other = *point;
+    e->done = done;
+    e->arg = arg;
+}
+
+void volume_revert(struct volume_pool *pool, const struct uuid *disk, const struct uuid *point,
+                   const struct uuid *undo_point, volume_done_fn *done, void *arg)
+{
+    struct entry *e = append(pool, ENTRY_REVERT, disk);
+    e->other = *point;
+    e->members[0][0] = *undo_point;
     e->done = done;
     e->arg = arg;
 }

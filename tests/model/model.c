@@ -24,6 +24,7 @@ struct write {
 
 struct node {
     uint32_t write, next;
+    uint32_t value; /* whose content it is: the write's own, but for reverts */
     uint32_t after; /* in this sector, certain to come after all that completed before this tick */
     uint32_t seen;  /* the tick at which a read had returned it; NEVER */
 };
@@ -40,7 +41,7 @@ struct model {
 
 /* One link of a chain in hand. */
 struct link {
-    uint32_t write, submitted, completed, after, seen, node;
+    uint32_t write, value, submitted, completed, after, seen, node;
     bool zero, failed, durable;
 };
 
@@ -162,18 +163,20 @@ static uint32_t chain_link(const struct model *model, uint32_t cell, struct link
 {
     if (cell & EXACT) {
         uint32_t write = cell & ~EXACT;
-        *link = (struct link){.write = write, .seen = NEVER, .zero = model->writes[write].zero};
+        *link = (struct link){
+            .write = write, .value = write, .seen = NEVER, .zero = model->writes[write].zero};
         return 0;
     }
     const struct node *node = &model->nodes[cell];
     const struct write *w = &model->writes[node->write];
     *link = (struct link){.write = node->write,
+                          .value = node->value,
                           .submitted = w->submitted,
                           .completed = w->completed,
                           .after = node->after,
                           .seen = node->seen,
                           .node = cell,
-                          .zero = w->zero,
+                          .zero = model->writes[node->value].zero,
                           .failed = w->failed,
                           .durable = w->durable};
     return node->next;
@@ -227,8 +230,8 @@ static uint32_t chain_write(struct model *model, const struct link *links, unsig
         if (!l->node)
             cell = EXACT | l->write;
         else
-            cell = node_new(model, &(struct node){.write = l->write, .next = cell, .after = l->after,
-                                                  .seen = l->seen});
+            cell = node_new(model, &(struct node){.write = l->write, .next = cell, .value = l->value,
+                                                  .after = l->after, .seen = l->seen});
     }
     return cell;
 }
@@ -243,7 +246,7 @@ static uint32_t chain_trim(struct model *model, uint32_t cell, uint32_t horizon)
     for (unsigned i = 0; i < count; i++)
         if (!link_is_hidden(links, count, i, &bound)) kept[kept_count++] = links[i];
     check(kept_count > 0);
-    if (kept_count == 1 && link_in_prefix(&kept[0], &bound)) return EXACT | (kept[0].zero ? 0 : kept[0].write);
+    if (kept_count == 1 && link_in_prefix(&kept[0], &bound)) return EXACT | (kept[0].zero ? 0 : kept[0].value);
     if (kept_count == count) return cell;
     check(kept_count < CHAIN_MAX - 1);
     return chain_write(model, kept, kept_count);
@@ -271,8 +274,26 @@ uint32_t model_write_submit(struct model *model, struct model_view *view,
     for (uint32_t i = 0; i < options->sector_count; i++) {
         uint32_t *cell = &view->cells[options->sector + i];
         uint32_t rest = chain_trim(model, *cell, options->horizon);
-        *cell = node_new(model, &(struct node){.write = write, .next = rest,
+        *cell = node_new(model, &(struct node){.write = write, .next = rest, .value = write,
                                                .after = model->writes[write].submitted, .seen = NEVER});
+    }
+    return write;
+}
+
+uint32_t model_revert_submit(struct model *model, struct model_view *view, const struct model_view *point,
+                             uint32_t disk, uint32_t horizon)
+{
+    struct model_view nothing = {.sector_count = point->sector_count};
+    uint32_t write = model_write_submit(model, &nothing, &(struct model_write_options){.disk = disk});
+    model->writes[write].sector_count = point->sector_count;
+    check(view->sector_count >= point->sector_count);
+    for (uint32_t i = 0; i < point->sector_count; i++) {
+        check(point->cells[i] & EXACT);
+        uint32_t rest = chain_trim(model, view->cells[i], horizon);
+        view->cells[i] = node_new(model, &(struct node){.write = write, .next = rest,
+                                                        .value = point->cells[i] & ~EXACT,
+                                                        .after = model->writes[write].submitted,
+                                                        .seen = NEVER});
     }
     return write;
 }
@@ -370,7 +391,7 @@ bool model_cell_certain(const struct model *model, const struct model_view *view
         if (link_is_hidden(links, count, i, &bound)) continue;
         if (links[i].completed == NEVER) return false;
         open++;
-        *ret_write = links[i].zero ? 0 : links[i].write;
+        *ret_write = links[i].zero ? 0 : links[i].value;
     }
     return open == 1;
 }
@@ -383,7 +404,7 @@ bool model_cell_may_differ(const struct model *model, const struct model_view *v
     unsigned count = chain_read(model, view->cells[sector], links);
     for (unsigned i = 0; i < count; i++) {
         if (link_is_hidden(links, count, i, bound)) continue;
-        fill_sector(model, links[i].write, sector, other);
+        fill_sector(model, links[i].value, sector, other);
         if (memcmp(other, content, SECTOR_BYTES) != 0) return true;
     }
     return false;
@@ -406,7 +427,7 @@ static const struct link *explain(const struct link *links, unsigned count, cons
 {
     const struct link *best = NULL;
     for (unsigned i = 0; i < count; i++) {
-        if (found->zero ? !links[i].zero : links[i].write != found->write) continue;
+        if (found->zero ? !links[i].zero : links[i].value != found->write) continue;
         if (link_is_hidden(links, count, i, bound)) continue;
         if (!best || links[i].submitted < best->submitted) best = &links[i];
     }
@@ -419,7 +440,7 @@ static bool refuse(struct model *model, uint32_t sector, const struct found *fou
     char is[160], want[160];
     for (unsigned i = 0; i < count; i++) {
         if (link_is_hidden(links, count, i, bound)) continue;
-        model_describe(model, links[i].write, want, sizeof want);
+        model_describe(model, links[i].value, want, sizeof want);
         return problem(model, "sector %u holds %s; allowed (floor %u) is %s%s", sector,
                        found->zero ? "zeroes" : model_describe(model, found->write, is, sizeof is),
                        bound->floor, want, count > 1 ? " or later" : "");
@@ -442,8 +463,8 @@ static bool may_follow(const struct model *model, const struct model_view *view,
     unsigned count = chain_read(model, view->cells[sector], links);
     bool known = false; /* else it was hidden long ago: what is there now came later */
     for (unsigned i = 0; i < count; i++) {
-        known = known || (links[i].write == write && links[i].node);
-        if (found->zero ? !links[i].zero : links[i].write != found->write) continue;
+        known = known || (links[i].value == write && links[i].node);
+        if (found->zero ? !links[i].zero : links[i].value != found->write) continue;
         if (link_is_hidden(links, count, i, bound)) continue;
         if (links[i].completed >= model->writes[write].submitted) return true;
     }
@@ -500,8 +521,11 @@ static void remember(struct model *model, struct model_view *view, uint32_t sect
     struct link links[CHAIN_MAX];
     unsigned count = chain_read(model, *cell, links);
     bool changed = false;
+    unsigned same = 0;
+    for (unsigned i = 0; i < count; i++) same += links[i].value == write;
+    if (same > 1) return; /* before a revert or brought back by it: nobody knows */
     for (unsigned i = 0; i < count; i++) {
-        if (links[i].write != write || !links[i].node) continue;
+        if (links[i].value != write || !links[i].node) continue;
         if (links[i].seen == NEVER && links[i].completed > submitted) {
             links[i].seen = model->tick;
             changed = true;

@@ -61,6 +61,9 @@ struct model_write_options {
 };
 uint32_t model_write_submit(struct model *model, struct model_view *view,
                             const struct model_write_options *options);
+/* A revert to an exact view is a write over all of it, with the content that the point's sectors have. */
+uint32_t model_revert_submit(struct model *model, struct model_view *view, const struct model_view *point,
+                             uint32_t disk, uint32_t horizon);
 void model_write_done(struct model *model, uint32_t write, bool ok);
 /* The write was refused: it is in no state from now on (views copied meanwhile still allow it). */
 void model_write_void(struct model *model, struct model_view *view, uint32_t write);

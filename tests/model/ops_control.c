@@ -280,7 +280,8 @@ static void do_cut(struct world *world, const struct choice *choice)
     unsigned count = 0, wanted = 1 + choice->extra % WORLD_MEMBERS;
     for (unsigned n = 0; n < WORLD_DISKS && count < wanted; n++) {
         int i = (int)((choice->disk + n) % WORLD_DISKS);
-        if (world->disks[i].state == THING_THERE && world->disks[i].handle) disks[count++] = i;
+        const struct disk *disk = &world->disks[i];
+        if (disk->state == THING_THERE && disk->handle && !disk->frozen) disks[count++] = i;
     }
     if (count == 0 || !set_prepare(world, disks, count, task)) return;
     struct set *set = &world->sets[task->set];
@@ -388,6 +389,115 @@ static void do_branch(struct world *world, const struct choice *choice)
     world_open_handles(world);
 }
 
+/* ---- Revert ----------------------------------------------------------------------------------------------- */
+
+static void check_undo(struct world *world, const struct disk *disk, int undo)
+{
+    struct volume_point_info info;
+    if (!volume_point_find(world->pool, &world->points[undo].uuid, &info))
+        world_fail(world, "a revert left no undo point %d", undo);
+    else if (info.kind != VOLUME_POINT_UNDO ||
+             info.size_bytes != (uint64_t)world->points[undo].view.sector_count * SECTOR_BYTES)
+        world_fail(world, "undo point %d is of kind %d and has %llu bytes", undo, info.kind,
+                   (unsigned long long)info.size_bytes);
+    if (volume_size_bytes(disk->handle) != (uint64_t)disk->view.sector_count * SECTOR_BYTES)
+        world_fail(world, "a disk was reverted to %u sectors, its handle says %llu bytes",
+                   disk->view.sector_count, (unsigned long long)volume_size_bytes(disk->handle));
+}
+
+static void reverted(void *arg, struct err *e)
+{
+    struct task *task = arg;
+    struct world *world = task->world;
+    struct disk *disk = &world->disks[task->disk];
+    int undo = disk->revert_undo;
+    disk->busy--;
+    world->points[task->point].busy--;
+    bool ok = task_ended(task, "revert", e, STATUS_OK);
+    model_write_done(world->model, disk->revert_write, ok);
+    if (!ok && world->lossy) return; /* in doubt */
+    world_undo_view(world, task->disk);
+    disk->resizing = disk->frozen = false;
+    disk->view.sector_count = ok ? disk->revert_to : disk->revert_from;
+    if (ok) {
+        struct set *set = &world->sets[task->set];
+        model_write_durable(world->model, disk->revert_write);
+        world->points[undo].state = THING_THERE;
+        set->acked = true;
+        set->done = model_now(world->model);
+        world->revert_count++;
+        check_undo(world, disk, undo);
+    } else {
+        model_write_void(world->model, &disk->view, disk->revert_write);
+        world_point_forget(world, undo);
+    }
+    disk->revert_write = 0;
+}
+
+/* Finds room for the undo point and its set of one. */
+static bool undo_prepare(struct world *world, struct task *task)
+{
+    int undo = -1, set = -1;
+    for (int i = 0; i < WORLD_POINTS && undo < 0; i++)
+        if (world->points[i].state == THING_NONE) undo = i;
+    for (int i = 0; i < WORLD_SETS && set < 0; i++)
+        if (!world->sets[i].used) set = i;
+    if (undo < 0 || set < 0) return false;
+    world->sets[set] = (struct set){.used = true, .uuid = new_uuid(world), .member_count = 1, .points = {undo}};
+    world->points[undo] = (struct point){
+        .state = THING_COMING, .uuid = new_uuid(world), .disk = task->disk, .set = set};
+    task->set = set;
+    world->disks[task->disk].revert_undo = undo;
+    return true;
+}
+
+/* A point to go back to whose disk is ready for it, or -1. */
+static int pick_revert(const struct world *world, unsigned choice)
+{
+    for (unsigned n = 0; n < WORLD_POINTS; n++) {
+        int i = (int)((choice + n) % WORLD_POINTS);
+        if (world->points[i].state != THING_THERE) continue;
+        const struct disk *disk = &world->disks[world->points[i].disk];
+        if (disk->state == THING_THERE && disk->handle && !disk->resizing) return i;
+    }
+    return -1;
+}
+
+/* Among requests under way; only where the size changes, alone. */
+static void do_revert(struct world *world, const struct choice *choice)
+{
+    struct task *task = task_get(world, TASK_REVERT);
+    int point = task ? pick_revert(world, choice->disk) : -1;
+    if (point < 0) return;
+    if (!world->points[point].exact && !world_resolve_set(world, world->points[point].set)) return;
+    point = pick_revert(world, (unsigned)point);
+    if (point < 0 || !world->points[point].exact) return;
+    struct point *p = &world->points[point];
+    struct disk *disk = &world->disks[p->disk];
+    if (p->view.sector_count != disk->view.sector_count) {
+        if (!world_drain(world)) return;
+        if (p->state != THING_THERE || !p->exact || !disk->handle || disk->resizing) return;
+    }
+    if (task->busy) return;
+    task->disk = p->disk;
+    task->point = point;
+    if (!undo_prepare(world, task)) return;
+    disk->frozen = p->view.sector_count != disk->view.sector_count;
+    disk->resizing = true;
+    disk->revert_from = disk->view.sector_count;
+    disk->revert_to = disk->new_sector_count = p->view.sector_count;
+    if (disk->revert_to > disk->revert_from) model_view_grow(&disk->view, disk->revert_to);
+    disk->busy++;
+    p->busy++;
+    task_start(task);
+    world->sets[task->set].submitted = task->submitted;
+    disk->revert_write =
+        model_revert_submit(world->model, &disk->view, &p->view, disk->number, world_horizon(world));
+    world_trace(world, "revert disk %d to point %d, undo point %d, write %u", p->disk, point,
+                disk->revert_undo, disk->revert_write);
+    volume_revert(world->pool, &disk->uuid, &p->uuid, &world->points[disk->revert_undo].uuid, reverted, task);
+}
+
 /* ---- Checkpoint, the table, the end ---------------------------------------------------------------------------- */
 
 static void checkpoint_done(void *arg, struct err *e)
@@ -415,6 +525,7 @@ void ops_control(struct world *world, unsigned which, const uint8_t *bytes)
     case TASK_DISK_DELETE: do_disk_delete(world, &choice); break;
     case TASK_DISK_GROW: do_grow(world, &choice); break;
     case TASK_CHECKPOINT: do_checkpoint(world, &choice); break;
+    case TASK_REVERT: do_revert(world, &choice); break;
     }
 }
 

@@ -218,6 +218,16 @@ void world_point_forget(struct world *world, int point)
     *p = (struct point){.disk = -1, .set = -1};
 }
 
+void world_undo_view(struct world *world, int disk)
+{
+    struct disk *d = &world->disks[disk];
+    struct model_view *undo = &world->points[d->revert_undo].view;
+    if (undo->cells) return;
+    model_view_copy(&d->view, undo);
+    model_write_void(world->model, undo, d->revert_write);
+    undo->sector_count = d->revert_from;
+}
+
 bool world_open_handles(struct world *world)
 {
     for (int i = 0; i < WORLD_DISKS; i++) {
@@ -551,6 +561,7 @@ static void bury(struct world *world)
         *task = (struct task){.world = world};
     }
     for (int i = 0; i < WORLD_DISKS; i++) {
+        if (world->disks[i].revert_write) world_undo_view(world, i);
         world->disks[i].handle = NULL;
         world->disks[i].busy = 0;
     }
@@ -616,6 +627,24 @@ static void call_point(void *arg, const struct volume_point_info *info)
     }
     roll->point_there[point] = true;
     roll->point_sectors[point] = (uint32_t)(info->size_bytes / SECTOR_BYTES);
+}
+
+/* A revert in doubt was done if its undo point is there. */
+static void decide_reverts(struct world *world, const struct roll_call *roll)
+{
+    for (int i = 0; i < WORLD_DISKS; i++) {
+        struct disk *disk = &world->disks[i];
+        if (!disk->revert_write) continue;
+        bool done = roll->point_there[disk->revert_undo];
+        world_trace(world, "revert of disk %d was %sdone", i, done ? "" : "not ");
+        if (done)
+            model_write_durable(world->model, disk->revert_write);
+        else
+            model_write_void(world->model, &disk->view, disk->revert_write);
+        disk->view.sector_count = done ? disk->revert_to : disk->revert_from;
+        disk->revert_write = 0;
+        disk->frozen = disk->resizing = false;
+    }
 }
 
 /* Which disks are there; what was in doubt is decided. */
@@ -698,6 +727,7 @@ static bool check_recovered(struct world *world, struct model_bound *bound)
     volume_disks(world->pool, call_disk, &roll);
     volume_points(world->pool, NULL, call_point, &roll);
     if (world->failed) return false;
+    decide_reverts(world, &roll);
     if (!decide_disks(world, &roll, bound) || !decide_points(world, &roll, bound)) return false;
     if (!world_resolve_all(world)) return false;
     bound->floor = max_of(bound->floor, world->power_lost ? world->durable : bound->floor);

@@ -67,7 +67,7 @@ struct slot {
 
 enum task_kind {
     TASK_CUT, TASK_POINT_DELETE, TASK_BRANCH, TASK_DISK_CREATE, TASK_DISK_DELETE, TASK_DISK_GROW,
-    TASK_CHECKPOINT,
+    TASK_CHECKPOINT, TASK_REVERT,
 };
 
 struct task {
@@ -92,6 +92,10 @@ struct disk {
     int parent_point;      /* the point while it still exists; -1 */
     unsigned depth, busy;  /* busy: requests and tasks in flight on it */
     bool resizing;
+    bool frozen;           /* nothing new: a revert under way changes its size */
+    uint32_t revert_write; /* of the revert under way or in doubt; 0 = none */
+    uint32_t revert_from, revert_to; /* sectors */
+    int revert_undo;       /* point */
     bool acked;            /* made for certain, although the content is not known yet */
     uint32_t number;       /* unique in the run, for stamps */
     uint32_t submitted;    /* of the create, branch or delete under way */
@@ -141,7 +145,7 @@ struct world {
     bool lossy;                /* faults were injected: errors are allowed, failed calls are in doubt */
     enum sim_crash crash_kind; /* of the armed crash */
     bool power_lost;           /* in this series of crashes */
-    uint32_t crash_count, recovery_crash_count, cut_count, verify_count, full_count;
+    uint32_t crash_count, recovery_crash_count, cut_count, revert_count, verify_count, full_count;
     struct volume_pool_counters counters; /* of the pools before this one, some of them */
     char failure[768];
     struct slot reader;        /* of world_read_all */
@@ -191,5 +195,7 @@ int world_disk_by_uuid(const struct world *world, const struct uuid *uuid);
 int world_point_by_uuid(const struct world *world, const struct uuid *uuid);
 void world_disk_forget(struct world *world, int disk);
 void world_point_forget(struct world *world, int point);
+/* The undo point's content: the disk without the revert that is under way. */
+void world_undo_view(struct world *world, int disk);
 
 #endif
