@@ -463,7 +463,7 @@ static bool may_follow(const struct model *model, const struct model_view *view,
     unsigned count = chain_read(model, view->cells[sector], links);
     bool known = false; /* else it was hidden long ago: what is there now came later */
     for (unsigned i = 0; i < count; i++) {
-        known = known || (links[i].value == write && links[i].node);
+        known = known || (links[i].write == write && links[i].node);
         if (found->zero ? !links[i].zero : links[i].value != found->write) continue;
         if (link_is_hidden(links, count, i, bound)) continue;
         if (links[i].completed >= model->writes[write].submitted) return true;
