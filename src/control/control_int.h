@@ -196,6 +196,8 @@ void inventory_remove_snapshot(struct snapshot *snapshot);
 void inventory_remove_token(struct token *token);
 void inventory_remove_job(struct job *job);
 void inventory_remove_map(struct map *map);
+/* Sets keep no LUN numbers for a host that is not there (any more). */
+void inventory_forget_hosts_of_sets(struct control *control);
 void inventory_free(struct control *control);
 ON_WORKER struct err *inventory_load(struct control *control) MUST_CHECK;
 struct pool *inventory_pool(struct control *control, const struct uuid *uuid); /* NULL */

@@ -220,6 +220,7 @@ static void step_host_forget(struct op *op)
     struct host *host = ((struct host_data *)op->data)->host;
     op->result = json_deleted("host", host->row.name, &host->row.uuid);
     inventory_remove_host(host);
+    inventory_forget_hosts_of_sets(op->control);
     op_next(op);
 }
 

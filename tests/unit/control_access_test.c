@@ -257,6 +257,20 @@ static void prepare_keeps_a_number_for_each_member(void)
     rig_destroy(rig);
 }
 
+static void a_host_that_goes_keeps_no_numbers(void)
+{
+    struct rig *rig = rig_create(RIG_MEMORY);
+    rig_furnish(rig);
+    expect(rig_do(rig, "host_create", "{s:s, s:[s]}", "name", "h", "initiators", "iqn.a"));
+    expect(rig_do(rig, "set_prepare", "{s:s, s:[s], s:s}", "name", "s", "disks", "a", "host", "h"));
+    expect(rig_do(rig, "host_delete", "{s:s}", "name", "h"));
+    json_t *set = rig_ok(rig, "set_show", "{s:s}", "name", "s");
+    expect(json_is_null(json_object_get(set, "host")));
+    expect_eq(rig_number(set, "members.0.lun"), -1);
+    json_decref(set);
+    rig_destroy(rig);
+}
+
 static void no_unit_attention_comes_between_arm_and_confirm(void)
 {
     struct rig *rig = rig_create(RIG_MEMORY);
@@ -457,6 +471,7 @@ int main(void)
     run(lun_numbers_rest_before_something_else_gets_them);
     run(snapshots_take_the_number_that_was_freed_first);
     run(prepare_keeps_a_number_for_each_member);
+    run(a_host_that_goes_keeps_no_numbers);
     run(no_unit_attention_comes_between_arm_and_confirm);
     run(the_same_key_gives_the_same_answer);
     run(every_change_leaves_an_audit_record);
