@@ -234,7 +234,7 @@ static void decide_set(struct control *control, struct start *start, struct set 
     default:
         unreachable("action at start");
     }
-    if (decision.to != set->row.state) set_enter(control, set, decision.to);
+    if (decision.to != set->row.state) set_enter(control, set, decision.to, rt_wall(control->rt));
     if (set_in_the_making(set)) {
         set->lease_until_ns = rt_now(control->rt) + set->row.lease_s * RT_SECOND;
     }

@@ -339,8 +339,8 @@ static bool file_holds(struct rig *rig, const char *path, const char *text)
 static void no_secret_is_stored_in_the_clear(void)
 {
     struct rig *rig = rig_create(RIG_MEMORY);
-    json_t *given = json_pack("{s:s, s:[s], s:s}", "name", "seen", "initiators", "iqn.a", "chap_secret",
-                              "given-secret");
+    json_t *given = json_pack("{s:s, s:[s], s:s}", "name", "seen", "initiators", "iqn.a",
+                              "chap_secret", "given-secret");
     json_t *host = rig_call_as(rig, CONTROL_ROLE_ADMIN, "host_create", given, "key-1");
     expect(host != NULL);
     json_decref(host);
