@@ -409,7 +409,8 @@ static enum space space_for(struct tl_pool *p, struct frag *frag, uint64_t taken
     /* E28: what frees as much as it takes may use the recycling reserve. */
     if (frees && p->alloc.free_count >= need + reclaim_reserve / 2) return SPACE_GO;
     if (frag->space_limit == 0) frag->space_limit = p->ckpt.number + 3;
-    uint64_t coming = p->alloc.queue_blocks + retired_blocks(p);
+    /* What recycling and a few checkpoints can bring at most. */
+    uint64_t coming = p->alloc.queue_blocks + retired_blocks(p) + p->leaf_need + p->dirty_dir_pages;
     bool is_busy = !list_is_empty(&p->in_flight) || pool_is_sweeping(p);
     if (!is_busy && !frees && p->alloc.free_count + coming < need + reserve) return SPACE_FULL;
     if (!is_busy && p->alloc.queue_blocks == 0 && p->ckpt.number >= frag->space_limit) return SPACE_FULL;
