@@ -557,6 +557,28 @@ static void bury(struct world *world)
     for (int i = 0; i < WORLD_POINTS; i++) world->points[i].busy = 0;
 }
 
+/* One error somewhere in the opening: it is refused with a reason or good, and good the next time. */
+static bool open_with_fault(struct world *world)
+{
+    static const enum sim_fault_kind kinds[] = {SIM_FAULT_READ_ERROR, SIM_FAULT_WRITE_ERROR,
+                                                SIM_FAULT_FLUSH_ERROR};
+    unsigned which = (unsigned)prng_below(&world->prng, 3);
+    sim_node_fault(world->node, kinds[which], POOL_PATH, prng_below(&world->prng, which ? 2 : 30));
+    world->call_done = false;
+    world->call_error = NULL;
+    call_open(world, call_done, world);
+    bool ended = world_wait(world, call_is_done, "open with a fault");
+    sim_heal(world->sim);
+    if (!ended) return false;
+    world_trace(world, "open with a fault: %s", world->call_error ? "refused" : "good");
+    bool bad = world->call_error && err_frame_count(world->call_error) == 0;
+    err_free(take_ptr(&world->call_error));
+    sim_node_crash(world->node, SIM_CRASH_PROCESS);
+    if (world->pool) volume_pool_abandon(take_ptr(&world->pool));
+    world->rt = sim_node_boot(world->node);
+    return bad ? world_fail(world, "an open was refused without a reason") : true;
+}
+
 static bool boot_and_open(struct world *world)
 {
     unsigned left = world->options.recovery_crashes;
@@ -572,7 +594,8 @@ static bool boot_and_open(struct world *world)
             world_trace(world, "recovery will crash at write %llu", (unsigned long long)at);
             sim_node_crash_at_write(world->node, at, world->crash_kind);
         }
-        bool ok = world_call(world, "open after a crash", call_open);
+        bool ok = !world->options.open_faults || arm || open_with_fault(world);
+        ok = ok && world_call(world, "open after a crash", call_open);
         if (ok || world->failed) {
             sim_node_crash_at_write(world->node, 0, SIM_CRASH_PROCESS);
             return ok;
