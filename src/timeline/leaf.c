@@ -26,7 +26,7 @@ unsigned leaf_versions(const struct leaf *leaf, unsigned block, struct version *
     unsigned first = lower_bound(leaf, block), n = 0;
     while (first + n < leaf->version_count && leaf->versions[first + n].block == block)
         n++;
-    *ret_first = &leaf->versions[first];
+    *ret_first = n > 0 ? &leaf->versions[first] : NULL;
     return n;
 }
 
