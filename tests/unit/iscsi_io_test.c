@@ -279,6 +279,39 @@ static void data_that_breaks_the_rules_fails_its_command(void)
     }
 }
 
+static void put_data_out(uint8_t *pdu, const struct wire_pdu *r2t, uint32_t size_bytes)
+{
+    iscsi_pdu_start(pdu, ISCSI_OP_DATA_OUT, 0x80);
+    iscsi_pdu_set_data_bytes(pdu, size_bytes);
+    store_be32(pdu + ISCSI_AT_ITT, r2t->itt);
+    memcpy(pdu + ISCSI_AT_TTT, r2t->bhs + ISCSI_AT_TTT, 4);
+    memcpy(pdu + ISCSI_AT_BUFFER_OFFSET, r2t->bhs + ISCSI_AT_BUFFER_OFFSET, 4);
+    memset(pdu + ISCSI_BHS_BYTES, 'x', size_bytes);
+}
+
+/* Found by pdu_fuzz: the next R2T was queued, not yet sent, when the same data came once more. */
+static void burst_sent_twice_fails_its_command(void)
+{
+    struct rig rig;
+    rig_init(&rig, 0);
+    struct wire *w = wire_session(&rig, "InitialR2T=Yes\nImmediateData=No\nMaxBurstLength=512\n");
+    struct wire_pdu p;
+    uint8_t cdb[16], both[2 * (ISCSI_BHS_BYTES + 512)];
+    wire_cdb10(cdb, 0x2A, 0, 8);
+    uint32_t itt = wire_command(w, WRITE, 0, cdb, 4096, NULL, 0);
+    require(wire_expect(w, ISCSI_OP_R2T, itt, &p));
+    put_data_out(both, &p, 512);
+    put_data_out(both + sizeof both / 2, &p, 512);
+    wire_send_bytes(w, both, sizeof both);
+    require(wire_expect(w, ISCSI_OP_REJECT, ISCSI_TAG_NONE, &p));
+    require(wire_expect(w, ISCSI_OP_RESPONSE, itt, &p));
+    expect_eq(wire_sense(&p), 0x0B0C0C);
+    expect_eq(memvol_counts(rig.pool).writes, 0);
+    expect(wire_reads_as(w, 0, (uint8_t[512]){0}, 512));
+    wire_close(w);
+    rig_fini(&rig);
+}
+
 static void data_for_nobody_is_rejected(void)
 {
     struct rig rig;
@@ -377,6 +410,7 @@ int main(void)
     run(solicited_data_comes_by_several_r2ts);
     run(unsolicited_and_solicited_data_follow_each_other);
     run(data_that_breaks_the_rules_fails_its_command);
+    run(burst_sent_twice_fails_its_command);
     run(data_for_nobody_is_rejected);
     run(residuals_tell_both_ways);
     run(sense_data_comes_with_the_response);

@@ -314,6 +314,22 @@ static void connection_cut_in_a_ping_leaves_nothing(void)
     rig_fini(&rig);
 }
 
+static void connection_may_die_with_echoes_queued(void)
+{
+    struct rig rig;
+    rig_init(&rig, 0);
+    struct wire *w = wire_session(&rig, KEYS);
+    for (unsigned i = 0; i < 10; i++) {
+        uint8_t bhs[ISCSI_BHS_BYTES];
+        iscsi_pdu_start(bhs, ISCSI_OP_NOP_OUT, 0x80);
+        store_be32(bhs + ISCSI_AT_ITT, 900 + i);
+        store_be32(bhs + ISCSI_AT_CMDSN, w->cmd_sn++);
+        wire_send(w, bhs, rig_pattern, 200000);
+    }
+    wire_close(w);
+    rig_fini(&rig);
+}
+
 static void connection_may_die_with_tasks_in_the_engine(void)
 {
     struct rig rig;
@@ -540,6 +556,7 @@ int main(void)
     run(logout_ends_the_session);
     run(connection_cut_at_every_byte_of_a_write_leaves_nothing);
     run(connection_cut_in_a_ping_leaves_nothing);
+    run(connection_may_die_with_echoes_queued);
     run(connection_may_die_with_tasks_in_the_engine);
     run(slow_reader_is_dropped_with_its_answers_queued);
     run(dropping_a_host_waits_for_its_tasks);
