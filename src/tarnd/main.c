@@ -297,6 +297,8 @@ static struct err *run(struct tarnd *tarnd)
     TRY(lock_state(tarnd));
     TRY(rt_linux_create(&(struct rt_linux_options){.buffer_bytes = tarnd->config.buffer_bytes},
                         &tarnd->rt));
+    log_info("runtime", "backend=%s", rt_linux_backend_name(tarnd->rt));
+    if (rt_linux_refusal(tarnd->rt)) log_failure("io_uring is refused", rt_linux_refusal(tarnd->rt));
     TRY(rt_linux_on_signal(tarnd->rt, on_signal, tarnd));
     TRY(tls_identity_load(tarnd->rt, tls, &tarnd->identity));
     struct control_options options = {.state_directory = tarnd->config.state_dir,
