@@ -48,7 +48,7 @@ static void step_cut(struct op *op)
     op->undo_due = true;
     set->armed_until_ns = rt_now(op->control->rt) + SET_ARMED_DEFAULT_MS * RT_MS;
     enter_by(op, set, SET_EVENT_ARM, rt_wall(op->control->rt));
-    set_cut(op, set, false, op_done);
+    set_cut(op, set, true, op_done);
 }
 
 static void step_created(struct op *op)
@@ -90,11 +90,18 @@ static struct err *undo_write(struct catalog *catalog, void *arg)
     for (unsigned i = 0; i < store->draft.count; i++) {
         TRY(catalog_delete_snapshot(catalog, &store->draft.snapshots[i].uuid));
     }
-    return catalog_delete_set(catalog, &store->draft.row.uuid);
+    TRY(catalog_put_set(catalog, &store->row));
+    return catalog_add_event(catalog, &store->events[0]);
 }
 
+/* The set stays as aborted: a cut that failed may have got through, and the next start must know
+ * whose it is. */
 static void step_undo_store(struct op *op)
 {
+    struct set_store *store = op->data;
+    struct set *set = store->draft.set;
+    enter_by(op, set, SET_EVENT_ABORT, rt_wall(op->control->rt));
+    set_store_fill(store, set, set->event_count - 1);
     op_catalog(op, undo_write);
 }
 
@@ -105,7 +112,6 @@ static void step_undo_forget(struct op *op)
         inventory_remove_snapshot(
             list_entry(list_front(&set->members), struct snapshot, member_link));
     }
-    inventory_remove_set(op->control, set);
     op_next(op);
 }
 
