@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "catalog/catalog_int.h"
 
 enum { SCHEMA_VERSION = 1, APPLICATION_ID = 0x5461726E /* "Tarn" */ };
@@ -151,14 +152,33 @@ static struct err *append_audit(struct catalog *catalog, const struct catalog_au
         "itttt", audit->at_ns, audit->actor, audit->verb, audit->arguments, audit->result);
 }
 
+/*
+ * A COMMIT whose flush failed is rolled back in memory, but its frames, complete, are in the log: a
+ * crash now would bring back what was answered as failed.  The next transaction writes over them;
+ * so one that means nothing is made at once (SQLite writes nothing when nothing changes).
+ */
+static void bury_failed_commit(struct catalog *catalog)
+{
+    struct err *e = execute(catalog, "BEGIN IMMEDIATE");
+    if (!e) e = catalog_run(catalog, "UPDATE server SET freed_sequence = freed_sequence + 1", "");
+    if (!e) e = execute(catalog, "COMMIT");
+    if (!e) return;
+    sqlite3_exec(catalog->db, "ROLLBACK", NULL, NULL, NULL);
+    log_failure("the catalog cannot be written; after a crash a failed change may come back", e);
+    err_free(e);
+}
+
 struct err *catalog_transact(struct catalog *catalog, catalog_fn *fn, void *arg,
                              const struct catalog_audit *audit)
 {
     TRY(execute(catalog, "BEGIN IMMEDIATE"));
     struct err *e = fn ? fn(catalog, arg) : NULL;
     if (!e && audit) e = append_audit(catalog, audit);
-    if (!e) e = execute(catalog, "COMMIT");
-    if (e) sqlite3_exec(catalog->db, "ROLLBACK", NULL, NULL, NULL);
+    bool whole = e == NULL;
+    if (whole) e = execute(catalog, "COMMIT");
+    if (!e) return NULL;
+    sqlite3_exec(catalog->db, "ROLLBACK", NULL, NULL, NULL);
+    if (whole) bury_failed_commit(catalog);
     return e;
 }
 

@@ -190,6 +190,11 @@ struct err *catalog_delete_disk(struct catalog *catalog, const struct uuid *uuid
 
 struct err *catalog_delete_host(struct catalog *catalog, const struct uuid *uuid)
 {
+    TRY(catalog_run(catalog,
+                    "UPDATE snapshot SET lun = -1"
+                    " WHERE point_set IN (SELECT uuid FROM point_set WHERE host = ?)",
+                    "u", uuid));
+    TRY(catalog_run(catalog, "UPDATE point_set SET host = NULL WHERE host = ?", "u", uuid));
     return catalog_run(catalog, "DELETE FROM host WHERE uuid = ?", "u", uuid);
 }
 

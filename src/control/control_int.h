@@ -142,7 +142,7 @@ struct job {
     struct list waiters; /* op.lane_link of job_show?wait= */
     struct control *control;
     struct err *failure;
-    struct pool *pool; /* while it works on it */
+    struct pool *pool;          /* while it works on it */
     struct volume_pool *opened; /* while it is being opened */
     struct volume_pool_options pool_options;
     bool overwrite;
@@ -163,7 +163,7 @@ struct control {
     struct uuid server;
     struct list pools, disks, hosts, sets, snapshots, tokens, jobs; /* object.link */
     struct lane lane;
-    struct list ops;   /* op.link */
+    struct list ops;       /* op.link */
     struct list gone_sets; /* forgotten, but an operation still holds their lane */
     unsigned jobs_running;
     struct volume_pool *closing; /* until its close has ended: for a simulated crash */
@@ -196,6 +196,8 @@ void inventory_remove_snapshot(struct snapshot *snapshot);
 void inventory_remove_token(struct token *token);
 void inventory_remove_job(struct job *job);
 void inventory_remove_map(struct map *map);
+/* Sets keep no LUN numbers for a host that is not there (any more). */
+void inventory_forget_hosts_of_sets(struct control *control);
 void inventory_free(struct control *control);
 ON_WORKER struct err *inventory_load(struct control *control) MUST_CHECK;
 struct pool *inventory_pool(struct control *control, const struct uuid *uuid); /* NULL */
@@ -321,7 +323,8 @@ void op_start_internal(struct control *control, const struct op_plan *plan, stru
 void op_submit(struct control_call *call, struct control *control);
 void op_free(struct op *op);
 void lane_init(struct lane *lane);
-/* Takes the idle lane of a set beside the operation's own; given back at its end.  Fine when taken already. */
+/* Takes the idle lane of a set beside the operation's own; given back at its end.  Fine when taken
+ * already. */
 void op_take_set(struct op *op, struct set *set);
 
 const char *arg_text(const struct op *op, const char *name); /* NULL when absent */
@@ -378,7 +381,8 @@ struct err *set_draft_write(struct catalog *catalog, struct set_draft *draft) MU
 void set_draft_publish(struct op *op, struct set_draft *draft); /* once its rows are durable */
 
 /* set_ops.c */
-void set_enter(struct control *control, struct set *set, enum catalog_set_state state);
+void set_enter(struct control *control, struct set *set, enum catalog_set_state state,
+               uint64_t at_ns);
 void set_hold_attention(struct control *control, struct set *set);
 void set_release_attention(struct control *control, struct set *set);
 void set_lease_tick(struct rt_timer *timer);

@@ -258,6 +258,18 @@ void inventory_free(struct control *control)
     FREE_ALL(&control->tokens, token, inventory_remove_token(gone));
 }
 
+void inventory_forget_hosts_of_sets(struct control *control)
+{
+    list_for_each (node, &control->sets) {
+        struct set *set = container_of(list_entry(node, struct object, link), struct set, object);
+        if (uuid_is_nil(&set->row.host) || inventory_host(control, &set->row.host)) continue;
+        memset(&set->row.host, 0, sizeof set->row.host);
+        list_for_each (member, &set->members) {
+            list_entry(member, struct snapshot, member_link)->row.lun = -1;
+        }
+    }
+}
+
 /* ---- Loading
  * ------------------------------------------------------------------------------------------ */
 
@@ -348,7 +360,9 @@ struct err *inventory_load(struct control *control)
         .token = load_token,
         .job = load_job,
     };
-    return catalog_load(control->catalog, &reader, control);
+    TRY(catalog_load(control->catalog, &reader, control));
+    inventory_forget_hosts_of_sets(control);
+    return NULL;
 }
 
 /* ---- Pools

@@ -120,6 +120,19 @@ unsigned pool_unclaimed(struct control *control, struct pool *pool, json_t *arra
     return unclaimed.count;
 }
 
+static void note_unclaimed_disk(void *arg, const struct volume_disk_info *info)
+{
+    struct unclaimed *unclaimed = arg;
+    if (!inventory_disk(unclaimed->control, &info->uuid)) unclaimed->count++;
+}
+
+static unsigned pool_unclaimed_disks(struct control *control, struct pool *pool)
+{
+    struct unclaimed unclaimed = {.control = control};
+    if (pool->engine) volume_disks(pool->engine, note_unclaimed_disk, &unclaimed);
+    return unclaimed.count;
+}
+
 static json_t *recovery_json(const struct pool *pool)
 {
     const struct volume_recovery *r = pool->engine ? volume_pool_recovery(pool->engine) : NULL;
@@ -176,6 +189,8 @@ json_t *json_pool(struct control *control, struct pool *pool, bool with_unclaime
     for (unsigned i = 0; i < countof(sizes); i++) {
         json_object_set_new(json, sizes[i].name, number_json(sizes[i].value));
     }
+    json_object_set_new(json, "unclaimed_disk_count",
+                        number_json(pool_unclaimed_disks(control, pool)));
     if (unclaimed) json_object_set_new(json, "unclaimed", unclaimed);
     return json;
 }

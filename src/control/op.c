@@ -1,5 +1,6 @@
 /* Operations: lanes, steps, catalog transactions, audit and idempotency. */
-#include <inttypes.h>
+#include <gnutls/crypto.h>
+#include <gnutls/gnutls.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -260,12 +261,16 @@ void op_catalog_audited(struct op *op, catalog_fn *fn)
 /* ---- Idempotency: the answer to the same request under the same key is the same for 24 h
  * -------------- */
 
+/* Verb and SHA-256 of the arguments: they may hold secrets, which are stored nowhere in the clear. */
 static char *request_text(const struct op *op)
 {
     char *arguments = json_dumps(op->arguments, JSON_COMPACT | JSON_SORT_KEYS);
-    size_t size = strlen(op->verb->id) + strlen(arguments ? arguments : "") + 2;
-    char *text = malloc(size);
-    if (text) snprintf(text, size, "%s %s", op->verb->id, arguments ? arguments : "");
+    uint8_t hash[32];
+    char hex[65], *text = NULL;
+    if (arguments && !gnutls_hash_fast(GNUTLS_DIG_SHA256, arguments, strlen(arguments), hash) &&
+        asprintf(&text, "%s %s", op->verb->id, text_format_hex(hash, sizeof hash, hex)) < 0) {
+        text = NULL;
+    }
     free(arguments);
     return text;
 }

@@ -159,6 +159,11 @@ static void step_undo_engine(struct op *op)
 {
     struct disk_data *data = op->data;
     struct volume_disk_info info;
+    if (volume_pool_state(data->pool->engine) != VOLUME_POOL_OK) {
+        op_end(
+            op); /* made or not is not known: the row stays "creating" and the next start decides */
+        return;
+    }
     if (volume_disk_find(data->pool->engine, &data->row.uuid, &info)) {
         volume_disk_delete(data->pool->engine, &data->row.uuid, op_done, op);
     } else {

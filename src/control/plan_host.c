@@ -145,6 +145,8 @@ static void step_host_create(struct op *op)
         op_fail(op, e);
         return;
     }
+    /* An answer with a secret in it is not kept, so it cannot be repeated. */
+    if (data->chap_drawn || data->mutual_drawn) op->idempotency_key[0] = '\0';
     op_catalog_audited(op, host_write);
 }
 
@@ -220,6 +222,7 @@ static void step_host_forget(struct op *op)
     struct host *host = ((struct host_data *)op->data)->host;
     op->result = json_deleted("host", host->row.name, &host->row.uuid);
     inventory_remove_host(host);
+    inventory_forget_hosts_of_sets(op->control);
     op_next(op);
 }
 

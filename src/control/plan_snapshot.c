@@ -28,7 +28,7 @@ static void step_draft_store(struct op *op)
 }
 
 /* Carries out a transition that needs nothing but the table's consent. */
-static void enter_by(struct op *op, struct set *set, enum set_event event)
+static void enter_by(struct op *op, struct set *set, enum set_event event, uint64_t at_ns)
 {
     struct set_facts facts = {.now_ns = rt_now(op->control->rt),
                               .lease_until_ns = set->lease_until_ns,
@@ -36,7 +36,7 @@ static void enter_by(struct op *op, struct set *set, enum set_event event)
     struct set_decision decision;
     struct err *e = set_decide(set->row.state, event, &facts, &decision);
     check(!e);
-    if (decision.to != set->row.state) set_enter(op->control, set, decision.to);
+    if (decision.to != set->row.state) set_enter(op->control, set, decision.to, at_ns);
 }
 
 static void step_cut(struct op *op)
@@ -47,8 +47,8 @@ static void step_cut(struct op *op)
     op_take_set(op, set); /* nobody else moves it meanwhile */
     op->undo_due = true;
     set->armed_until_ns = rt_now(op->control->rt) + SET_ARMED_DEFAULT_MS * RT_MS;
-    enter_by(op, set, SET_EVENT_ARM);
-    set_cut(op, set, false, op_done);
+    enter_by(op, set, SET_EVENT_ARM, rt_wall(op->control->rt));
+    set_cut(op, set, true, op_done);
 }
 
 static void step_created(struct op *op)
@@ -57,8 +57,8 @@ static void step_created(struct op *op)
     struct set *set = store->draft.set;
     op->undo_due = false; /* the points are there; what is left undone lapses with the lease */
     set_cut_note(op, set);
-    enter_by(op, set, SET_EVENT_COMMIT);
-    enter_by(op, set, SET_EVENT_CONFIRM);
+    enter_by(op, set, SET_EVENT_COMMIT, rt_wall(op->control->rt));
+    enter_by(op, set, SET_EVENT_CONFIRM, rt_wall(op->control->rt));
     set->row.application_consistent = false; /* no host was quiesced */
     set_store_fill(store, set, 1);
     store->row.state = SET_CREATED;
@@ -71,8 +71,10 @@ static void step_created(struct op *op)
 
 static void step_create_answer(struct op *op)
 {
-    struct set *set = ((struct set_store *)op->data)->draft.set;
-    enter_by(op, set, SET_EVENT_FINISH);
+    struct set_store *store = op->data;
+    struct set *set = store->draft.set;
+    enter_by(op, set, SET_EVENT_FINISH,
+             store->events[store->event_count - 1].at_ns); /* as stored */
     json_t *snapshots = json_array();
     list_for_each (node, &set->members) {
         json_array_append_new(
@@ -88,11 +90,18 @@ static struct err *undo_write(struct catalog *catalog, void *arg)
     for (unsigned i = 0; i < store->draft.count; i++) {
         TRY(catalog_delete_snapshot(catalog, &store->draft.snapshots[i].uuid));
     }
-    return catalog_delete_set(catalog, &store->draft.row.uuid);
+    TRY(catalog_put_set(catalog, &store->row));
+    return catalog_add_event(catalog, &store->events[0]);
 }
 
+/* The set stays as aborted: a cut that failed may have got through, and the next start must know
+ * whose it is. */
 static void step_undo_store(struct op *op)
 {
+    struct set_store *store = op->data;
+    struct set *set = store->draft.set;
+    enter_by(op, set, SET_EVENT_ABORT, rt_wall(op->control->rt));
+    set_store_fill(store, set, set->event_count - 1);
     op_catalog(op, undo_write);
 }
 
@@ -103,7 +112,6 @@ static void step_undo_forget(struct op *op)
         inventory_remove_snapshot(
             list_entry(list_front(&set->members), struct snapshot, member_link));
     }
-    inventory_remove_set(op->control, set);
     op_next(op);
 }
 

@@ -12,14 +12,15 @@ bool set_in_the_making(const struct set *set)
     return set->row.state < SET_CREATED;
 }
 
-void set_enter(struct control *control, struct set *set, enum catalog_set_state state)
+void set_enter(struct control *control, struct set *set, enum catalog_set_state state,
+               uint64_t at_ns)
 {
     set->row.state = state;
     set->object.past = state == SET_ABORTED;
     set->changed = true;
     unsigned index = set->event_count < SET_HISTORY_MAX ? set->event_count++ : SET_HISTORY_MAX - 1;
     set->events[index] = (struct catalog_event){
-        .set = set->row.uuid, .sequence = index, .state = state, .at_ns = rt_wall(control->rt)};
+        .set = set->row.uuid, .sequence = index, .state = state, .at_ns = at_ns};
     if (state == SET_COMMITTED) control->counters.sets_committed++;
     if (state == SET_ABORTED) control->counters.sets_aborted++;
 }
@@ -144,7 +145,11 @@ static void apply(struct op *op)
 {
     struct set_store *store = op->data;
     struct set *set = op->set;
-    if (set->row.state != store->decision.to) set_enter(op->control, set, store->decision.to);
+    if (set->row.state != store->decision.to) {
+        uint64_t stored_ns = store->event_count ? store->events[store->event_count - 1].at_ns : 0;
+        set_enter(op->control, set, store->decision.to,
+                  stored_ns ? stored_ns : rt_wall(op->control->rt));
+    }
     set->row.application_consistent = store->row.application_consistent;
 }
 

@@ -17,6 +17,15 @@ struct start {
     struct list_node *next_pool;
     struct pool *pool;
     struct volume_pool *opened;
+    unsigned stray_count, next_stray;
+    struct stray *strays;
+};
+
+/* A point of a set that is known to be aborted: the cut failed (a flush error, say), and yet it had
+ * got through. */
+struct stray {
+    struct volume_pool *engine;
+    struct uuid point;
 };
 
 /* ---- The catalog
@@ -112,6 +121,7 @@ static void start_free(void *data)
     free(start->doomed.snapshot_rows);
     free(start->doomed.set_rows);
     free(start->doomed.disk_rows);
+    free(start->strays);
     free(start);
 }
 
@@ -234,7 +244,7 @@ static void decide_set(struct control *control, struct start *start, struct set 
     default:
         unreachable("action at start");
     }
-    if (decision.to != set->row.state) set_enter(control, set, decision.to);
+    if (decision.to != set->row.state) set_enter(control, set, decision.to, rt_wall(control->rt));
     if (set_in_the_making(set)) {
         set->lease_until_ns = rt_now(control->rt) + set->row.lease_s * RT_SECOND;
     }
@@ -242,6 +252,47 @@ static void decide_set(struct control *control, struct start *start, struct set 
         struct snapshot *s = list_entry(node, struct snapshot, member_link);
         if (s->row.state == SNAPSHOT_DELETING) doom_snapshot(&start->doomed, s);
     }
+}
+
+struct stray_search {
+    struct control *control;
+    struct start *start;
+    struct pool *pool;
+};
+
+static void note_stray(void *arg, const struct volume_point_info *info)
+{
+    struct stray_search *search = arg;
+    struct start *start = search->start;
+    const struct set *set = inventory_set(search->control, &info->set);
+    if (!info->leased || !set || set->row.state != SET_ABORTED) return;
+    if (inventory_snapshot(search->control, &info->uuid)) return; /* its row sees to it */
+    start->strays = realloc(start->strays, (start->stray_count + 1) * sizeof *start->strays);
+    check(start->strays);
+    start->strays[start->stray_count++] =
+        (struct stray){.engine = search->pool->engine, .point = info->uuid};
+}
+
+static void stray_deleted(void *arg, struct err *e)
+{
+    if (e) {
+        log_failure("a point of an aborted set could not be deleted; the next start tries again",
+                    e);
+        err_free(e);
+    }
+    op_next(arg);
+}
+
+static void step_strays(struct op *op)
+{
+    struct start *start = op->data;
+    if (start->next_stray == start->stray_count) {
+        op_next(op);
+        return;
+    }
+    const struct stray *stray = &start->strays[start->next_stray++];
+    op_repeat(op);
+    volume_point_delete(stray->engine, &stray->point, stray_deleted, op);
 }
 
 static void step_decide(struct op *op)
@@ -254,6 +305,12 @@ static void step_decide(struct op *op)
         struct set *set = container_of(list_entry(node, struct object, link), struct set, object);
         /* While its pool is absent a set is undecided: kept, shown, not served. */
         if (set->pool->engine) decide_set(control, start, set);
+    }
+    list_for_each (node, &control->pools) {
+        struct pool *pool =
+            container_of(list_entry(node, struct object, link), struct pool, object);
+        struct stray_search search = {.control = control, .start = start, .pool = pool};
+        if (pool->engine) volume_points(pool->engine, NULL, note_stray, &search);
     }
     op_next(op);
 }
@@ -335,6 +392,7 @@ static struct err *write_pruned(struct catalog *catalog, void *arg)
     list_for_each_safe (node, &control->sets) {
         struct set *set = container_of(list_entry(node, struct object, link), struct set, object);
         if (set->row.state != SET_ABORTED || !list_is_empty(&set->members)) continue;
+        if (!set->pool->engine) continue; /* a point of it may still turn up */
         if (now < set->row.created_ns + HISTORY_KEPT_NS) continue;
         TRY(catalog_delete_set(catalog, &set->row.uuid));
         inventory_remove_set(control, set);
@@ -377,17 +435,9 @@ static void step_serve(struct op *op)
     op_next(op);
 }
 
-op_step *const start_steps[] = {step_open_catalog,
-                                step_open_pools,
-                                step_decide,
-                                step_write,
-                                doom_step_points,
-                                doom_step_disks,
-                                doom_step_rows,
-                                doom_step_forget,
-                                step_prune,
-                                step_serve,
-                                NULL};
+op_step *const start_steps[] = {
+    step_open_catalog, step_open_pools,  step_decide, step_write, doom_step_points, doom_step_disks,
+    doom_step_rows,    doom_step_forget, step_strays, step_prune, step_serve,       NULL};
 
 /* ---- Stop
  * -------------------------------------------------------------------------------------------------

@@ -203,6 +203,8 @@ static void answer(struct iscsi_task *task)
     task->send_bytes = 0;
     if (task->read && !task->failed)
         task->send_bytes = (uint32_t)min_of((uint64_t)task->edtl, scsi->in_bytes);
+    /* An R2T may still be queued when a command fails. */
+    if (list_is_linked(&task->out.link)) list_remove(&task->out.link);
     task->out.kind = task->send_bytes > 0 ? OUT_DATA : OUT_RESPONSE;
     transmit_queue(task->conn, &task->out);
 }

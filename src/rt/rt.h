@@ -164,7 +164,8 @@ ON_WORKER struct err *rt_bfile_sync(struct rt_bfile *file, enum rt_flush_site si
 ON_WORKER struct err *rt_bfile_size(struct rt_bfile *file, uint64_t *ret_size_bytes) MUST_CHECK;
 ON_WORKER void rt_bfile_close(struct rt_bfile *file); /* accepts NULL */
 ON_WORKER struct err *rt_path_delete(struct rt *rt, const char *path, bool sync_directory) MUST_CHECK;
-ON_WORKER struct err *rt_path_rename(struct rt *rt, const char *from, const char *to) MUST_CHECK; /* and sync the directory */
+/* And syncs the directory. */
+ON_WORKER struct err *rt_path_rename(struct rt *rt, const char *from, const char *to) MUST_CHECK;
 ON_WORKER bool rt_path_exists(struct rt *rt, const char *path);
 ON_WORKER struct err *rt_path_make_directory(struct rt *rt, const char *path) MUST_CHECK; /* 0700; fine if there */
 

@@ -240,6 +240,16 @@ static void log_ready(struct tarnd *tarnd)
              tarnd->target_name, tarnd->identity.pin);
 }
 
+/* Ends the travel of an error of starting. */
+static void cannot_start(struct tarnd *tarnd, struct err *e)
+{
+    log_failure("the server could not start", e);
+    const char *next = err_next_text(e);
+    if (next) fprintf(stderr, "%s\n", next);
+    tarnd->exit_code = status_info(err_status(e))->exit_code;
+    err_free(e);
+}
+
 static void on_started(void *arg, struct err *e)
 {
     struct tarnd *tarnd = arg;
@@ -255,9 +265,7 @@ static void on_started(void *arg, struct err *e)
     }
     if (!e) e = write_client_file(tarnd);
     if (e) {
-        log_failure("the server could not start", e);
-        tarnd->exit_code = status_info(err_status(e))->exit_code;
-        err_free(e);
+        cannot_start(tarnd, e);
         stop(tarnd);
         return;
     }
@@ -289,6 +297,8 @@ static struct err *run(struct tarnd *tarnd)
     TRY(lock_state(tarnd));
     TRY(rt_linux_create(&(struct rt_linux_options){.buffer_bytes = tarnd->config.buffer_bytes},
                         &tarnd->rt));
+    log_info("runtime", "backend=%s", rt_linux_backend_name(tarnd->rt));
+    if (rt_linux_refusal(tarnd->rt)) log_failure("io_uring is refused", rt_linux_refusal(tarnd->rt));
     TRY(rt_linux_on_signal(tarnd->rt, on_signal, tarnd));
     TRY(tls_identity_load(tarnd->rt, tls, &tarnd->identity));
     struct control_options options = {.state_directory = tarnd->config.state_dir,
@@ -336,11 +346,7 @@ int main(int argc, char **argv)
     log_set_level(tarnd.config.log_level);
     umask(0077);
     e = run(&tarnd);
-    if (e) {
-        log_failure("the server could not start", e);
-        tarnd.exit_code = status_info(err_status(e))->exit_code;
-        err_free(e);
-    }
+    if (e) cannot_start(&tarnd, e);
     control_destroy(tarnd.control);
     tls_identity_fini(&tarnd.identity);
     rt_linux_destroy(tarnd.rt);

@@ -3,6 +3,7 @@
 
 #include "timeline/engine.h"
 #include "timeline/map.h"
+#include "timeline/mutation.h"
 #include "timeline/tables.h"
 
 enum admin_kind {
@@ -253,7 +254,8 @@ static void reverts_pump(struct tl_pool *p)
     list_for_each_safe (node, &p->reverts) {
         struct admin_op *op = list_entry(node, struct admin_op, link);
         const struct tl_disk *disk = disk_by_id(p, op->held_disk);
-        if (disk && !(admit_is_idle(disk) && read_is_idle(disk))) continue;
+        bool is_idle = !disk || (admit_is_idle(disk) && read_is_idle(disk));
+        if (!is_idle && !mutation_is(MUTATION_REVERT_WITHOUT_DRAIN)) continue;
         list_remove(node);
         list_push_back(&p->admin_queue, node);
     }

@@ -114,7 +114,7 @@ static void batch_settled(struct batch *b)
     }
     b->state = BATCH_COMPLETE;
     pool_fail(p, "a write failed and could not be repeated");
-    batch_fail_all(p);
+    publish(p);
 }
 
 static struct batch_io *add_io(struct batch *b, uint64_t block)
@@ -406,7 +406,8 @@ static enum space space_for(struct tl_pool *p, struct frag *frag, uint64_t taken
     /* E28: what frees as much as it takes may use the recycling reserve. */
     if (frees && p->alloc.free_count >= need + reclaim_reserve / 2) return SPACE_GO;
     if (frag->space_limit == 0) frag->space_limit = p->ckpt.number + 3;
-    uint64_t coming = p->alloc.queue_blocks + retired_blocks(p);
+    /* What recycling and a few checkpoints can bring at most. */
+    uint64_t coming = p->alloc.queue_blocks + retired_blocks(p) + p->leaf_need + p->dirty_dir_pages;
     bool is_busy = !list_is_empty(&p->in_flight) || pool_is_sweeping(p);
     if (!is_busy && !frees && p->alloc.free_count + coming < need + reserve) return SPACE_FULL;
     if (!is_busy && p->alloc.queue_blocks == 0 && p->ckpt.number >= frag->space_limit) return SPACE_FULL;
@@ -619,7 +620,7 @@ static void apply_batch(struct batch *b)
     check(!r.failed);
 }
 
-static void publish_one(struct batch *b)
+static void publish_one(struct batch *b, enum status status)
 {
     struct tl_pool *p = b->pool;
     uint64_t seq = b->header.seq, bytes = 0;
@@ -636,9 +637,9 @@ static void publish_one(struct batch *b)
         /* Loaded since it was closed: what it superseded must be looked for (E10). */
         for (unsigned i = 0; frag->is_blind && i < frag->leaf_count; i++)
             if (frag->leaves[i]->state == LEAF_READY) reclaim_note_leaf(frag->leaves[i]);
-        frag_end(frag, STATUS_OK, seq);
+        frag_end(frag, status, seq);
     }
-    if (b->published) b->published(b, STATUS_OK);
+    if (b->published) b->published(b, status);
 }
 
 /* Only for MUTATION_ACK_OUT_OF_ORDER. */
@@ -656,12 +657,13 @@ static void publish(struct tl_pool *p)
 {
     struct list_node *node;
     if (mutation_is(MUTATION_ACK_OUT_OF_ORDER)) ack_complete(p);
-    while (tl_is_ok(p) && (node = list_front(&p->in_flight))) {
+    while ((node = list_front(&p->in_flight))) {
         struct batch *b = list_entry(node, struct batch, link);
-        if (b->state != BATCH_COMPLETE) break; /* E4 */
+        if (b->state != BATCH_COMPLETE || b->has_failed) break; /* E4 */
         list_remove(node);
         p->batch_count--;
-        publish_one(b);
+        /* In a failed pool too: recovery will find it, so reads must not show what was before. */
+        publish_one(b, tl_is_ok(p) ? STATUS_OK : STATUS_POOL_FAILED);
         batch_put(b);
     }
     if (!tl_is_ok(p)) batch_fail_all(p);
@@ -670,12 +672,14 @@ static void publish(struct tl_pool *p)
     checkpoint_poke(p);
 }
 
-/* The pool has failed: what is complete or never was submitted ends; the rest when its I/O has. */
+/* The pool has failed: a batch that cannot be completed, and those behind it, end when their I/O has. */
 void batch_fail_all(struct tl_pool *p)
 {
+    bool is_behind = false;
     list_for_each_safe (node, &p->in_flight) {
         struct batch *b = list_entry(node, struct batch, link);
-        if (b->pending > 0) continue;
+        is_behind = is_behind || (b->has_failed && b->pending == 0);
+        if (!is_behind || b->pending > 0) continue;
         list_remove(node);
         p->batch_count--;
         if (b->header.kind == WAL_DATA) p->host_batches--;

@@ -26,7 +26,7 @@ unsigned leaf_versions(const struct leaf *leaf, unsigned block, struct version *
     unsigned first = lower_bound(leaf, block), n = 0;
     while (first + n < leaf->version_count && leaf->versions[first + n].block == block)
         n++;
-    *ret_first = &leaf->versions[first];
+    *ret_first = n > 0 ? &leaf->versions[first] : NULL;
     return n;
 }
 
@@ -235,7 +235,7 @@ bool leaf_decode(struct leaf *leaf, const uint8_t *payload, uint64_t bytes, uint
     for (uint32_t i = 0; i < runs && good; i++)
         good = take_run(&r, leaf, version_count, data_start, data_end);
     good = good && leaf->version_count == version_count;
-    if (good) qsort(leaf->versions, version_count, sizeof *leaf->versions, compare_versions);
+    if (good && version_count > 1) qsort(leaf->versions, version_count, sizeof *leaf->versions, compare_versions);
     for (uint32_t i = 1; good && i < version_count; i++)
         good = compare_versions(&leaf->versions[i - 1], &leaf->versions[i]) != 0;
     if (!good) {

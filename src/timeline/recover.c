@@ -56,6 +56,7 @@ struct open_op {
     uint64_t cut_position;
     bool is_cut;
     struct flush_request flush;
+    struct tl_waiter waiter;
 };
 
 void open_free(struct open_op *op)
@@ -101,15 +102,26 @@ static void step_soon(struct open_op *op, void (*fn)(struct rt_message *message)
 
 /* ---- Last: OPEN ---------------------------------------------------------------------------------------------- */
 
+static void answer(struct open_op *op)
+{
+    volume_done_fn *done = op->done;
+    void *arg = op->arg;
+    op->pool->recovery.duration_ns = rt_now(op->rt) - op->begun_ns;
+    open_free(op);
+    done(arg, NULL);
+}
+
+static void first_checkpoint_done(struct tl_waiter *waiter, enum status status)
+{
+    (void)status; /* the pool's state tells */
+    answer(container_of(waiter, struct open_op, waiter));
+}
+
 static void finish(struct open_op *op)
 {
     struct tl_pool *p = op->pool;
-    volume_done_fn *done = op->done;
-    void *arg = op->arg;
-    p->recovery.duration_ns = rt_now(op->rt) - op->begun_ns;
     p->tables_applied = 0;
     p->is_open = true;
-    open_free(op);
     list_for_each (node, &p->disks) {
         struct tl_disk *disk = list_entry(node, struct tl_disk, link);
         disk->records_await_lap = disk->record_count > 0;
@@ -122,7 +134,11 @@ static void finish(struct open_op *op)
     reclaim_poke(p);
     map_trim_soon(p);
     pump_soon(p);
-    done(arg, NULL);
+    /* A program that dies soon after each start must not fill the log with OPENs. */
+    if (tl_is_ok(p) && p->head_position - p->ckpt.replay_position >= p->super.wal_blocks / 3)
+        checkpoint_wait(p, &op->waiter, first_checkpoint_done);
+    else
+        answer(op);
 }
 
 static void open_flushed(struct flush_request *request, enum status status)
@@ -156,6 +172,13 @@ static void cut_flushed(struct flush_request *request, enum status status)
         return;
     }
     check(p->durable_seq == p->published_seq); /* E8: D = cut */
+    if (!log_has_room(p, WAL_OPEN, 2)) { /* for it and for what a checkpoint needs */
+        p->base.state = VOLUME_POOL_DAMAGED;
+        snprintf(p->base.trouble, sizeof p->base.trouble,
+                 "the log is full: the program ended too often before it could make a checkpoint");
+        finish(op);
+        return;
+    }
     struct batch *b = batch_get(p);
     struct buf_writer w = wal_body(b->wal, BLOCK_BYTES);
     struct wal_record record = {.type = WAL_OPEN_RECORD,

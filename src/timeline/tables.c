@@ -6,6 +6,7 @@
 #include "base/buf.h"
 #include "timeline/engine.h"
 #include "timeline/map.h"
+#include "timeline/mutation.h"
 
 enum { DISK_FLAG_DELETED = 1 << 0, DISK_FLAG_SWEEP = 1 << 1 };
 enum { DISK_BYTES = 132, POINT_BYTES = 64, DIR_REF_BYTES = 16, BITMAP_REF_BYTES = 24, EXTENT_BYTES = 12,
@@ -377,7 +378,8 @@ static void put_disk(struct buf_writer *w, const struct tl_disk *d)
     buf_put_uuid(w, &d->parent_disk_uuid);
     buf_put_le32(w, pages);
     buf_put_le32(w, d->point_count);
-    buf_put_le32(w, d->record_count);
+    uint32_t records = mutation_is(MUTATION_FORGET_REVERTS) ? 0 : d->record_count;
+    buf_put_le32(w, records);
     buf_put_zeroes(w, 20); /* CDP group, stream */
     for (uint64_t i = 0; i < d->dir_count; i++) {
         if (!d->dir[i] || !d->dir[i]->ref.block) continue;
@@ -396,7 +398,7 @@ static void put_disk(struct buf_writer *w, const struct tl_disk *d)
         buf_put_u8(w, point->leased);
         buf_put_zeroes(w, 6);
     }
-    for (unsigned i = 0; i < d->record_count; i++) {
+    for (unsigned i = 0; i < records; i++) {
         buf_put_le64(w, d->records[i].c);
         buf_put_le64(w, d->records[i].p);
         buf_put_u8(w, d->records[i].stage);

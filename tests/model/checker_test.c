@@ -9,7 +9,7 @@
 #include "ops.h"
 #include "tests/lib/tap.h"
 
-enum { SEEDS = 16, BUG_SEEDS = 96, OPS = 400 };
+enum { SEEDS = 16, SEEDS_FOR_A_BUG = 64, OPS = 400 };
 
 static const char *const bug_names[] = {
     "correct",
@@ -47,7 +47,7 @@ static bool child_is_red(enum fake_bug bug)
     if (child == 0) {
         alarm(120);
         struct ops_outcome outcome;
-        for (uint64_t seed = 1; seed <= BUG_SEEDS; seed++) {
+        for (uint64_t seed = 1; seed <= SEEDS_FOR_A_BUG; seed++) {
             if (!is_red(bug, seed, &outcome)) continue;
             printf("# %s, seed %llu: %s\n", bug_names[bug], (unsigned long long)seed, outcome.failure);
             fflush(stdout);

@@ -332,7 +332,7 @@ static bool survives(const void *arg)
     bool lied = c->kind == SIM_FAULT_LOST_WRITE || c->kind == SIM_FAULT_MISDIRECTED_WRITE;
     for (uint64_t seed = 1; seed <= rows_scaled(10); seed++) {
         struct world *world = world_create(&(struct world_options){
-            .seed = 7000 + seed, .pace = 4, .crash = WORLD_CRASH_PROCESS, .crash_by_op = true,
+            .seed = 7000 + seed, .pace = 4, .crash = WORLD_CRASH_BOTH, .crash_by_op = true,
             .crash_every = UINT32_MAX, .cache_bytes = MODEL_TINY_CACHE_BYTES,
             .trace = getenv("TARN_TEST_TRACE") != NULL});
         auto_free uint8_t *records = ops_draw(seed, 400);
@@ -363,6 +363,21 @@ static bool survives(const void *arg)
     return true;
 }
 
+static bool opens_with_faults(const void *arg)
+{
+    struct world_options options = {.seed = 8000, .op_count = 300, .pace = 3, .crash = WORLD_CRASH_BOTH,
+                                    .crash_every = 40, .recovery_crashes = 1, .open_faults = true,
+                                    .cache_bytes = MODEL_TINY_CACHE_BYTES};
+    for (unsigned i = 0; i < rows_scaled(12); i++, options.seed++)
+        if (!rows_world_is_green(&options)) return false;
+    return true;
+}
+
+static void an_error_while_opening_is_told_and_harms_nothing(void)
+{
+    expect_eq(rows_run_child(opens_with_faults, NULL, 300), ROW_GREEN);
+}
+
 int main(void)
 {
     static const struct fault_case cases[] = {
@@ -374,6 +389,7 @@ int main(void)
     };
     for (unsigned i = 0; i < countof(cases); i++)
         tap_point(cases[i].name, rows_run_child(survives, &cases[i], 300) == ROW_GREEN);
+    run(an_error_while_opening_is_told_and_harms_nothing);
     run(bit_rot_of_a_closed_pool_is_never_served);
     run(bit_rot_of_a_crashed_pool_is_never_served);
     return tap_done();

@@ -34,6 +34,7 @@ static const struct option long_options[] = {
     {"replay", required_argument, NULL, 'R'},       {"shrink", required_argument, NULL, 'S'},
     {"buffers", required_argument, NULL, 'B'},      {"big", no_argument, NULL, 'G'},
     {"checkpoint-every", required_argument, NULL, 'C'},
+    {"open-faults", no_argument, NULL, 'O'},
     {"pace", required_argument, NULL, 'P'},
     {"trace", no_argument, NULL, 't'},              {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
@@ -44,7 +45,7 @@ static int usage(FILE *to)
     fprintf(to,
             "usage: tarn-model [--seed S] [--seeds COUNT] [--ops N] [--crash none|process|power|both]\n"
             "  [--crash-every WRITES] [--crash-at WRITE] [--recovery-crashes N] [--cache tiny|SIZE]\n"
-            "  [--pool SIZE] [--wal SIZE] [--disk-blocks N] [--pace N] [--checkpoint-every N]\n"
+            "  [--pool SIZE] [--wal SIZE] [--disk-blocks N] [--pace N] [--checkpoint-every N] [--open-faults]\n"
             "  [--buffers SIZE] [--big] [--exact-space] [--written-through]\n"
             "  [--ignore-flush SITE] [--mutation NAME] [--replay FILE] [--shrink FILE] [--trace]\n"
             "--replay takes the operations from FILE, --shrink writes the fewest that still fail to it.\n");
@@ -101,6 +102,7 @@ static bool parse_one(int option, const char *value, struct arguments *a)
     case 'B': o->buffer_bytes = number; return is_number;
     case 'G': o->big_requests = true; return true;
     case 'C': o->checkpoint_every = (uint32_t)number; return is_number;
+    case 'O': o->open_faults = true; return true;
     case 'N': a->seeds = number; return is_number;
     case 'c': return parse_crash(value, &o->crash);
     case 'f': return parse_site(value, &o->ignore_flush);

@@ -391,6 +391,33 @@ static void do_branch(struct world *world, const struct choice *choice)
 
 /* ---- Revert ----------------------------------------------------------------------------------------------- */
 
+void world_undo_view(struct world *world, int disk)
+{
+    struct disk *d = &world->disks[disk];
+    struct model_view *undo = &world->points[d->revert_undo].view;
+    if (undo->cells) return;
+    model_view_copy(&d->view, undo);
+    model_write_void(world->model, undo, d->revert_write);
+    undo->sector_count = d->revert_from;
+}
+
+void world_decide_reverts(struct world *world, const bool *point_there)
+{
+    for (int i = 0; i < WORLD_DISKS; i++) {
+        struct disk *disk = &world->disks[i];
+        if (!disk->revert_write) continue;
+        bool done = point_there[disk->revert_undo];
+        world_trace(world, "revert of disk %d was %sdone", i, done ? "" : "not ");
+        if (done)
+            model_write_durable(world->model, disk->revert_write);
+        else
+            model_write_void(world->model, &disk->view, disk->revert_write);
+        disk->view.sector_count = done ? disk->revert_to : disk->revert_from;
+        disk->revert_write = 0;
+        disk->frozen = disk->resizing = false;
+    }
+}
+
 static void check_undo(struct world *world, const struct disk *disk, int undo)
 {
     struct volume_point_info info;

@@ -218,16 +218,6 @@ void world_point_forget(struct world *world, int point)
     *p = (struct point){.disk = -1, .set = -1};
 }
 
-void world_undo_view(struct world *world, int disk)
-{
-    struct disk *d = &world->disks[disk];
-    struct model_view *undo = &world->points[d->revert_undo].view;
-    if (undo->cells) return;
-    model_view_copy(&d->view, undo);
-    model_write_void(world->model, undo, d->revert_write);
-    undo->sector_count = d->revert_from;
-}
-
 bool world_open_handles(struct world *world)
 {
     for (int i = 0; i < WORLD_DISKS; i++) {
@@ -568,6 +558,28 @@ static void bury(struct world *world)
     for (int i = 0; i < WORLD_POINTS; i++) world->points[i].busy = 0;
 }
 
+/* One error somewhere in the opening: it is refused with a reason or good, and good the next time. */
+static bool open_with_fault(struct world *world)
+{
+    static const enum sim_fault_kind kinds[] = {SIM_FAULT_READ_ERROR, SIM_FAULT_WRITE_ERROR,
+                                                SIM_FAULT_FLUSH_ERROR};
+    unsigned which = (unsigned)prng_below(&world->prng, 3);
+    sim_node_fault(world->node, kinds[which], POOL_PATH, prng_below(&world->prng, which ? 2 : 30));
+    world->call_done = false;
+    world->call_error = NULL;
+    call_open(world, call_done, world);
+    bool ended = world_wait(world, call_is_done, "open with a fault");
+    sim_heal(world->sim);
+    if (!ended) return false;
+    world_trace(world, "open with a fault: %s", world->call_error ? "refused" : "good");
+    bool bad = world->call_error && err_frame_count(world->call_error) == 0;
+    err_free(take_ptr(&world->call_error));
+    sim_node_crash(world->node, SIM_CRASH_PROCESS);
+    if (world->pool) volume_pool_abandon(take_ptr(&world->pool));
+    world->rt = sim_node_boot(world->node);
+    return bad ? world_fail(world, "an open was refused without a reason") : true;
+}
+
 static bool boot_and_open(struct world *world)
 {
     unsigned left = world->options.recovery_crashes;
@@ -583,7 +595,8 @@ static bool boot_and_open(struct world *world)
             world_trace(world, "recovery will crash at write %llu", (unsigned long long)at);
             sim_node_crash_at_write(world->node, at, world->crash_kind);
         }
-        bool ok = world_call(world, "open after a crash", call_open);
+        bool ok = !world->options.open_faults || arm || open_with_fault(world);
+        ok = ok && world_call(world, "open after a crash", call_open);
         if (ok || world->failed) {
             sim_node_crash_at_write(world->node, 0, SIM_CRASH_PROCESS);
             return ok;
@@ -627,24 +640,6 @@ static void call_point(void *arg, const struct volume_point_info *info)
     }
     roll->point_there[point] = true;
     roll->point_sectors[point] = (uint32_t)(info->size_bytes / SECTOR_BYTES);
-}
-
-/* A revert in doubt was done if its undo point is there. */
-static void decide_reverts(struct world *world, const struct roll_call *roll)
-{
-    for (int i = 0; i < WORLD_DISKS; i++) {
-        struct disk *disk = &world->disks[i];
-        if (!disk->revert_write) continue;
-        bool done = roll->point_there[disk->revert_undo];
-        world_trace(world, "revert of disk %d was %sdone", i, done ? "" : "not ");
-        if (done)
-            model_write_durable(world->model, disk->revert_write);
-        else
-            model_write_void(world->model, &disk->view, disk->revert_write);
-        disk->view.sector_count = done ? disk->revert_to : disk->revert_from;
-        disk->revert_write = 0;
-        disk->frozen = disk->resizing = false;
-    }
 }
 
 /* Which disks are there; what was in doubt is decided. */
@@ -727,7 +722,7 @@ static bool check_recovered(struct world *world, struct model_bound *bound)
     volume_disks(world->pool, call_disk, &roll);
     volume_points(world->pool, NULL, call_point, &roll);
     if (world->failed) return false;
-    decide_reverts(world, &roll);
+    world_decide_reverts(world, roll.point_there);
     if (!decide_disks(world, &roll, bound) || !decide_points(world, &roll, bound)) return false;
     if (!world_resolve_all(world)) return false;
     bound->floor = max_of(bound->floor, world->power_lost ? world->durable : bound->floor);

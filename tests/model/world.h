@@ -41,6 +41,7 @@ struct world_options {
     unsigned pace;             /* events between operations: 1 = many in flight, 10 = few; 0 = 1 */
     bool written_through;      /* not sparse */
     bool no_ragged_zero;       /* so that the space oracle is exact */
+    bool open_faults;          /* errors of the device while a crashed pool is opened; then once more */
     bool trace;
     enum rt_flush_site ignore_flush;
     bool crash_by_op;          /* crash between events, not at a write (for an engine without files) */
@@ -197,5 +198,7 @@ void world_disk_forget(struct world *world, int disk);
 void world_point_forget(struct world *world, int point);
 /* The undo point's content: the disk without the revert that is under way. */
 void world_undo_view(struct world *world, int disk);
+/* Reverts in doubt were done if their undo points are there. */
+void world_decide_reverts(struct world *world, const bool *point_there);
 
 #endif

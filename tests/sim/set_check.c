@@ -94,6 +94,7 @@ void check_world(struct rig *rig, const char *where, bool just_started)
         json_t *item;
         MUST(strcmp(rig_text(view.pool, "state"), "ok") == 0);
         MUST(rig_number(view.pool, "unclaimed_count") == 0); /* no orphan point */
+        MUST(rig_number(view.pool, "unclaimed_disk_count") == 0);
         json_array_foreach(json_object_get(view.snapshots, "snapshots"), i, item)
         {
             const char *state = rig_text(item, "state");

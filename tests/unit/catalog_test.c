@@ -94,6 +94,21 @@ static void names_are_unique_and_a_refused_row_changes_nothing(void)
     world_end();
 }
 
+static void a_transaction_that_failed_does_not_come_back_after_a_crash(void)
+{
+    world_begin();
+    struct catalog_pool row = pool_row("p", "/p");
+    sim_node_fault(node, SIM_FAULT_FLUSH_ERROR, "/state/catalog.db-wal", 0);
+    expect(put(put_pool, &row) != STATUS_OK);
+    expect_eq(count_of("pool"), 0);
+    sim_node_crash(node, SIM_CRASH_PROCESS); /* everything that was written stays */
+    catalog_close(take_ptr(&catalog));
+    rt = sim_node_boot(node);
+    expect(reopen(NULL));
+    expect_eq(count_of("pool"), 0);
+    world_end();
+}
+
 static struct err *put_disk_without_pool(struct catalog *c, void *arg)
 {
     struct catalog_disk row = {
@@ -230,6 +245,7 @@ int main(void)
 {
     run(rows_survive_closing_and_opening);
     run(names_are_unique_and_a_refused_row_changes_nothing);
+    run(a_transaction_that_failed_does_not_come_back_after_a_crash);
     run(a_disk_without_a_pool_is_refused_with_all_its_transaction);
     run(an_identity_is_issued_once);
     run(secrets_are_sealed_and_need_their_key);

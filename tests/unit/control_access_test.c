@@ -1,6 +1,8 @@
 /* Who may do what; hosts and their LUNs; idempotency; the audit; bad arguments. */
 #include "tests/unit/control_rig.h"
 
+#include <stdlib.h>
+
 #include "base/limits.h"
 #include "control/control_int.h"
 
@@ -257,6 +259,20 @@ static void prepare_keeps_a_number_for_each_member(void)
     rig_destroy(rig);
 }
 
+static void a_host_that_goes_keeps_no_numbers(void)
+{
+    struct rig *rig = rig_create(RIG_MEMORY);
+    rig_furnish(rig);
+    expect(rig_do(rig, "host_create", "{s:s, s:[s]}", "name", "h", "initiators", "iqn.a"));
+    expect(rig_do(rig, "set_prepare", "{s:s, s:[s], s:s}", "name", "s", "disks", "a", "host", "h"));
+    expect(rig_do(rig, "host_delete", "{s:s}", "name", "h"));
+    json_t *set = rig_ok(rig, "set_show", "{s:s}", "name", "s");
+    expect(json_is_null(json_object_get(set, "host")));
+    expect_eq(rig_number(set, "members.0.lun"), -1);
+    json_decref(set);
+    rig_destroy(rig);
+}
+
 static void no_unit_attention_comes_between_arm_and_confirm(void)
 {
     struct rig *rig = rig_create(RIG_MEMORY);
@@ -308,6 +324,44 @@ static void the_same_key_gives_the_same_answer(void)
     json_t *later = keyed(rig, "k2", "x");
     expect(later != NULL);
     json_decref(later);
+    rig_destroy(rig);
+}
+
+static bool file_holds(struct rig *rig, const char *path, const char *text)
+{
+    uint64_t size = sim_file_size(rig->node, path);
+    auto_free char *bytes = calloc(1, size + 1);
+    if (!bytes) return true;
+    sim_file_peek(rig->node, path, 0, bytes, size);
+    return memmem(bytes, size, text, strlen(text)) != NULL;
+}
+
+static void no_secret_is_stored_in_the_clear(void)
+{
+    struct rig *rig = rig_create(RIG_MEMORY);
+    json_t *given = json_pack("{s:s, s:[s], s:s}", "name", "seen", "initiators", "iqn.a",
+                              "chap_secret", "given-secret");
+    json_t *host = rig_call_as(rig, CONTROL_ROLE_ADMIN, "host_create", given, "key-1");
+    expect(host != NULL);
+    json_decref(host);
+    given = json_pack("{s:s, s:[s]}", "name", "drawn", "initiators", "iqn.b");
+    host = rig_call_as(rig, CONTROL_ROLE_ADMIN, "host_create", given, "key-2");
+    char drawn[64];
+    snprintf(drawn, sizeof drawn, "%s", rig_text(host, "chap_secret"));
+    expect_eq(strlen(drawn), 24);
+    json_decref(host);
+    json_t *token = rig_call_as(rig, CONTROL_ROLE_ADMIN, "token_create",
+                                json_pack("{s:s, s:s}", "name", "t", "role", "viewer"), "key-3");
+    static const char *const files[] = {"/state/catalog.db", "/state/catalog.db-wal"};
+    bool seen = false;
+    for (unsigned i = 0; i < countof(files); i++) {
+        seen = seen || file_holds(rig, files[i], "seen");
+        expect(!file_holds(rig, files[i], "given-secret"));
+        expect(!file_holds(rig, files[i], drawn));
+        expect(!file_holds(rig, files[i], rig_text(token, "token")));
+    }
+    expect(seen); /* the search works */
+    json_decref(token);
     rig_destroy(rig);
 }
 
@@ -457,8 +511,10 @@ int main(void)
     run(lun_numbers_rest_before_something_else_gets_them);
     run(snapshots_take_the_number_that_was_freed_first);
     run(prepare_keeps_a_number_for_each_member);
+    run(a_host_that_goes_keeps_no_numbers);
     run(no_unit_attention_comes_between_arm_and_confirm);
     run(the_same_key_gives_the_same_answer);
+    run(no_secret_is_stored_in_the_clear);
     run(every_change_leaves_an_audit_record);
     run(bad_arguments_are_named);
     run(names_ids_and_unique_prefixes_are_understood);

@@ -62,6 +62,7 @@ static void *serve(void *arg)
     check(!e);
     control_start(control, started, NULL);
     rt_run(rt);
+    pthread_barrier_wait(&ready); /* who posted the stop has returned from rt */
     control_destroy(control);
     tls_identity_fini(&identity);
     rt_linux_destroy(rt);
@@ -250,6 +251,7 @@ static void a_server_stops_in_order(void)
 {
     stop_message.fn = stop_now;
     rt_post(rt, &stop_message);
+    pthread_barrier_wait(&ready);
     expect_eq(pthread_join(thread, NULL), 0);
     char pin[TLS_PIN_SIZE] = "0000000000000000000000000000000000000000000000000000000000000000";
     expect_eq(ask(pin, token, "GET", "/healthz", NULL), 0);

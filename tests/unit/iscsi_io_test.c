@@ -57,14 +57,44 @@ static void data_in_keeps_to_segment_and_burst(void)
     rig_fini(&rig);
 }
 
+/* A Data-Out with digests whose header and data arrive apart. */
+static void send_slowly(struct wire *w, const struct wire_pdu *r2t, uint32_t size_bytes)
+{
+    uint8_t head[ISCSI_BHS_BYTES + 4], digest[4];
+    uint32_t offset = load_be32(r2t->bhs + ISCSI_AT_BUFFER_OFFSET);
+    iscsi_pdu_start(head, ISCSI_OP_DATA_OUT, 0x80);
+    iscsi_pdu_set_data_bytes(head, size_bytes);
+    store_be32(head + ISCSI_AT_ITT, r2t->itt);
+    memcpy(head + ISCSI_AT_TTT, r2t->bhs + ISCSI_AT_TTT, 4);
+    store_be32(head + ISCSI_AT_BUFFER_OFFSET, offset);
+    store_le32(head + ISCSI_BHS_BYTES, crc32c(0, head, ISCSI_BHS_BYTES));
+    wire_send_bytes(w, head, sizeof head);
+    rig_run_ms(w->rig, 100);
+    wire_send_bytes(w, rig_pattern + offset, size_bytes);
+    store_le32(digest, crc32c(0, rig_pattern + offset, size_bytes));
+    wire_send_bytes(w, digest, sizeof digest);
+}
+
 static void digests_cover_headers_and_data(void)
 {
     struct rig rig;
     rig_init(&rig, 0);
-    struct wire *w = wire_session(&rig, KEYS "HeaderDigest=CRC32C\nDataDigest=CRC32C,None\n");
+    struct wire *w = wire_session(
+        &rig, KEYS "MaxBurstLength=65536\nHeaderDigest=CRC32C\nDataDigest=CRC32C,None\n");
     require(w->header_digest && w->data_digest);
     expect_eq(wire_write_now(w, 3, rig_pattern, 512 * 3), 0);
     expect(wire_reads_as(w, 3, rig_pattern, 512 * 3)); /* wire_next checks the digests */
+    /* Long data that comes after its header is received in place. */
+    uint8_t cdb[16];
+    struct wire_pdu p;
+    wire_cdb10(cdb, 0x2A, 50, 256);
+    uint32_t itt = wire_command(w, WRITE, 0, cdb, 131072, NULL, 0);
+    for (unsigned i = 0; i < 2; i++) {
+        require(wire_expect(w, ISCSI_OP_R2T, itt, &p));
+        send_slowly(w, &p, 65536);
+    }
+    expect_eq(wire_status(w, itt), 0);
+    expect(wire_reads_as(w, 50, rig_pattern, 131072));
     wire_close(w);
     rig_fini(&rig);
 }
@@ -165,6 +195,7 @@ struct violation {
     bool solicited;
     uint32_t sn, offset, size_bytes;
     bool final;
+    enum { TAG_RIGHT, TAG_NEXT, TAG_NONE } tag;
 };
 
 static uint32_t run_violation(const struct violation *v, bool *ret_reject)
@@ -182,6 +213,8 @@ static uint32_t run_violation(const struct violation *v, bool *ret_reject)
         if (!wire_expect(w, ISCSI_OP_R2T, itt, &p)) return 1;
         tag = load_be32(p.bhs + ISCSI_AT_TTT);
     }
+    if (v->tag == TAG_NEXT) tag++; /* the R2T behind the one that is due */
+    if (v->tag == TAG_NONE) tag = ISCSI_TAG_NONE;
     if (v->size_bytes)
         wire_data_out(w, v->final ? 0x80 : 0, itt, tag, v->sn, v->offset, rig_pattern,
                       v->size_bytes);
@@ -211,17 +244,31 @@ static void data_that_breaks_the_rules_fails_its_command(void)
         uint32_t sense;
         bool reject;
     } rows[] = {
-        {{no, WRITE, 512, false, 0, 0, 0, true}, 0x0B0C0C, false}, /* immediate data not agreed */
-        {{no, MORE, 0, false, 0, 0, 512, true}, 0x0B0C0C, false},  /* unsolicited not agreed */
-        {{small, WRITE, 8192, false, 0, 0, 0, true}, 0x0B0C0D, false}, /* above FirstBurstLength */
-        {{small, MORE, 0, false, 0, 0, 8192, true}, 0x0B0C0D, true},   /* the same, unsolicited */
-        {{small, MORE, 0, false, 1, 0, 512, true}, 0x0B4B00, true},    /* DataSN */
-        {{small, MORE, 0, false, 0, 512, 512, true}, 0x0B4B00, true},  /* offset */
-        {{no, WRITE, 0, true, 3, 0, 16384, true}, 0x0B4B00, true},     /* DataSN */
-        {{no, WRITE, 0, true, 0, 4, 16384, true}, 0x0B4B00, true},     /* offset */
-        {{no, WRITE, 0, true, 0, 0, 20000, true}, 0x0B0C0D, true},     /* more than asked for */
-        {{no, WRITE, 0, true, 0, 0, 512, true}, 0x0B0C0D, true},       /* less */
-        {{no, WRITE, 0, true, 0, 0, 16384, false}, 0x0B0C0D, true},    /* all, but no F bit */
+        {{no, WRITE, 512, false, 0, 0, 0, true, TAG_RIGHT},
+         0x0B0C0C,
+         false}, /* immediate data not agreed */
+        {{no, MORE, 0, false, 0, 0, 512, true, TAG_RIGHT},
+         0x0B0C0C,
+         false}, /* unsolicited not agreed */
+        {{small, WRITE, 8192, false, 0, 0, 0, true, TAG_RIGHT},
+         0x0B0C0D,
+         false}, /* above FirstBurstLength */
+        {{small, MORE, 0, false, 0, 0, 8192, true, TAG_RIGHT},
+         0x0B0C0D,
+         true}, /* the same, unsolicited */
+        {{small, MORE, 0, false, 1, 0, 512, true, TAG_RIGHT}, 0x0B4B00, true},   /* DataSN */
+        {{small, MORE, 0, false, 0, 512, 512, true, TAG_RIGHT}, 0x0B4B00, true}, /* offset */
+        {{no, WRITE, 0, true, 0, 0, 16384, true, TAG_NEXT}, 0x0B0C0C, true},
+        {{no, WRITE, 0, true, 0, 0, 16384, true, TAG_NONE}, 0x0B0C0C, true},
+        {{no, WRITE, 0, true, 3, 0, 16384, true, TAG_RIGHT}, 0x0B4B00, true}, /* DataSN */
+        {{no, WRITE, 0, true, 0, 4, 16384, true, TAG_RIGHT}, 0x0B4B00, true}, /* offset */
+        {{no, WRITE, 0, true, 0, 0, 20000, true, TAG_RIGHT},
+         0x0B0C0D,
+         true}, /* more than asked for */
+        {{no, WRITE, 0, true, 0, 0, 512, true, TAG_RIGHT}, 0x0B0C0D, true}, /* less */
+        {{no, WRITE, 0, true, 0, 0, 16384, false, TAG_RIGHT},
+         0x0B0C0D,
+         true}, /* all, but no F bit */
     };
     for (unsigned i = 0; i < countof(rows); i++) {
         bool reject;
@@ -230,6 +277,39 @@ static void data_that_breaks_the_rules_fails_its_command(void)
         expect_eq(sense, rows[i].sense);
         expect_eq(reject, rows[i].reject);
     }
+}
+
+static void put_data_out(uint8_t *pdu, const struct wire_pdu *r2t, uint32_t size_bytes)
+{
+    iscsi_pdu_start(pdu, ISCSI_OP_DATA_OUT, 0x80);
+    iscsi_pdu_set_data_bytes(pdu, size_bytes);
+    store_be32(pdu + ISCSI_AT_ITT, r2t->itt);
+    memcpy(pdu + ISCSI_AT_TTT, r2t->bhs + ISCSI_AT_TTT, 4);
+    memcpy(pdu + ISCSI_AT_BUFFER_OFFSET, r2t->bhs + ISCSI_AT_BUFFER_OFFSET, 4);
+    memset(pdu + ISCSI_BHS_BYTES, 'x', size_bytes);
+}
+
+/* Found by pdu_fuzz: the next R2T was queued, not yet sent, when the same data came once more. */
+static void burst_sent_twice_fails_its_command(void)
+{
+    struct rig rig;
+    rig_init(&rig, 0);
+    struct wire *w = wire_session(&rig, "InitialR2T=Yes\nImmediateData=No\nMaxBurstLength=512\n");
+    struct wire_pdu p;
+    uint8_t cdb[16], both[2 * (ISCSI_BHS_BYTES + 512)];
+    wire_cdb10(cdb, 0x2A, 0, 8);
+    uint32_t itt = wire_command(w, WRITE, 0, cdb, 4096, NULL, 0);
+    require(wire_expect(w, ISCSI_OP_R2T, itt, &p));
+    put_data_out(both, &p, 512);
+    put_data_out(both + sizeof both / 2, &p, 512);
+    wire_send_bytes(w, both, sizeof both);
+    require(wire_expect(w, ISCSI_OP_REJECT, ISCSI_TAG_NONE, &p));
+    require(wire_expect(w, ISCSI_OP_RESPONSE, itt, &p));
+    expect_eq(wire_sense(&p), 0x0B0C0C);
+    expect_eq(memvol_counts(rig.pool).writes, 0);
+    expect(wire_reads_as(w, 0, (uint8_t[512]){0}, 512));
+    wire_close(w);
+    rig_fini(&rig);
 }
 
 static void data_for_nobody_is_rejected(void)
@@ -253,6 +333,7 @@ static void data_for_nobody_is_rejected(void)
     require(wire_expect(w, ISCSI_OP_R2T, itt, &p));
     wire_data_out(w, 0x80, itt + 1, load_be32(p.bhs + ISCSI_AT_TTT), 0, 512, rig_pattern, 512);
     require(wire_expect(w, ISCSI_OP_REJECT, ISCSI_TAG_NONE, &p));
+    expect_eq(p.bhs[2], ISCSI_REJECT_INVALID_FIELD);
     wire_close(w);
     rig_fini(&rig);
 }
@@ -329,6 +410,7 @@ int main(void)
     run(solicited_data_comes_by_several_r2ts);
     run(unsolicited_and_solicited_data_follow_each_other);
     run(data_that_breaks_the_rules_fails_its_command);
+    run(burst_sent_twice_fails_its_command);
     run(data_for_nobody_is_rejected);
     run(residuals_tell_both_ways);
     run(sense_data_comes_with_the_response);

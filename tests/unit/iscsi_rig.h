@@ -72,12 +72,19 @@ struct wire_pdu {
 };
 
 void rig_init(struct rig *rig, uint64_t buffer_bytes);
-void rig_fini(struct rig *rig);
+/* Ends it all; returns how much went wrong below: digests, serial numbers, what was left over. */
+unsigned rig_end(struct rig *rig);
+static inline void rig_fini(struct rig *rig)
+{
+    expect_eq(rig_end(rig), 0);
+}
 void rig_run_ms(struct rig *rig, uint64_t ms);
 
 struct wire *wire_connect(struct rig *rig);
 void wire_close(struct wire *w);
-bool wire_is_gone(struct wire *w); /* within 100 simulated seconds */
+/* The server ends the stream: soon (long before it would miss a ping), or within some time. */
+bool wire_is_gone(struct wire *w);
+bool wire_is_gone_within(struct wire *w, uint64_t seconds);
 
 /* Raw bytes, whole PDUs, headers. */
 void wire_send_bytes(struct wire *w, const void *data, size_t size_bytes);

@@ -296,6 +296,40 @@ static void connection_cut_at_every_byte_of_a_write_leaves_nothing(void)
     rig_fini(&rig);
 }
 
+static void connection_cut_in_a_ping_leaves_nothing(void)
+{
+    struct rig rig;
+    rig_init(&rig, 0);
+    struct wire *w = wire_session(&rig, KEYS);
+    uint8_t bhs[ISCSI_BHS_BYTES];
+    iscsi_pdu_start(bhs, ISCSI_OP_NOP_OUT, 0x80);
+    iscsi_pdu_set_data_bytes(bhs, 100000);
+    store_be32(bhs + ISCSI_AT_ITT, 900);
+    store_be32(bhs + ISCSI_AT_CMDSN, w->cmd_sn);
+    wire_send_bytes(w, bhs, sizeof bhs);
+    wire_send_bytes(w, rig_pattern, 50000);
+    rig_run_ms(&rig, 100);
+    expect(rt_buf_in_use_bytes(rig.rt) > rig.idle_bytes);
+    wire_close(w);
+    rig_fini(&rig);
+}
+
+static void connection_may_die_with_echoes_queued(void)
+{
+    struct rig rig;
+    rig_init(&rig, 0);
+    struct wire *w = wire_session(&rig, KEYS);
+    for (unsigned i = 0; i < 10; i++) {
+        uint8_t bhs[ISCSI_BHS_BYTES];
+        iscsi_pdu_start(bhs, ISCSI_OP_NOP_OUT, 0x80);
+        store_be32(bhs + ISCSI_AT_ITT, 900 + i);
+        store_be32(bhs + ISCSI_AT_CMDSN, w->cmd_sn++);
+        wire_send(w, bhs, rig_pattern, 200000);
+    }
+    wire_close(w);
+    rig_fini(&rig);
+}
+
 static void connection_may_die_with_tasks_in_the_engine(void)
 {
     struct rig rig;
@@ -521,6 +555,8 @@ int main(void)
     run(unfinished_write_is_not_waited_for_for_ever);
     run(logout_ends_the_session);
     run(connection_cut_at_every_byte_of_a_write_leaves_nothing);
+    run(connection_cut_in_a_ping_leaves_nothing);
+    run(connection_may_die_with_echoes_queued);
     run(connection_may_die_with_tasks_in_the_engine);
     run(slow_reader_is_dropped_with_its_answers_queued);
     run(dropping_a_host_waits_for_its_tasks);

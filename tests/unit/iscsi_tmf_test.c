@@ -143,6 +143,38 @@ static void unit_reset_reaches_every_session(void)
     rig_fini(&rig);
 }
 
+/* Answers that are queued behind others are taken back; what was begun to be sent is sent. */
+static void answers_not_yet_sent_are_dropped(void)
+{
+    struct rig rig;
+    rig_init(&rig, 0);
+    struct wire *w = wire_session(&rig, NULL);
+    struct wire_pdu p = {0};
+    uint32_t next = 0;
+    unsigned whole = 0;
+    memvol_hold(rig.pool, true);
+    for (unsigned i = 0; i < 20; i++)
+        wire_read(w, 0, 512); /* 256 KiB each */
+    rig_run_ms(&rig, 100);
+    memvol_hold(rig.pool, false);
+    rig_run_ms(&rig, 1);
+    uint32_t tmf = wire_tmf(w, ISCSI_TMF_ABORT_TASK_SET, 0, ISCSI_TAG_NONE);
+    while (p.opcode != ISCSI_OP_TMF_RESPONSE) {
+        require(wire_next(w, &p));
+        if (p.opcode != ISCSI_OP_DATA_IN) continue;
+        expect_eq(load_be32(p.bhs + ISCSI_AT_BUFFER_OFFSET), next);
+        next = p.flags & ISCSI_DATA_IN_STATUS ? 0 : next + p.data_bytes;
+        if (p.flags & ISCSI_DATA_IN_STATUS) whole++;
+    }
+    expect_eq(p.itt, tmf);
+    expect(whole > 0 && whole < 20);
+    expect_eq(next, 0); /* none was left half-way */
+    expect(wire_is_silent(w));
+    expect_eq(wire_status(w, start_write(w, 0)), 0);
+    wire_close(w);
+    rig_fini(&rig);
+}
+
 static void target_reset_takes_all_units(void)
 {
     for (unsigned cold = 0; cold < 2; cold++) {
@@ -269,6 +301,7 @@ int main(void)
     run(half_received_segment_is_waited_for);
     run(abort_task_set_takes_the_units_tasks_of_this_session);
     run(unit_reset_reaches_every_session);
+    run(answers_not_yet_sent_are_dropped);
     run(target_reset_takes_all_units);
     run(what_cannot_be_done_is_said);
     run(abort_of_a_task_of_another_unit_finds_nothing);

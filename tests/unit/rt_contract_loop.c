@@ -1,5 +1,6 @@
 /* Time, timers, posts, workers, buffers. */
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "tests/unit/rt_contract.h"
 
@@ -343,6 +344,29 @@ static void destroying_a_worker_waits_for_its_work(void)
     expect_eq(trail_count, countof(w));
 }
 
+static void short_work(struct rt_work *work)
+{
+    usleep(20000); /* so that the loop sleeps meanwhile */
+}
+
+/* The loop has slept already until a far deadline when a nearer one is set. */
+static void a_nearer_timer_is_not_kept_by_a_far_one(void)
+{
+    struct rt_worker *worker = NULL;
+    struct rt_work work = {.fn = short_work, .done = stop_work_done};
+    struct marked_timer far = {.mark = 1};
+    trail_count = 0;
+    expect_status(rt_worker_create(rt, "contract", &worker), STATUS_OK);
+    STARTING(rt_timer_set(rt, &far.timer, rt_now(rt) + 1000 * RT_SECOND, timer_fired));
+    STARTING(rt_work(worker, &work));
+    rt_run(rt);
+    run_for(RT_MS);
+    run_for(RT_MS);
+    STARTING(rt_timer_cancel(rt, &far.timer));
+    rt_worker_destroy(worker);
+    expect_eq(trail_count, 0);
+}
+
 /* ---- Buffers ---- */
 
 static void buffers_are_aligned_and_apart(void)
@@ -461,6 +485,7 @@ const struct contract_case loop_cases[] = {
     CASE(posts_of_a_worker_arrive_in_order),
     CASE(stop_works_from_any_thread_and_run_may_be_called_again),
     CASE(destroying_a_worker_waits_for_its_work),
+    CASE(a_nearer_timer_is_not_kept_by_a_far_one),
     CASE(buffers_are_aligned_and_apart),
     CASE(buffers_are_bounded_and_never_fragment),
     CASE(who_waits_for_a_buffer_is_called_in_order),

@@ -1,5 +1,9 @@
 /* Byte streams. */
+#include <signal.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/prng.h"
 #include "tests/unit/rt_contract.h"
@@ -308,6 +312,32 @@ static void close_cancels_what_is_in_flight(void)
     finish();
 }
 
+static void close_both(struct rt_message *message)
+{
+    came();
+    start_close(take_ptr(&connected));
+    start_close(take_ptr(&accepted));
+}
+
+static void receives_that_wait_hold_nothing_up(void)
+{
+    require(begin());
+    struct iovec v[2] = {{incoming, 100}, {incoming + 100, 100}};
+    struct rt_sock_io recv[2] = {
+        {.op = RT_SOCK_RECV, .sock = connected, .iov = &v[0], .iov_count = 1},
+        {.op = RT_SOCK_RECV, .sock = accepted, .iov = &v[1], .iov_count = 1}};
+    struct rt_message message = {.fn = close_both};
+    for (unsigned i = 0; i < 2; i++) {
+        start(&recv[i]);
+    }
+    STARTING(rt_post(rt, &message));
+    rt_run(rt);
+    expect_eq(recv[0].status, STATUS_CANCELLED);
+    expect_eq(recv[1].status, STATUS_CANCELLED);
+    expect_eq(closed_count, 2);
+    finish();
+}
+
 static void closing_without_a_callback_is_fine(void)
 {
     require(begin());
@@ -341,6 +371,33 @@ static void a_socket_may_be_closed_in_its_own_callback(void)
     expect_eq(recv.status, STATUS_OK);
     expect_eq(closed_count, 1);
     finish();
+}
+
+/* Between fork and exec a child holds all that is open.  The connection ends all the same, and what
+ * happens to its other half does not come back to the socket that has gone. */
+static void a_child_that_holds_a_socket_open_changes_nothing(void)
+{
+    require(begin());
+    pid_t child = fork();
+    if (child == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        pause();
+        _exit(0);
+    }
+    start_close(accepted);
+    accepted = NULL;
+    rt_run(rt);
+    expect_eq(closed_count, 1);
+    start_reader(connected, 10);
+    rt_run(rt);
+    expect_eq(reader.status, STATUS_PEER_CLOSED);
+    start_close(connected);
+    connected = NULL;
+    rt_run(rt);
+    expect(connect_pair()); /* some turns, in which events would come */
+    finish();
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
 }
 
 /* ---- Listeners and connects that fail ---- */
@@ -417,8 +474,10 @@ const struct contract_case sock_cases[] = {
     CASE(the_end_comes_after_the_data),
     CASE(sending_to_a_peer_that_has_gone_fails),
     CASE(close_cancels_what_is_in_flight),
+    CASE(receives_that_wait_hold_nothing_up),
     CASE(closing_without_a_callback_is_fine),
     CASE(a_socket_may_be_closed_in_its_own_callback),
+    CASE(a_child_that_holds_a_socket_open_changes_nothing),
     CASE(a_closed_listener_accepts_nobody),
     CASE(bad_addresses_are_refused),
     CASE(ipv6_addresses_work),

@@ -137,6 +137,44 @@ static void without_descriptors_there_is_an_error_and_nothing_else(void)
     }
 }
 
+/* ---- A flush is a flush ---- */
+
+static void sync_done(struct rt_file_io *io)
+{
+    rt_stop(rt);
+}
+
+/* What a sync says when the kernel's call fails; STATUS_OK would mean that nobody made the call. */
+static enum status sync_without_fdatasync(void)
+{
+    char path[] = "/var/tmp/rt_refusal.XXXXXX";
+    int fd = mkstemp(path);
+    struct rt_file_io io = {.op = RT_FILE_SYNC, .site = RT_FLUSH_HOST, .done = sync_done};
+    if (!deny_call(__NR_fdatasync, EIO)) return STATUS_INTERNAL; /* before there are threads */
+    auto_err struct err *e =
+        rt_linux_create(&(struct rt_linux_options){.backend = RT_LINUX_EPOLL}, &rt);
+    if (fd < 0 || e) return STATUS_INTERNAL;
+    close(fd);
+    auto_err struct err *failed = rt_file_open(rt, path, 0, &io.file, NULL);
+    unlink(path);
+    if (failed) return STATUS_INTERNAL;
+    rt_file_submit(rt, &io);
+    rt_run(rt);
+    rt_file_close(io.file);
+    rt_linux_destroy(rt);
+    return io.status;
+}
+
+static void a_sync_whose_system_call_fails_has_failed(void)
+{
+    int status = 0;
+    fflush(stdout);
+    pid_t child = fork();
+    if (child == 0) _exit((int)sync_without_fdatasync());
+    require(child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status));
+    expect_eq(WEXITSTATUS(status), STATUS_FLUSH_FAILED);
+}
+
 static void run_filtered(const char *name, void (*test)(void))
 {
     if (has_filters) {
@@ -160,6 +198,8 @@ int main(void)
                  who_asks_for_io_uring_is_told_that_it_is_refused);
     run_filtered("a_failure_of_another_kind_is_no_refusal",
                  a_failure_of_another_kind_is_no_refusal);
+    run_filtered("a_sync_whose_system_call_fails_has_failed",
+                 a_sync_whose_system_call_fails_has_failed);
     run(the_environment_takes_the_place_of_auto_only);
     run(without_descriptors_there_is_an_error_and_nothing_else);
     return tap_done();

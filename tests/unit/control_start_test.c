@@ -1,0 +1,218 @@
+/* Starting again, on the real engine: what was there is there; what is missing is shown and touched
+ * by nobody. */
+#include "tests/unit/control_rig.h"
+
+#include <stdlib.h>
+
+#include "base/attr.h"
+#include "base/check.h"
+#include "base/limits.h"
+
+static struct rig *furnished(void)
+{
+    struct rig *rig = rig_create(RIG_REAL);
+    rig_furnish(rig);
+    check(rig_do(rig, "host_create", "{s:s, s:[s]}", "name", "h", "initiators", "iqn.a"));
+    check(rig_do(rig, "snapshot_create", "{s:[s,s], s:s}", "disks", "a", "b", "name", "n"));
+    check(rig_do(rig, "map_add", "{s:s, s:s, s:i}", "host", "h", "disk", "a", "lun", 5));
+    check(rig_do(rig, "map_add", "{s:s, s:s, s:i}", "host", "h", "snapshot", "n-a", "lun", 6));
+    return rig;
+}
+
+static bool lun_is_served(struct rig *rig, unsigned lun)
+{
+    struct control_host_access access;
+    return control_find_initiator(rig->control, "iqn.a", &access) == STATUS_OK &&
+           scsi_map_find(access.map, lun) != NULL;
+}
+
+static bool same_answer(struct rig *rig, const char *verb, const char *name, json_t **kept)
+{
+    json_t *now = rig_ok(rig, verb, "{s:s}", "name", name);
+    if (!*kept) {
+        *kept = now;
+        return now != NULL;
+    }
+    bool same = json_equal(*kept, now);
+    if (!same) {
+        char *text = json_dumps(now, JSON_COMPACT);
+        printf("# %s\n", text);
+        free(text);
+    }
+    json_decref(now);
+    return same;
+}
+
+static void everything_is_there_after_a_restart_and_after_a_crash(void)
+{
+    struct rig *rig = furnished();
+    json_t *disk = NULL, *host = NULL, *set = NULL, *snapshot = NULL;
+    for (unsigned i = 0; i < 4; i++) {
+        expect(same_answer(rig, "disk_show", "a", &disk));
+        expect(same_answer(rig, "host_show", "h", &host));
+        expect(same_answer(rig, "set_show", "n", &set));
+        expect(same_answer(rig, "snapshot_show", "n-a", &snapshot));
+        expect(lun_is_served(rig, 5) && lun_is_served(rig, 6) && !lun_is_served(rig, 7));
+        if (i == 0) {
+            expect(rig_restart(rig));
+        } else {
+            rig_crash(rig, i == 1 ? SIM_CRASH_PROCESS : SIM_CRASH_POWER);
+            expect(rig_boot(rig));
+        }
+    }
+    json_decref(disk);
+    json_decref(host);
+    json_decref(set);
+    json_decref(snapshot);
+    rig_destroy(rig);
+}
+
+static void an_armed_set_falls_back_to_prepared(void)
+{
+    struct rig *rig = furnished();
+    expect(rig_do(rig, "set_prepare", "{s:s, s:[s]}", "name", "s", "disks", "a"));
+    expect(rig_do(rig, "set_arm", "{s:s}", "name", "s"));
+    rig_crash(rig, SIM_CRASH_PROCESS);
+    expect(rig_boot(rig));
+    json_t *set = rig_ok(rig, "set_show", "{s:s}", "name", "s");
+    expect_str(rig_text(set, "state"), "prepared");
+    expect(rig_number(set, "lease_left_ms") > 890000); /* in full */
+    json_decref(set);
+    expect_eq(rig_fails(rig, "set_commit", "{s:s}", "name", "s"), STATUS_CONFLICT);
+    rig_destroy(rig);
+}
+
+static void a_committed_set_goes_on_with_its_lease_in_full(void)
+{
+    struct rig *rig = furnished();
+    expect(
+        rig_do(rig, "set_prepare", "{s:s, s:[s], s:i}", "name", "s", "disks", "a", "lease_s", 60));
+    expect(rig_do(rig, "set_arm", "{s:s}", "name", "s"));
+    expect(rig_do(rig, "set_commit", "{s:s}", "name", "s"));
+    sim_run_for(rig->sim, 50 * RT_SECOND);
+    rig_crash(rig, SIM_CRASH_POWER);
+    expect(rig_boot(rig));
+    sim_run_for(rig->sim, 50 * RT_SECOND);
+    expect(rig_do(rig, "set_confirm", "{s:s}", "name", "s"));
+    expect(rig_do(rig, "set_finish", "{s:s}", "name", "s"));
+    rig_destroy(rig);
+}
+
+/* Moves the pool's first bytes away, or back. */
+static void hide_pool(struct rig *rig, uint8_t *kept, size_t size, bool hide)
+{
+    auto_free uint8_t *zeroes = calloc(1, size);
+    check(zeroes);
+    if (hide) sim_file_peek(rig->node, "/pool", 0, kept, size);
+    sim_file_poke(rig->node, "/pool", 0, hide ? zeroes : kept, size);
+}
+
+static void a_pool_that_is_missing_is_shown_and_its_sets_wait(void)
+{
+    struct rig *rig = furnished();
+    expect(
+        rig_do(rig, "set_prepare", "{s:s, s:[s], s:i}", "name", "s", "disks", "a", "lease_s", 5));
+    expect(rig_do(rig, "set_arm", "{s:s}", "name", "s"));
+    expect(rig_do(rig, "set_commit", "{s:s}", "name", "s"));
+    rig_stop(rig);
+    sim_node_crash(rig->node, SIM_CRASH_PROCESS);
+    static uint8_t kept[1 << 20];
+    hide_pool(rig, kept, sizeof kept, true);
+    expect(rig_boot(rig));
+    json_t *pool = rig_ok(rig, "pool_show", "{s:s}", "name", "p");
+    expect_str(rig_text(pool, "state"), "missing");
+    expect(rig_text(pool, "trouble")[0] != '\0');
+    json_decref(pool);
+    json_t *disk = rig_ok(rig, "disk_show", "{s:s}", "name", "a");
+    expect_str(rig_text(disk, "state"), "missing");
+    json_decref(disk);
+    expect(!lun_is_served(rig, 5));
+    static const char *const refused[] = {"set_abort", "set_confirm", "disk_delete",
+                                          "snapshot_delete", "set_delete"};
+    static const char *const names[] = {"s", "s", "c", "n-b", "n"};
+    for (unsigned i = 0; i < countof(refused); i++) {
+        enum status status = rig_fails(rig, refused[i], "{s:s}", "name", names[i]);
+        if (status != STATUS_CONFLICT) printf("# %s: %s\n", refused[i], rig->message);
+        expect_eq(status, STATUS_CONFLICT);
+    }
+    expect_eq(rig_fails(rig, "disk_create", "{s:s, s:s}", "name", "x", "size", "1M"),
+              STATUS_CONFLICT);
+    sim_run_for(rig->sim, 60 * RT_SECOND); /* no lease ends while the pool is away */
+    rig_stop(rig);
+    sim_node_crash(rig->node, SIM_CRASH_PROCESS);
+    hide_pool(rig, kept, sizeof kept, false);
+    expect(rig_boot(rig));
+    expect(lun_is_served(rig, 5) && lun_is_served(rig, 6));
+    json_t *set = rig_ok(rig, "set_show", "{s:s}", "name", "s");
+    expect_str(rig_text(set, "state"), "committed");
+    json_decref(set);
+    rig_destroy(rig);
+}
+
+static void a_pool_that_was_being_made_is_there_whole_or_forgotten(void)
+{
+    unsigned whole = 0, forgotten = 0;
+    for (uint64_t place = 1; place < 40; place += 3) {
+        struct rig *rig = rig_create(RIG_REAL);
+        sim_node_crash_at_write(rig->node, place, SIM_CRASH_POWER);
+        json_t *job = rig_call(rig, "pool_create",
+                               json_pack("{s:s, s:s, s:s, s:b}", "name", "p", "path", "/pool",
+                                         "size", "64M", "sparse", 1));
+        json_decref(job);
+        sim_run_for(rig->sim, 10 * RT_SECOND);
+        rig_crash(rig, SIM_CRASH_POWER);
+        expect(rig_boot(rig));
+        json_t *pools = rig_ok(rig, "pool_list", NULL);
+        const char *state = rig_text(pools, "pools.0.state");
+        expect(strcmp(state, "") == 0 || strcmp(state, "ok") == 0);
+        if (*state) {
+            whole++;
+            expect(rig_do(rig, "disk_create", "{s:s, s:s}", "name", "a", "size", "1M"));
+        } else {
+            forgotten++;
+        }
+        json_decref(pools);
+        json_t *jobs = rig_ok(rig, "job_list", NULL);
+        expect(strcmp(rig_text(jobs, "jobs.0.state"), "running") != 0);
+        json_decref(jobs);
+        rig_destroy(rig);
+    }
+    expect(whole > 0 && forgotten > 0);
+}
+
+static void a_point_that_the_catalog_does_not_know_is_shown_and_kept(void)
+{
+    struct rig *rig = furnished();
+    rig_stop(rig);
+    sim_node_crash(rig->node, SIM_CRASH_PROCESS);
+    /* The catalog of an earlier day: without the snapshots. */
+    uint64_t size = sim_file_size(rig->node, "/state/catalog.db");
+    auto_free uint8_t *old = calloc(1, size + 1);
+    check(old);
+    sim_file_peek(rig->node, "/state/catalog.db", 0, old, size);
+    expect(rig_boot(rig));
+    expect(rig_do(rig, "snapshot_create", "{s:[s], s:s}", "disks", "c", "name", "late"));
+    rig_stop(rig);
+    sim_node_crash(rig->node, SIM_CRASH_PROCESS);
+    expect_eq(sim_file_size(rig->node, "/state/catalog.db-wal"), 0);
+    sim_file_poke(rig->node, "/state/catalog.db", 0, old, size);
+    expect(rig_boot(rig));
+    sim_run_for(rig->sim, 2000 * RT_SECOND);
+    json_t *pool = rig_ok(rig, "pool_show", "{s:s}", "name", "p");
+    expect_eq(rig_number(pool, "unclaimed_count"), 1);
+    expect(rig_number(pool, "unclaimed.0.generation") > 0);
+    json_decref(pool);
+    expect_eq(rig_fails(rig, "disk_delete", "{s:s}", "name", "c"), STATUS_IN_USE);
+    rig_destroy(rig);
+}
+
+int main(void)
+{
+    run(everything_is_there_after_a_restart_and_after_a_crash);
+    run(an_armed_set_falls_back_to_prepared);
+    run(a_committed_set_goes_on_with_its_lease_in_full);
+    run(a_pool_that_is_missing_is_shown_and_its_sets_wait);
+    run(a_pool_that_was_being_made_is_there_whole_or_forgotten);
+    run(a_point_that_the_catalog_does_not_know_is_shown_and_kept);
+    return tap_done();
+}

@@ -1,0 +1,504 @@
+/* The engine in a simulated world: full pools, failures, old superblocks, locks, paging. */
+#include <stdlib.h>
+
+#include "base/endian.h"
+#include "base/prng.h"
+#include "pool/format.h"
+#include "tests/lib/tap.h"
+#include "tests/sim/sim.h"
+#include "volume/volume.h"
+
+#define POOL_PATH "/pool"
+#define POOL_BYTES (64 * MIB)
+#define LIMIT_NS (600 * RT_SECOND)
+
+struct rig {
+    struct sim *sim;
+    struct sim_node *node;
+    struct rt *rt;
+    struct volume_pool *pool;
+    struct volume *volume;
+    struct uuid disk;
+    struct err *error;
+    bool is_done;
+};
+
+static uint8_t memory[1 * MIB];
+
+static struct uuid uuid_of(unsigned n)
+{
+    struct uuid uuid = {{2}};
+    store_le32(uuid.bytes + 8, n);
+    return uuid;
+}
+
+static void call_done(void *arg, struct err *e)
+{
+    struct rig *r = arg;
+    r->is_done = true;
+    r->error = e;
+}
+
+static bool is_done(void *arg)
+{
+    return ((struct rig *)arg)->is_done;
+}
+
+/* The status of a control call that was just begun. */
+static enum status finish(struct rig *r)
+{
+    check(sim_run_until(r->sim, is_done, r, LIMIT_NS));
+    enum status status = err_status(r->error);
+    err_free(take_ptr(&r->error));
+    r->is_done = false;
+    return status;
+}
+
+struct tracked_io {
+    struct volume_io io;
+    bool is_done;
+};
+
+static void io_done(struct volume_io *io)
+{
+    container_of(io, struct tracked_io, io)->is_done = true;
+}
+
+static bool io_is_done(void *arg)
+{
+    return ((struct tracked_io *)arg)->is_done;
+}
+
+static enum status do_io(struct rig *r, enum volume_op op, uint64_t block, uint32_t blocks,
+                         unsigned flags)
+{
+    struct iovec iov = {.iov_base = memory, .iov_len = (size_t)blocks * BLOCK_BYTES};
+    struct tracked_io t = {
+        .io = {.op = op,
+               .flags = flags,
+               .sector = block * SECTORS_PER_BLOCK,
+               .sector_count = op == VOLUME_FLUSH ? 0 : blocks * SECTORS_PER_BLOCK,
+               .iov = &iov,
+               .iov_count = 1,
+               .done = io_done}};
+    volume_submit(r->volume, &t.io);
+    check(sim_run_until(r->sim, io_is_done, &t, LIMIT_NS));
+    return t.io.status;
+}
+
+static enum status put(struct rig *r, uint64_t block, uint32_t blocks, unsigned value)
+{
+    memset(memory, (int)value, (size_t)blocks * BLOCK_BYTES);
+    return do_io(r, VOLUME_WRITE, block, blocks, 0);
+}
+
+static bool has(struct rig *r, uint64_t block, unsigned value)
+{
+    memset(memory, 0xee, BLOCK_BYTES);
+    return do_io(r, VOLUME_READ, block, 1, 0) == STATUS_OK && memory[0] == value &&
+           memory[BLOCK_BYTES - 1] == value;
+}
+
+static void open_disk(struct rig *r)
+{
+    struct err *e = volume_open(r->pool, &r->disk, NULL, VOLUME_READ_WRITE, &r->volume);
+    check(!e);
+}
+
+static enum status open_pool(struct rig *r, uint64_t cache_bytes)
+{
+    struct volume_pool_options options = {.cache_bytes = cache_bytes};
+    volume_pool_open(r->rt, POOL_PATH, &options, &r->pool, call_done, r);
+    return finish(r);
+}
+
+static void rig_create(struct rig *r, uint64_t seed, uint64_t disk_bytes, uint64_t cache_bytes)
+{
+    struct uuid uuid = uuid_of(99);
+    *r = (struct rig){.disk = uuid_of(1)};
+    r->sim = sim_create(&(struct sim_options){.seed = seed});
+    r->node = sim_node_create(r->sim, "server");
+    r->rt = sim_node_boot(r->node);
+    struct volume_pool_options options = {.sparse = true, .wal_bytes = 2 * MIB};
+    volume_pool_create(r->rt, POOL_PATH, POOL_BYTES, &uuid, &options, false, NULL, call_done, r);
+    check(finish(r) == STATUS_OK);
+    check(open_pool(r, cache_bytes) == STATUS_OK);
+    volume_disk_create(r->pool, &r->disk, disk_bytes, call_done, r);
+    check(finish(r) == STATUS_OK);
+    open_disk(r);
+}
+
+static void rig_destroy(struct rig *r)
+{
+    sim_node_crash(r->node, SIM_CRASH_PROCESS);
+    if (r->pool) volume_pool_abandon(r->pool);
+    sim_destroy(r->sim);
+}
+
+/* A crash and a new start; the pool is not opened. */
+static void crash(struct rig *r, enum sim_crash kind)
+{
+    sim_node_crash(r->node, kind);
+    if (r->pool) volume_pool_abandon(take_ptr(&r->pool));
+    r->volume = NULL;
+    r->rt = sim_node_boot(r->node);
+}
+
+static enum status close_pool(struct rig *r)
+{
+    volume_close(take_ptr(&r->volume));
+    volume_pool_close(take_ptr(&r->pool), call_done, r);
+    return finish(r);
+}
+
+static enum status cut(struct rig *r, unsigned n)
+{
+    struct volume_cut_member member = {
+        .disk = r->disk, .point = uuid_of(n), .kind = VOLUME_POINT_SNAPSHOT};
+    struct volume_cut c = {.set = uuid_of(n), .member_count = 1, .members = &member};
+    struct volume_cut_result result;
+    volume_cut(r->pool, &c, &result, call_done, r);
+    return finish(r);
+}
+
+static enum status delete_point(struct rig *r, unsigned n)
+{
+    struct uuid uuid = uuid_of(n);
+    volume_point_delete(r->pool, &uuid, call_done, r);
+    return finish(r);
+}
+
+static enum status check_pool(struct rig *r)
+{
+    volume_pool_check(r->pool, call_done, r);
+    return finish(r);
+}
+
+static uint64_t data_blocks(struct rig *r)
+{
+    struct volume_pool_usage usage;
+    volume_pool_settle(r->pool, call_done, r);
+    check(finish(r) == STATUS_OK);
+    volume_pool_usage(r->pool, &usage);
+    return usage.data_bytes / BLOCK_BYTES;
+}
+
+/* Writes new blocks until the pool is full; returns how many. */
+static uint64_t fill(struct rig *r)
+{
+    uint64_t block = 0;
+    while (put(r, block, 64, (unsigned)(block / 64) & 0x7f) == STATUS_OK)
+        block += 64;
+    /* A refusal makes checkpoints, which may free the pages that they replace. */
+    for (unsigned refusals = 0; refusals < 4; refusals++)
+        while (put(r, block, 1, 1) == STATUS_OK)
+            block++;
+    return block;
+}
+
+/* ---- A full pool
+ * ----------------------------------------------------------------------------------------- */
+
+static void a_full_pool_refuses_new_blocks_and_takes_overwrites(void)
+{
+    struct rig r;
+    struct prng prng;
+    prng_init(&prng, 1);
+    rig_create(&r, 1, 1 * GIB, 0);
+    uint64_t full = fill(&r);
+    expect(full > 12000); /* of 15,872 */
+    uint64_t more = 0; /* a leaf of its own costs less than a full one: a few blocks fit there */
+    while (more < 16 && put(&r, full + 5000 + more, 1, 1) == STATUS_OK)
+        more++;
+    expect(more < 16);
+    for (unsigned i = 0; i < 3000; i++) { /* six times the recycling reserve (E28) */
+        uint64_t block = prng_below(&prng, full);
+        require(put(&r, block, 1, i & 0x7f) == STATUS_OK);
+        if (i % 100 == 0) expect(has(&r, block, i & 0x7f));
+    }
+    expect_eq(put(&r, full + 5000 + more, 1, 1), STATUS_POOL_FULL);
+    expect_eq(data_blocks(&r), full + more);
+    expect_eq(check_pool(&r), STATUS_OK);
+    rig_destroy(&r);
+}
+
+static void deleting_works_on_a_full_pool_and_gives_all_of_it_back(void)
+{
+    struct rig r;
+    rig_create(&r, 2, 1 * GIB, 0);
+    for (unsigned i = 0; i < 140; i++)
+        require(put(&r, i * 64, 64, 1) == STATUS_OK);
+    expect_eq(cut(&r, 10), STATUS_OK);
+    uint64_t written = 0;
+    while (written < 8960 && put(&r, written, 64, 2) == STATUS_OK)
+        written += 64;
+    expect(written > 4000 && written < 8960);
+    expect_eq(cut(&r, 11), STATUS_OK); /* a cut needs no space that a host could take */
+    expect_eq(delete_point(&r, 11), STATUS_OK);
+    expect_eq(delete_point(&r, 10), STATUS_OK);
+    expect_eq(data_blocks(&r), 8960);
+    for (unsigned i = 0; i < 140; i++)
+        require(put(&r, i * 64, 64, 3) == STATUS_OK);
+    expect_eq(data_blocks(&r), 8960);
+    expect_eq(do_io(&r, VOLUME_UNMAP, 0, 8960, 0), STATUS_OK);
+    expect_eq(data_blocks(&r), 0);
+    expect_eq(check_pool(&r), STATUS_OK);
+    rig_destroy(&r);
+}
+
+static void a_disk_that_was_deleted_leaves_nothing_behind(void)
+{
+    struct rig r;
+    rig_create(&r, 3, 256 * MIB, 64 * KIB);
+    volume_pool_settle(r.pool, call_done, &r);
+    expect_eq(finish(&r), STATUS_OK);
+    for (unsigned i = 0; i < 60; i++)
+        require(put(&r, i * 1000, 5, 1) == STATUS_OK);
+    expect_eq(data_blocks(&r), 300);
+    volume_close(take_ptr(&r.volume));
+    volume_disk_delete(r.pool, &r.disk, call_done, &r);
+    expect_eq(finish(&r), STATUS_OK);
+    expect_eq(data_blocks(&r), 0);
+    struct volume_pool_usage usage;
+    volume_pool_usage(r.pool, &usage);
+    expect(usage.metadata_bytes <= 8 * BLOCK_BYTES && !usage.reclaim_pending);
+    expect_eq(check_pool(&r), STATUS_OK);
+    rig_destroy(&r);
+}
+
+/* ---- Paging
+ * ---------------------------------------------------------------------------------------------- */
+
+static void more_leaves_than_the_cache_holds_are_paged_and_stay_right(void)
+{
+    struct rig r;
+    rig_create(&r, 4, 1 * GIB, 64 * KIB);
+    for (unsigned round = 0; round < 3; round++)
+        for (unsigned i = 0; i < 256; i++)
+            require(put(&r, i * 1024 + (i * 37 + round) % 1000, 2, (i + round) & 0x7f) ==
+                    STATUS_OK);
+    struct volume_pool_counters counters;
+    for (unsigned i = 0; i < 256; i++)
+        expect(has(&r, i * 1024 + (i * 37 + 2) % 1000, (i + 2) & 0x7f));
+    volume_pool_counters(r.pool, &counters);
+    expect(counters.leaf_loads > 200 && counters.leaf_writes > 200);
+    expect_eq(check_pool(&r), STATUS_OK);
+    expect_eq(close_pool(&r), STATUS_OK);
+    expect_eq(open_pool(&r, 64 * KIB), STATUS_OK);
+    expect(volume_pool_recovery(r.pool)->clean);
+    open_disk(&r);
+    for (unsigned i = 0; i < 256; i++)
+        expect(has(&r, i * 1024 + (i * 37 + 2) % 1000, (i + 2) & 0x7f));
+    rig_destroy(&r);
+}
+
+static void a_write_does_not_load_its_leaf(void)
+{
+    struct rig r;
+    struct volume_pool_counters before, after;
+    rig_create(&r, 5, 1 * GIB, 64 * KIB);
+    for (unsigned i = 0; i < 256; i++)
+        require(put(&r, i * 1024, 1, 1) == STATUS_OK);
+    volume_pool_checkpoint(r.pool, call_done, &r);
+    expect_eq(finish(&r), STATUS_OK);
+    sim_run_for(r.sim, RT_SECOND);
+    volume_pool_counters(r.pool, &before);
+    for (unsigned i = 0; i < 16; i++)
+        require(put(&r, i * 1024 + 1, 1, 2) == STATUS_OK);
+    volume_pool_counters(r.pool, &after);
+    expect_eq(after.leaf_loads - before.leaf_loads, 0);
+    rig_destroy(&r);
+}
+
+/* ---- Superblocks, log, locks
+ * ----------------------------------------------------------------------------- */
+
+static void spoil(struct rig *r, uint64_t block)
+{
+    uint8_t byte;
+    sim_file_peek(r->node, POOL_PATH, block * BLOCK_BYTES + 100, &byte, 1);
+    byte ^= 0x40;
+    sim_file_poke(r->node, POOL_PATH, block * BLOCK_BYTES + 100, &byte, 1);
+}
+
+static void either_superblock_alone_opens_the_pool(void)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        struct rig r;
+        rig_create(&r, 6, 64 * MIB, 0);
+        require(put(&r, 1, 1, 5) == STATUS_OK);
+        volume_pool_checkpoint(r.pool, call_done, &r);
+        expect_eq(finish(&r), STATUS_OK);
+        require(put(&r, 2, 1, 6) == STATUS_OK);
+        volume_pool_checkpoint(r.pool, call_done, &r);
+        expect_eq(finish(&r), STATUS_OK);
+        require(put(&r, 3, 1, 7) == STATUS_OK);
+        expect_eq(do_io(&r, VOLUME_FLUSH, 0, 0, 0), STATUS_OK);
+        crash(&r, SIM_CRASH_POWER);
+        spoil(&r, i ? FORMAT_SUPER_B : FORMAT_SUPER_A);
+        require(open_pool(&r, 0) == STATUS_OK);
+        open_disk(&r);
+        expect(has(&r, 1, 5) && has(&r, 2, 6) && has(&r, 3, 7));
+        expect_eq(check_pool(&r), STATUS_OK);
+        rig_destroy(&r);
+    }
+}
+
+static void no_superblock_is_an_error_that_says_so(void)
+{
+    struct rig r;
+    rig_create(&r, 7, 64 * MIB, 0);
+    crash(&r, SIM_CRASH_PROCESS);
+    spoil(&r, FORMAT_SUPER_A);
+    spoil(&r, FORMAT_SUPER_B);
+    expect_eq(open_pool(&r, 0), STATUS_NOT_A_POOL);
+    expect(r.pool == NULL);
+    rig_destroy(&r);
+}
+
+/* E9: flushed batches behind a rotten one are not silently dropped. */
+static void rot_in_the_middle_of_the_log_opens_read_only(void)
+{
+    struct rig r;
+    rig_create(&r, 8, 64 * MIB, 0);
+    for (unsigned i = 0; i < 20; i++)
+        require(put(&r, i, 1, i) == STATUS_OK);
+    expect_eq(do_io(&r, VOLUME_FLUSH, 0, 0, 0), STATUS_OK);
+    require(put(&r, 30, 1, 1) == STATUS_OK); /* holds D */
+    crash(&r, SIM_CRASH_PROCESS);
+    spoil(&r, FORMAT_WAL_START + 8);
+    expect_eq(open_pool(&r, 0), STATUS_OK);
+    expect_eq(volume_pool_state(r.pool), VOLUME_POOL_DAMAGED);
+    expect(strlen(volume_pool_trouble(r.pool)) > 0);
+    open_disk(&r);
+    expect(has(&r, 1, 1));
+    expect_eq(put(&r, 1, 1, 9), STATUS_POOL_DAMAGED);
+    expect_eq(cut(&r, 10), STATUS_POOL_DAMAGED);
+    expect_eq(close_pool(&r), STATUS_OK);
+    rig_destroy(&r);
+}
+
+static void a_pool_is_opened_once_at_a_time(void)
+{
+    struct rig r;
+    struct volume_pool *second = NULL;
+    rig_create(&r, 9, 64 * MIB, 0);
+    volume_pool_open(r.rt, POOL_PATH, NULL, &second, call_done, &r);
+    expect_eq(finish(&r), STATUS_LOCKED); /* after ten seconds (E15) */
+    expect(second == NULL);
+    expect_eq(put(&r, 1, 1, 1), STATUS_OK);
+    rig_destroy(&r);
+}
+
+static void creating_over_something_is_refused_and_changes_nothing(void)
+{
+    struct rig r;
+    struct uuid uuid = uuid_of(50);
+    rig_create(&r, 10, 64 * MIB, 0);
+    require(put(&r, 1, 1, 3) == STATUS_OK);
+    expect_eq(close_pool(&r), STATUS_OK);
+    volume_pool_create(r.rt, POOL_PATH, POOL_BYTES, &uuid, NULL, false, NULL, call_done, &r);
+    expect_eq(finish(&r), STATUS_EXISTS);
+    volume_pool_create(r.rt, "/small", 1 * MIB, &uuid, NULL, false, NULL, call_done, &r);
+    expect_eq(finish(&r), STATUS_BAD_REQUEST);
+    require(open_pool(&r, 0) == STATUS_OK);
+    open_disk(&r);
+    expect(has(&r, 1, 3));
+    rig_destroy(&r);
+}
+
+/* ---- Failures
+ * -------------------------------------------------------------------------------------------- */
+
+static void a_write_that_failed_once_is_repeated(void)
+{
+    struct rig r;
+    rig_create(&r, 11, 64 * MIB, 0);
+    sim_node_fault(r.node, SIM_FAULT_WRITE_ERROR, POOL_PATH, 0);
+    expect_eq(put(&r, 1, 1, 4), STATUS_OK); /* E5 */
+    expect_eq(volume_pool_state(r.pool), VOLUME_POOL_OK);
+    expect(has(&r, 1, 4));
+    rig_destroy(&r);
+}
+
+static void a_failed_flush_fails_the_pool_and_reads_go_on(void)
+{
+    struct rig r;
+    rig_create(&r, 12, 64 * MIB, 0);
+    require(put(&r, 1, 1, 4) == STATUS_OK);
+    sim_node_fault(r.node, SIM_FAULT_FLUSH_ERROR, POOL_PATH, 0);
+    expect_eq(do_io(&r, VOLUME_FLUSH, 0, 0, 0), STATUS_POOL_FAILED);
+    expect_eq(volume_pool_state(r.pool), VOLUME_POOL_FAILED);
+    expect_eq(put(&r, 2, 1, 4), STATUS_POOL_FAILED);
+    expect_eq(do_io(&r, VOLUME_FLUSH, 0, 0, 0), STATUS_POOL_FAILED);
+    expect_eq(cut(&r, 10), STATUS_POOL_FAILED);
+    expect(has(&r, 1, 4));
+    expect_eq(close_pool(&r), STATUS_POOL_FAILED); /* said once more, and everything is free */
+    require(open_pool(&r, 0) == STATUS_OK);
+    open_disk(&r);
+    expect(has(&r, 1, 4));
+    rig_destroy(&r);
+}
+
+/* ---- Points
+ * ---------------------------------------------------------------------------------------------- */
+
+static void a_cut_behind_its_deadline_cuts_nothing(void)
+{
+    struct rig r;
+    rig_create(&r, 13, 64 * MIB, 0);
+    struct volume_cut_member member = {
+        .disk = r.disk, .point = uuid_of(10), .kind = VOLUME_POINT_SNAPSHOT};
+    struct volume_cut c = {
+        .set = uuid_of(10), .deadline_ns = rt_now(r.rt), .member_count = 1, .members = &member};
+    struct volume_cut_result result;
+    sim_run_for(r.sim, RT_MS);
+    volume_cut(r.pool, &c, &result, call_done, &r);
+    expect_eq(finish(&r), STATUS_TOO_LATE);
+    struct volume_point_info info;
+    expect(!volume_point_find(r.pool, &member.point, &info));
+    rig_destroy(&r);
+}
+
+static void branches_are_eight_deep_and_no_deeper(void)
+{
+    struct rig r;
+    rig_create(&r, 14, 64 * MIB, 0);
+    require(put(&r, 7, 1, 100) == STATUS_OK);
+    for (unsigned depth = 1; depth <= LIMIT_BRANCH_DEPTH + 1; depth++) {
+        require(cut(&r, 10 + depth) == STATUS_OK);
+        struct uuid point = uuid_of(10 + depth), branch = uuid_of(100 + depth);
+        volume_branch(r.pool, &point, &branch, call_done, &r);
+        require(finish(&r) == (depth <= LIMIT_BRANCH_DEPTH ? STATUS_OK : STATUS_LIMIT_REACHED));
+        if (depth > LIMIT_BRANCH_DEPTH) break;
+        volume_close(take_ptr(&r.volume));
+        r.disk = branch;
+        open_disk(&r);
+        require(has(&r, 7, 99 + depth));
+        require(put(&r, 7, 1, 100 + depth) == STATUS_OK);
+    }
+    expect_eq(do_io(&r, VOLUME_UNMAP, 7, 1, 0), STATUS_OK);
+    expect(has(&r, 7, 0));                          /* the hole hides the parent (E20) */
+    expect_eq(data_blocks(&r), LIMIT_BRANCH_DEPTH + 1); /* each disk's one; the last is its point's */
+    expect_eq(check_pool(&r), STATUS_OK);
+    rig_destroy(&r);
+}
+
+int main(void)
+{
+    run(a_full_pool_refuses_new_blocks_and_takes_overwrites);
+    run(deleting_works_on_a_full_pool_and_gives_all_of_it_back);
+    run(a_disk_that_was_deleted_leaves_nothing_behind);
+    run(more_leaves_than_the_cache_holds_are_paged_and_stay_right);
+    run(a_write_does_not_load_its_leaf);
+    run(either_superblock_alone_opens_the_pool);
+    run(no_superblock_is_an_error_that_says_so);
+    run(rot_in_the_middle_of_the_log_opens_read_only);
+    run(a_pool_is_opened_once_at_a_time);
+    run(creating_over_something_is_refused_and_changes_nothing);
+    run(a_write_that_failed_once_is_repeated);
+    run(a_failed_flush_fails_the_pool_and_reads_go_on);
+    run(a_cut_behind_its_deadline_cuts_nothing);
+    run(branches_are_eight_deep_and_no_deeper);
+    return tap_done();
+}
