@@ -10,7 +10,7 @@
 enum {
     GROUP_BITS = 32768,
     GOOD_RUN = 8,          /* runs shorter than this are taken only when none is near */
-    SEARCH_BITS = 1 << 10, /* how far to look for a good run; an aged pool has none anywhere */
+    SEARCH_BITS = 1 << 18, /* how far to look for a good run */
 };
 
 static bool get(const uint64_t *bits, uint64_t i)
