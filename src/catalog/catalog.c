@@ -40,7 +40,9 @@ struct err *catalog_sql_error(struct catalog *catalog, const char *what)
     default:
         break;
     }
-    return err_new(status, "catalog: %s: %s", what, sqlite3_errmsg(catalog->db));
+    struct err *e = err_new(status, "catalog: %s: %s", what, sqlite3_errmsg(catalog->db));
+    if (status == STATUS_BLOCK_CORRUPT) err_next(e, "restore catalog.db from a backup");
+    return e;
 }
 
 static int bind_one(sqlite3_stmt *statement, int index, char type, va_list *arguments)
@@ -128,7 +130,7 @@ struct err *catalog_run(struct catalog *catalog, const char *sql, const char *ty
 static struct err *execute(struct catalog *catalog, const char *sql)
 {
     if (sqlite3_exec(catalog->db, sql, NULL, NULL, NULL) == SQLITE_OK) return NULL;
-    return catalog_sql_error(catalog, strlen(sql) < 100 ? sql : "make the tables");
+    return catalog_sql_error(catalog, strlen(sql) < 100 ? sql : "set up");
 }
 
 static struct err *query_number(struct catalog *catalog, const char *sql, uint64_t *ret_number)

@@ -24,7 +24,8 @@ const struct set_rule set_rules[] = {
     {COMMITTED, SET_EVENT_CONFIRM, SET_IF_ALWAYS, SET_DO_CONFIRM, SET_CONFIRMED},
     {CONFIRMED | CREATED, SET_EVENT_CONFIRM, SET_IF_ALWAYS, SET_DO_NOTHING, KEEP},
 
-    {CONFIRMED, SET_EVENT_FINISH, SET_IF_ALWAYS, SET_DO_FINISH, SET_CREATED},
+    /* Without a confirm nobody proved that writes were held: the set stays crash-consistent. */
+    {COMMITTED | CONFIRMED, SET_EVENT_FINISH, SET_IF_ALWAYS, SET_DO_FINISH, SET_CREATED},
     {CREATED, SET_EVENT_FINISH, SET_IF_ALWAYS, SET_DO_NOTHING, KEEP},
 
     /* Abort is honoured until created, ignored afterwards. */
@@ -82,7 +83,7 @@ static const char *what_next(enum catalog_set_state state, enum set_event event)
     case SET_ARMED:
         return "commit it, or abort it";
     case SET_COMMITTED:
-        return "confirm it, or abort it";
+        return "confirm it, finish it as crash-consistent, or abort it";
     case SET_CONFIRMED:
         return "finish it, or abort it";
     case SET_CREATED:

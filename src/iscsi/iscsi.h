@@ -30,6 +30,7 @@ enum {
     ISCSI_CHAP_TEXT_MAX = 255,
 };
 
+/* For normal sessions.  Discovery tells the target's name and addresses to any known initiator. */
 enum iscsi_auth { ISCSI_AUTH_NONE, ISCSI_AUTH_CHAP, ISCSI_AUTH_MUTUAL };
 
 /* What an initiator is and may see.  The strings and the map must stay valid until the session has
@@ -46,7 +47,7 @@ struct iscsi_access_ops {
     /* STATUS_OK; NOT_FOUND: no host has this initiator (login ends with 0202h authorization
      * failure). */
     enum status (*find)(void *arg, const char *initiator_name, struct iscsi_access *ret_access);
-    /* A session has come up or gone; for `host show` and for stale sets.  May be NULL. */
+    /* A normal session has come up or gone; for `host show` and for stale sets.  May be NULL. */
     void (*session_changed)(void *arg, void *host, const char *initiator_name, bool up);
 };
 

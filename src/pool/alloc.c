@@ -29,7 +29,8 @@ static void put(uint64_t *bits, uint64_t i, bool value)
 
 void alloc_init(struct alloc *a, uint64_t start, uint64_t end)
 {
-    uint64_t words = (end + FORMAT_BITMAP_BITS - 1) / FORMAT_BITMAP_BITS * (FORMAT_BITMAP_BITS / 64);
+    uint64_t words =
+        (end + FORMAT_BITMAP_BITS - 1) / FORMAT_BITMAP_BITS * (FORMAT_BITMAP_BITS / 64);
     *a = (struct alloc){.start = start, .end = end, .cursor = start, .clock = 1};
     a->taken = calloc(words, sizeof *a->taken);
     a->written = calloc(words, sizeof *a->written);

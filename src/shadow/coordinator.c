@@ -409,12 +409,7 @@ static struct err *hold(struct run *run)
 static struct err *finish(struct run *run, json_t **ret_set)
 {
     const struct shadow_server_ops *ops = run->server->ops;
-    if (!run->all_freezable) {
-        struct err *e = ops->step(run->server->arg, "finish", ret_set);
-        if (err_status(e) != STATUS_CONFLICT) return e;
-        err_free(e); /* a server that wants the confirm in any case */
-    }
-    TRY(ops->step(run->server->arg, "confirm", NULL));
+    if (run->all_freezable) TRY(ops->step(run->server->arg, "confirm", NULL));
     return ops->step(run->server->arg, "finish", ret_set);
 }
 

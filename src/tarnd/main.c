@@ -102,11 +102,7 @@ static void stop_control(void *arg)
     struct tarnd *tarnd = arg;
     tarnd->iscsi = NULL;
     control_set_target(tarnd->control, NULL, NULL);
-    if (tarnd->control_started) {
-        control_stop(tarnd->control, control_stopped, tarnd);
-    } else {
-        rt_stop(tarnd->rt);
-    }
+    control_stop(tarnd->control, control_stopped, tarnd);
 }
 
 static void stop_iscsi(void *arg)
@@ -135,6 +131,8 @@ static void on_signal(void *arg, int signal)
     struct tarnd *tarnd = arg;
     if (tarnd->stopping) _exit(1);
     log_info("stopping", "signal=%d", signal);
+    /* While pools are being recovered there is nothing to close, and a kill is what recovery is made for. */
+    if (!tarnd->control_started) _exit(0);
     stop(tarnd);
 }
 
@@ -254,10 +252,6 @@ static void on_started(void *arg, struct err *e)
 {
     struct tarnd *tarnd = arg;
     tarnd->control_started = e == NULL;
-    if (tarnd->stopping) { /* a signal came while starting */
-        err_free(e);
-        return;
-    }
     if (!e) e = start_iscsi(tarnd);
     if (!e) {
         e = http_create(tarnd->rt, tarnd->control, tarnd->config.api_listen, &tarnd->identity,
@@ -266,6 +260,7 @@ static void on_started(void *arg, struct err *e)
     if (!e) e = write_client_file(tarnd);
     if (e) {
         cannot_start(tarnd, e);
+        if (!tarnd->control_started) _exit(tarnd->exit_code);
         stop(tarnd);
         return;
     }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/check.h"
+#include "base/log.h"
 #include "base/text.h"
 #include "tests/lib/memvol.h"
 
@@ -111,6 +112,7 @@ struct rig *rig_create_seeded(enum rig_engine engine, uint64_t seed)
 {
     struct rig *rig = calloc(1, sizeof *rig);
     check(rig);
+    log_set_level(LOG_LEVEL_ERROR);
     rig->engine = engine;
     rig->sim = sim_create(&(struct sim_options){.seed = seed});
     rig->node = sim_node_create(rig->sim, "server");

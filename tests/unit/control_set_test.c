@@ -72,6 +72,25 @@ static void a_set_goes_from_prepared_to_created(void)
     rig_destroy(rig);
 }
 
+static void without_a_confirm_a_set_is_created_as_crash_consistent(void)
+{
+    struct rig *rig = rig_create(RIG_MEMORY);
+    rig_furnish(rig);
+    expect(prepare(rig, "s"));
+    expect(step(rig, "set_arm", "s"));
+    expect(step(rig, "set_commit", "s"));
+    json_t *set = rig_ok(rig, "set_finish", "{s:s}", "name", "s");
+    expect_str(rig_text(set, "state"), "created");
+    expect_eq(rig_number(set, "application_consistent"), 0);
+    json_decref(set);
+    expect(step(rig, "set_confirm", "s")); /* too late to claim it */
+    expect(state_is(rig, "s", "created"));
+    set = rig_ok(rig, "set_show", "{s:s}", "name", "s");
+    expect_eq(rig_number(set, "application_consistent"), 0);
+    json_decref(set);
+    rig_destroy(rig);
+}
+
 static void each_step_may_be_repeated(void)
 {
     struct rig *rig = rig_create(RIG_MEMORY);
@@ -294,6 +313,7 @@ static void a_snapshot_of_a_set_in_the_making_is_not_handed_out(void)
 int main(void)
 {
     run(a_set_goes_from_prepared_to_created);
+    run(without_a_confirm_a_set_is_created_as_crash_consistent);
     run(each_step_may_be_repeated);
     run(steps_out_of_order_are_refused_and_say_what_to_do);
     run(an_aborted_set_leaves_nothing_but_its_history);

@@ -29,7 +29,7 @@ static const struct {
     {SET_EVENT_ARM,         { A,  A, NO, NO, NO, NO, NO}},
     {SET_EVENT_COMMIT,      {NO,  C,  C,  F,  D, NO, NO}},
     {SET_EVENT_CONFIRM,     {NO, NO,  F,  F,  D, NO, NO}},
-    {SET_EVENT_FINISH,      {NO, NO, NO,  D,  D, NO, NO}},
+    {SET_EVENT_FINISH,      {NO, NO,  D,  D,  D, NO, NO}},
     {SET_EVENT_ABORT,       { X,  X,  X,  X,  D,  X,  G}},
     {SET_EVENT_DELETE,      {NO, NO, NO, NO,  G, NO,  G}},
     {SET_EVENT_LEASE_END,   { X,  X,  X,  X,  D,  X,  G}},
