@@ -50,6 +50,7 @@ uint8_t *wal_put_insert(struct buf_writer *w, const struct wal_record *r)
     put_head(w, r);
     buf_put_le64(w, r->lba | (uint64_t)r->count << LBA_BITS);
     put_le48(w, r->phys);
+    if (r->flags & WAL_FILED) put_le48(w, r->generation);
     return r->flags & WAL_HOLE ? NULL : buf_put(w, r->count * sizeof(uint32_t));
 }
 
@@ -78,6 +79,7 @@ void wal_put_admin(struct buf_writer *w, const struct wal_record *r)
         break;
     case WAL_DISK_DELETE:
     case WAL_DISK_GONE:
+    case WAL_SPLIT:
         break;
     case WAL_CUT:
         buf_put_uuid(w, &r->uuid2);
@@ -204,6 +206,7 @@ static void take_admin(struct buf_reader *r, struct wal_record *record)
         break;
     case WAL_DISK_DELETE:
     case WAL_DISK_GONE:
+    case WAL_SPLIT:
         break;
     case WAL_CUT:
         record->uuid2 = buf_take_uuid(r);
@@ -248,6 +251,7 @@ bool wal_next(struct buf_reader *r, struct wal_record *ret_record)
     if (record.type == WAL_INSERT) {
         take_extent(r, &record);
         record.phys = take_le48(r);
+        if (record.flags & WAL_FILED) record.generation = take_le48(r);
         if (!r->failed && !(record.flags & WAL_HOLE))
             record.crcs = buf_take(r, record.count * sizeof(uint32_t));
     } else if (record.type == WAL_REMOVE) {

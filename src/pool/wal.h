@@ -43,11 +43,13 @@ enum wal_record_type {
     WAL_CUT_MEMBER = 21,
     WAL_POINT_DELETE = 22,
     WAL_OPEN_RECORD = 23,
+    WAL_SPLIT = 25,       /* the branch needs its parent no more (E20) */
     WAL_REVERT = 24,      /* the disk goes back; the undo point is at seq - 1 (E19) */
 };
 
 enum wal_flags {
     WAL_HOLE = 1 << 0,
+    WAL_FILED = 1 << 2,  /* INSERT: a promoted copy, filed at `generation` (E1, E20) */
     WAL_STAGED = 1 << 1, /* reserved: hidden until a COMMIT or revert names its stage (E19) */
 };
 
@@ -59,7 +61,7 @@ struct wal_record {
     uint64_t lba;        /* INSERT, REMOVE: first block */
     uint32_t count;      /* blocks; never over a leaf's edge */
     uint64_t phys;       /* 0 for holes */
-    uint64_t generation; /* REMOVE: of the version; CREATE: parent's; OPEN: the cut; REVERT: p */
+    uint64_t generation; /* REMOVE: of the version; CREATE: parent's; OPEN: the cut; REVERT: p; FILED: its own */
     const uint8_t *crcs; /* INSERT of data: count little-endian words; NULL to encode later */
     struct uuid uuid, uuid2; /* disk; parent's point / point; set */
     uint32_t parent;

@@ -14,6 +14,7 @@ enum admin_kind {
     ADMIN_POINT_DELETE,
     ADMIN_BRANCH,
     ADMIN_REVERT,
+    ADMIN_SPLIT,
 };
 
 struct admin_op {
@@ -21,6 +22,7 @@ struct admin_op {
     struct tl_pool *pool;
     enum admin_kind kind;
     struct uuid uuid, point, undo;
+    uint64_t reads_before; /* SPLIT: reads that may still be at the parent */
     uint32_t held_disk;    /* REVERT: its requests wait; 0 = none */
     uint64_t size_bytes;
     struct volume_cut cut;
@@ -94,6 +96,7 @@ static struct err *put_disk(struct admin_op *op, struct buf_writer *w)
         return err_next(err_new(STATUS_IN_USE, "the disk has %u points and %u branches that depend on it",
                                 disk->point_count, disk->child_count),
                         "delete or promote them first");
+    if (op->kind == ADMIN_DELETE && disk->is_promoting) return err_new(STATUS_IN_USE, "the disk is being promoted");
     if (op->kind == ADMIN_DELETE && disk->handle_count) return err_new(STATUS_IN_USE, "the disk is open");
     wal_put_admin(w, &r);
     return NULL;
@@ -121,6 +124,17 @@ static struct err *put_revert(struct admin_op *op, struct buf_writer *w)
                            .generation = point->generation,
                            .size_bytes = point->size_bytes};
     wal_put_admin(w, &r);
+    return NULL;
+}
+
+static struct err *put_split(struct admin_op *op, struct buf_writer *w)
+{
+    struct tl_disk *disk = disk_find(op->pool, &op->uuid);
+    if (!disk) return err_new(STATUS_NOT_FOUND, "the disk does not exist any more");
+    if (!disk->parent) return err_new(STATUS_CONFLICT, "the disk is no branch any more");
+    if (!disk->is_promoted)
+        return err_next(err_new(STATUS_CONFLICT, "the branch may still read its parent"), "promote it first");
+    wal_put_admin(w, &(struct wal_record){.type = WAL_SPLIT, .disk = disk->id});
     return NULL;
 }
 
@@ -174,6 +188,8 @@ static struct err *put_records(struct admin_op *op, struct buf_writer *w)
         return put_point_delete(op, w);
     case ADMIN_REVERT:
         return put_revert(op, w);
+    case ADMIN_SPLIT:
+        return put_split(op, w);
     }
     unreachable("kind");
 }
@@ -253,8 +269,9 @@ static void reverts_pump(struct tl_pool *p)
 {
     list_for_each_safe (node, &p->reverts) {
         struct admin_op *op = list_entry(node, struct admin_op, link);
-        const struct tl_disk *disk = disk_by_id(p, op->held_disk);
+        const struct tl_disk *disk = op->held_disk ? disk_by_id(p, op->held_disk) : NULL;
         bool is_idle = !disk || (admit_is_idle(disk) && read_is_idle(disk));
+        if (op->kind == ADMIN_SPLIT && !read_is_over(p, op->reads_before)) continue;
         if (!is_idle && !mutation_is(MUTATION_REVERT_WITHOUT_DRAIN)) continue;
         list_remove(node);
         list_push_back(&p->admin_queue, node);
@@ -356,6 +373,16 @@ void admin_revert(struct volume_pool *pool, const struct uuid *disk, const struc
     op->undo = *undo;
     op->held_disk = held->id;
     held->holds++;
+    list_remove(&op->link);
+    list_push_back(&op->pool->reverts, &op->link);
+}
+
+/* A read that found nothing in the branch may be at the parent yet: what it is after must not go. */
+void admin_split(struct volume_pool *pool, const struct uuid *disk, volume_done_fn *done, void *arg)
+{
+    struct admin_op *op = op_new(pool, ADMIN_SPLIT, done, arg);
+    op->uuid = *disk;
+    op->reads_before = op->pool->read_serial;
     list_remove(&op->link);
     list_push_back(&op->pool->reverts, &op->link);
 }

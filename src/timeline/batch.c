@@ -167,8 +167,17 @@ static void seal_and_submit(struct batch *b, const struct buf_writer *w)
     submit_ios(b);
 }
 
+void batch_add_data(struct batch *b, uint64_t block, uint8_t *from, uint32_t blocks)
+{
+    struct batch_io *io = add_io(b, block);
+    b->iovs[b->iov_count++] = (struct iovec){.iov_base = from, .iov_len = (size_t)blocks * BLOCK_BYTES};
+    io->iov_count = 1;
+    b->data_blocks += blocks;
+}
+
 void batch_close(struct batch *b, enum wal_kind kind, const struct buf_writer *w)
 {
+    if (kind == WAL_DATA) b->pool->host_batches++; /* promoted copies */
     number(b, kind);
     seal_and_submit(b, w);
 }
@@ -482,7 +491,10 @@ static void pump(struct rt_message *message)
     if (!p->is_open) return;
     flush_pump(p);
     read_pump(p);
-    if (p->base.state == VOLUME_POOL_FAILED) admit_fail_all(p);
+    if (p->base.state == VOLUME_POOL_FAILED) {
+        admit_fail_all(p);
+        promote_fail_all(p);
+    }
     if (!tl_is_ok(p)) return;
     admin_pump(p);
     admit_pump(p);
@@ -506,6 +518,7 @@ static void pump(struct rt_message *message)
         reclaim_poke(p);
     }
     if (p->head_position - p->ckpt.replay_position >= p->super.wal_blocks / 3) checkpoint_want(p);
+    promote_pump(p);
     settle_poke(p);
 }
 
@@ -543,7 +556,7 @@ static void apply_to_leaf(struct leaf *leaf, const struct wal_record *r, uint64_
                 bool was_there = leaf_remove(leaf, first + i, r->generation);
                 check(was_there || !is_open); /* E10 */
             } else {
-                leaf_insert(leaf, first + i, seq, is_hole ? 0 : r->phys + i,
+                leaf_insert(leaf, first + i, r->flags & WAL_FILED ? r->generation : seq, is_hole ? 0 : r->phys + i,
                             is_hole ? 0 : load_le32(r->crcs + 4 * i), is_hole ? VERSION_HOLE : 0);
             }
         }
@@ -552,7 +565,7 @@ static void apply_to_leaf(struct leaf *leaf, const struct wal_record *r, uint64_
     check(r->type == WAL_INSERT || !is_open); /* removals are named for complete leaves only */
     struct leaf_op op = {.seq = seq, .first = (uint16_t)first, .count = (uint16_t)r->count};
     op.is_removal = r->type == WAL_REMOVE;
-    op.generation = op.is_removal ? r->generation : seq;
+    op.generation = op.is_removal || (r->flags & WAL_FILED) ? r->generation : seq;
     op.flags = is_hole ? VERSION_HOLE : 0;
     if (op.is_removal || is_hole) {
         op.phys = is_hole ? 0 : r->phys;
@@ -570,8 +583,10 @@ static void apply_to_leaf(struct leaf *leaf, const struct wal_record *r, uint64_
 
 static bool record_is_sane(const struct tl_pool *p, const struct wal_record *r, uint64_t seq)
 {
-    if (r->stage != 0 || (r->flags & ~WAL_HOLE)) return false;
-    if (r->type == WAL_REMOVE && (r->generation == 0 || r->generation >= seq)) return false;
+    bool is_filed = r->flags & WAL_FILED;
+    if (r->stage != 0 || (r->flags & ~(WAL_HOLE | WAL_FILED))) return false;
+    if (is_filed && (r->type != WAL_INSERT || (r->flags & WAL_HOLE))) return false;
+    if ((is_filed || r->type == WAL_REMOVE) && (r->generation == 0 || r->generation >= seq)) return false;
     if (r->lba + r->count > LIMIT_DISK_MAX_BYTES / BLOCK_BYTES) return false;
     if (r->flags & WAL_HOLE) return r->phys == 0;
     return r->phys >= p->alloc.start && r->phys < p->alloc.end && r->count <= p->alloc.end - r->phys;
@@ -590,6 +605,8 @@ bool apply_record(struct tl_pool *p, const struct wal_record *r, uint64_t seq)
         else
             disk->own_blocks -= min_of(disk->own_blocks, (uint64_t)r->count);
     }
+    /* What made it unneeded meanwhile did not know of it. */
+    if (!p->is_open && (r->flags & WAL_FILED)) disk_sweep_again(disk);
     uint64_t index = r->lba / FORMAT_LEAF_BLOCKS;
     struct dir_entry *entry = map_entry_create(disk, index);
     if (seq <= entry->applied_seq && !mutation_is(MUTATION_SKIP_APPLIED_SEQ)) {

@@ -30,6 +30,7 @@ struct tl_pool *pool_new(struct rt *rt, const struct volume_pool_options *option
     list_init(&p->admin_queue);
     list_init(&p->admin_running);
     list_init(&p->reverts);
+    list_init(&p->promotions);
     list_init(&p->settle_waiters);
     list_init(&p->calls);
     list_init(&p->checks);
@@ -59,6 +60,7 @@ void pool_free(struct tl_pool *p)
     batch_fini(p);
     reclaim_fini(p);
     admin_fini(p);
+    promote_abandon(p);
     if (p->opening) open_free(p->opening);
     rt_file_close(p->file);
     free(p->frags);
@@ -83,6 +85,7 @@ static void fail_fire(struct rt_message *message)
     admit_fail_all(p);
     flush_fail_all(p);
     admin_fail_all(p);
+    promote_fail_all(p);
     checkpoint_fail_all(p);
     settle_poke(p);
     volume_pool_notify(&p->base, VOLUME_EVENT_STATE);
@@ -257,7 +260,7 @@ static void checkpoint(struct volume_pool *pool, volume_done_fn *done, void *arg
 
 static bool is_quiet(const struct tl_pool *p)
 {
-    return list_is_empty(&p->in_flight) && list_is_empty(&p->readers) && list_is_empty(&p->loads) &&
+    return list_is_empty(&p->promotions) && list_is_empty(&p->in_flight) && list_is_empty(&p->readers) && list_is_empty(&p->loads) &&
            list_is_empty(&p->trims) && map_writers_are_idle(p) && !p->flusher.is_active &&
            p->ckpt.set.active == 0 && (!p->sweep.is_active || !tl_is_ok(p)) && !p->pump_is_posted && !p->trim_map_post && !p->sweep.is_posted &&
            !p->base.refuse_is_posted && list_is_empty(&p->base.later) &&
@@ -306,6 +309,7 @@ static void pool_close(struct volume_pool *pool, volume_done_fn *done, void *arg
     struct tl_pool *p = tl_pool(pool);
     p->close_done = done;
     p->close_arg = arg;
+    promote_fail_all(p);
     p->is_closing = true; /* no reclaim any more; what is left goes on at the next open */
     close_soon(p);
 }
@@ -519,6 +523,8 @@ const struct volume_engine_ops timeline_ops = {
     .points = each_point,
     .branch = admin_branch,
     .revert = admin_revert,
+    .promote = promote_begin,
+    .split = admin_split,
     .open = open_view,
     .close = close_view,
     .submit = submit,

@@ -34,6 +34,8 @@ void batch_close(struct batch *b, enum wal_kind kind, const struct buf_writer *w
 /* Applies an INSERT or REMOVE; in recovery by the applied_seq of each page (E11). */
 bool apply_record(struct tl_pool *p, const struct wal_record *record, uint64_t seq);
 void batch_fail_all(struct tl_pool *p);
+/* Data of the engine's own: a run that goes to a block that was taken for it. */
+void batch_add_data(struct batch *b, uint64_t block, uint8_t *from, uint32_t blocks);
 
 /* Merges removals of neighbouring versions into one record; marks each VERSION_REMOVING. */
 struct removals {
@@ -75,6 +77,7 @@ struct read_frag *read_get(struct tl_pool *p);
 /* Reads blocks of a view into buf (whole blocks); done when read->status is set. */
 void read_start(struct read_frag *read);
 void read_put(struct read_frag *read);
+bool read_is_over(const struct tl_pool *p, uint64_t serial); /* those up to this serial */
 bool read_is_idle(const struct tl_disk *disk); /* no read of the live view is under way */
 uint64_t read_oldest_mark(const struct tl_pool *p);
 
@@ -97,6 +100,14 @@ void admin_branch(struct volume_pool *pool, const struct uuid *point, const stru
                   volume_done_fn *done, void *arg);
 void admin_revert(struct volume_pool *pool, const struct uuid *disk, const struct uuid *point,
                   const struct uuid *undo, volume_done_fn *done, void *arg);
+
+void admin_split(struct volume_pool *pool, const struct uuid *disk, volume_done_fn *done, void *arg);
+
+/* promote.c */
+void promote_begin(struct volume_pool *pool, struct volume_promotion *job);
+void promote_pump(struct tl_pool *p);
+void promote_fail_all(struct tl_pool *p);
+void promote_abandon(struct tl_pool *p);
 
 /* reclaim.c */
 void reclaim_init(struct tl_pool *p);

@@ -266,6 +266,7 @@ void read_start(struct read_frag *read)
 {
     struct tl_pool *p = read->pool;
     read->mark = p->alloc.clock; /* E17 */
+    read->serial = ++p->read_serial;
     list_push_back(&p->readers, &read->link);
     read->is_reading = true;
     read->next = 0;
@@ -289,6 +290,12 @@ void read_io(struct volume_io *io)
 static struct tl_volume *volume_of(const struct volume_io *io)
 {
     return container_of(io->volume, struct tl_volume, base);
+}
+
+bool read_is_over(const struct tl_pool *p, uint64_t serial)
+{
+    struct list_node *node = p->readers.head.next;
+    return list_is_empty(&p->readers) || list_entry(node, struct read_frag, link)->serial > serial;
 }
 
 bool read_is_idle(const struct tl_disk *disk)

@@ -125,6 +125,7 @@ static void finish(struct open_op *op)
     list_for_each (node, &p->disks) {
         struct tl_disk *disk = list_entry(node, struct tl_disk, link);
         disk->records_await_lap = disk->record_count > 0;
+        if (disk->sweep_left) disk->sweep_left = disk->dir_count * FORMAT_DIR_ENTRIES; /* it may have grown */
         if (disk_has_dead_records(disk)) disk->sweep_left = disk->dir_count * FORMAT_DIR_ENTRIES;
         for (uint64_t i = 0; i < disk->dir_count && !disk->sweep_left; i++)
             for (unsigned j = 0; disk->dir[i] && j < FORMAT_DIR_ENTRIES; j++)
@@ -280,7 +281,8 @@ static bool data_is_good(struct open_op *op, const uint8_t *batch)
         if (it->status != STATUS_OK) continue; /* a bad sector, not an unwritten one: kept, reads will tell */
         for (uint32_t i = 0; i < record.count; i++) {
             const uint8_t *block = (const uint8_t *)it->memory + (size_t)i * BLOCK_BYTES;
-            if (wal_block_crc(crc32c(0, block, BLOCK_BYTES), record.disk, record.lba + i, op->header.seq) !=
+            if (wal_block_crc(crc32c(0, block, BLOCK_BYTES), record.disk, record.lba + i,
+                              record.flags & WAL_FILED ? record.generation : op->header.seq) !=
                 load_le32(record.crcs + 4 * i))
                 return false;
             op->pool->recovery.blocks_verified++;

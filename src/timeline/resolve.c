@@ -115,6 +115,15 @@ static void mark_views(const struct version *versions, unsigned count, const str
         if (i != RESOLVE_NONE) needed[i] = true;
 }
 
+bool views_fall_through(const struct version *versions, unsigned count, const struct retained *retained)
+{
+    struct walk walk = walk_begin(versions, count, retained);
+    if (retained->live && resolve_at(versions, count, retained, FORMAT_LIVE) == RESOLVE_NONE) return true;
+    for (int i; walk_next(&walk, retained, &i);)
+        if (i == RESOLVE_NONE) return true;
+    return retained_between(retained, 0, walk.high); /* older than all that is here */
+}
+
 struct version *live_version(struct version *versions, unsigned count, const struct retained *retained)
 {
     if (retained->record_count > 0) {

@@ -81,6 +81,9 @@ struct version *live_version(struct version *versions, unsigned count, const str
 bool points_need(const struct version *versions, unsigned count, const struct version *version,
                  const struct retained *retained);
 
+/* Does a view of a branch find nothing here and read its parent (E20)? */
+bool views_fall_through(const struct version *versions, unsigned count, const struct retained *retained);
+
 /* ---- When a record may go ------------------------------------------------------------------------------ */
 
 /* Drops the records that no view's walk comes by; returns how many are left (in order). */

@@ -303,6 +303,19 @@ static bool apply_revert(struct tl_disk *disk, const struct wal_record *r, uint6
     return true;
 }
 
+/* Its holes hide nothing any more; its branches are nearer to the top. */
+static bool apply_split(struct tl_disk *disk)
+{
+    if (!disk->parent) return false;
+    unhook(disk);
+    list_for_each (node, &disk->pool->disks) { /* parents before their children */
+        struct tl_disk *d = list_entry(node, struct tl_disk, link);
+        d->depth = d->parent ? d->parent->depth + 1 : 0;
+    }
+    disk_sweep_again(disk);
+    return true;
+}
+
 bool tables_apply(struct tl_pool *p, const struct wal_record *r, uint64_t seq, uint64_t wall_ns)
 {
     if (r->type == WAL_CUT || r->type == WAL_OPEN_RECORD) return true;
@@ -334,6 +347,8 @@ bool tables_apply(struct tl_pool *p, const struct wal_record *r, uint64_t seq, u
         return apply_member(disk, r, seq, wall_ns);
     case WAL_POINT_DELETE:
         return apply_delete_point(disk, r);
+    case WAL_SPLIT:
+        return apply_split(disk);
     case WAL_REVERT:
         return apply_revert(disk, r, seq, wall_ns);
     case WAL_INSERT:
@@ -366,7 +381,7 @@ static void put_disk(struct buf_writer *w, const struct tl_disk *d)
     for (uint64_t i = 0; i < d->dir_count; i++)
         if (d->dir[i] && d->dir[i]->ref.block) pages++;
     buf_put_le32(w, d->id);
-    buf_put_le32(w, (d->deleted ? DISK_FLAG_DELETED : 0u) | (d->sweep_left || d->pool->sweep.is_active ? DISK_FLAG_SWEEP : 0u));
+    buf_put_le32(w, (d->deleted ? DISK_FLAG_DELETED : 0u) | (d->sweep_left || d->is_promoting || d->pool->sweep.is_active ? DISK_FLAG_SWEEP : 0u));
     buf_put_uuid(w, &d->uuid);
     buf_put_le64(w, d->size_bytes);
     buf_put_le64(w, d->created_seq);

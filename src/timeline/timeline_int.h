@@ -55,6 +55,8 @@ struct tl_disk {
     struct view_record *records;  /* reverts, rising c (E19) */
     unsigned record_count, record_capacity;
     bool records_await_lap;       /* one may go when the lap of the sweep is over */
+    bool is_promoted;             /* since it was opened: no view falls through any more (E20) */
+    bool is_promoting;
     unsigned holds;               /* reverts under way: no request is begun (E19) */
     struct dir_page **dir;        /* by page index; NULL = empty */
     uint64_t dir_count;
@@ -210,7 +212,7 @@ struct read_frag {
     uint64_t generation;
     uint64_t lba;
     uint32_t blocks;
-    uint64_t mark;
+    uint64_t mark, serial;
     uint32_t next;                /* block being looked up */
     struct tl_disk *level_disk;   /* and where */
     uint64_t level_generation;
@@ -422,6 +424,8 @@ struct tl_pool {
     /* Reads */
     struct read_frag *reads;
     struct list free_reads, readers, read_queue, query_queue;
+    uint64_t read_serial;
+    struct list promotions;         /* of struct promote */
     /* Settle */
     struct list settle_waiters;     /* of control_call */
     struct list calls;              /* checkpoints asked for */

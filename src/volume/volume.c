@@ -452,6 +452,38 @@ void volume_revert(struct volume_pool *pool, const struct uuid *disk, const stru
     pool->ops->revert(pool, disk, point, undo_point, done, arg);
 }
 
+static struct err *check_promote(struct volume_pool *pool, const struct uuid *disk)
+{
+    struct volume_disk_info info;
+    TRY(refuse_state(pool));
+    if (!(pool->ops->capabilities & VOLUME_CAP_BRANCH))
+        return err_new(STATUS_NOT_SUPPORTED, "this kind of pool has no branches");
+    if (!pool->ops->disk_find(pool, disk, &info)) return no_such("disk", disk);
+    if (info.depth == 0) return err_new(STATUS_CONFLICT, "the disk is not a branch");
+    if (!pool->ops->promote) return err_new(STATUS_NOT_SUPPORTED, "this kind of pool cannot promote branches");
+    return NULL;
+}
+
+static void promote_refused(void *arg, struct err *e)
+{
+    struct volume_promotion *job = arg;
+    job->done(job, e);
+}
+
+void volume_promote(struct volume_pool *pool, struct volume_promotion *job)
+{
+    job->pool = pool;
+    job->private_ = NULL;
+    if (refused(pool, check_promote(pool, &job->disk), promote_refused, job)) return;
+    pool->ops->promote(pool, job);
+}
+
+void volume_split(struct volume_pool *pool, const struct uuid *disk, volume_done_fn *done, void *arg)
+{
+    if (refused(pool, check_promote(pool, disk), done, arg)) return;
+    pool->ops->split(pool, disk, done, arg);
+}
+
 /* ---- Views and I/O --------------------------------------------------------------------------------- */
 
 struct err *volume_open(struct volume_pool *pool, const struct uuid *disk, const struct uuid *point,

@@ -209,6 +209,23 @@ void volume_branch(struct volume_pool *pool, const struct uuid *point, const str
 void volume_revert(struct volume_pool *pool, const struct uuid *disk, const struct uuid *point,
                    const struct uuid *undo_point, volume_done_fn *done, void *arg);
 
+/* Copies into a branch, in the background, what it reads from its parent (E20).  Handles, cuts and writes go
+ * on as ever.  After a crash, an error or a cancel: begin again; what was copied stays. */
+struct volume_promotion {
+    struct uuid disk;
+    void (*progress)(struct volume_promotion *job, uint64_t done_bytes, uint64_t total_bytes); /* or NULL */
+    void (*done)(struct volume_promotion *job, struct err *e); /* the job is the caller's again */
+    bool is_paused, is_cancelled; /* see volume_promotion_pause and _cancel */
+    struct volume_pool *pool;
+    void *private_;
+};
+void volume_promote(struct volume_pool *pool, struct volume_promotion *job);
+void volume_promotion_pause(struct volume_promotion *job, bool is_paused);
+void volume_promotion_cancel(struct volume_promotion *job); /* done follows, with CANCELLED */
+/* A branch that was promoted becomes a disk of its own; its parent's point is free of it.  CONFLICT: it was
+ * not promoted since the pool was opened. */
+void volume_split(struct volume_pool *pool, const struct uuid *disk, volume_done_fn *done, void *arg);
+
 /* ---- Views and I/O ------------------------------------------------------------------------------- */
 
 enum volume_mode { VOLUME_READ_ONLY, VOLUME_READ_WRITE };

@@ -60,6 +60,10 @@ struct volume_engine_ops {
                    const struct uuid *undo_point, volume_done_fn *done,
                    void *arg); /* with VOLUME_CAP_REVERT; disk and its point exist, undo_point is new */
 
+    void (*promote)(struct volume_pool *pool, struct volume_promotion *job); /* the disk is a branch */
+    void (*split)(struct volume_pool *pool, const struct uuid *disk, volume_done_fn *done,
+                  void *arg); /* the disk is a branch */
+
     struct err *(*open)(struct volume_pool *pool, const struct uuid *disk, const struct uuid *point,
                         enum volume_mode mode, struct volume **ret_volume);
     void (*close)(struct volume *volume); /* nothing in flight, no watches */

@@ -10,7 +10,8 @@
 enum { FAKE_THINGS = 64, FAKE_LOG = 200000 };
 
 enum entry_kind { ENTRY_WRITE, ENTRY_ZERO, ENTRY_COMPARE, ENTRY_CREATE, ENTRY_GROW, ENTRY_DELETE,
-                  ENTRY_CUT, ENTRY_POINT_DELETE, ENTRY_BRANCH, ENTRY_REVERT, ENTRY_BASE };
+                  ENTRY_CUT, ENTRY_POINT_DELETE, ENTRY_BRANCH, ENTRY_REVERT, ENTRY_SPLIT,
+                  ENTRY_BASE };
 
 /* A disk or a point. */
 struct thing {
@@ -225,6 +226,9 @@ static void apply(struct entry *e)
         memcpy(t->data, from->data, from->sectors * SECTOR_BYTES);
         break;
     case ENTRY_REVERT: apply_revert(e); break;
+    case ENTRY_SPLIT:
+        if (t) t->parent = (struct uuid){{0}};
+        break;
     case ENTRY_BASE: break;
     }
 }
@@ -647,7 +651,8 @@ void volume_disks(struct volume_pool *pool, void (*fn)(void *arg, const struct v
 {
     for (unsigned i = 0; i < FAKE_THINGS; i++) {
         const struct thing *t = &fake.things[i];
-        struct volume_disk_info info = {.uuid = t->uuid, .size_bytes = t->sectors * SECTOR_BYTES};
+        struct volume_disk_info info = {.uuid = t->uuid, .size_bytes = t->sectors * SECTOR_BYTES,
+                                        .depth = !uuid_is_nil(&t->parent)};
         if (t->used && !t->is_point) fn(arg, &info);
     }
 }
@@ -708,6 +713,28 @@ void volume_revert(struct volume_pool *pool, const struct uuid *disk, const stru
     struct entry *e = append(pool, ENTRY_REVERT, disk);
     e->other = *point;
     e->members[0][0] = *undo_point;
+    e->done = done;
+    e->arg = arg;
+}
+
+static void promotion_answered(void *arg, struct err *e)
+{
+    struct volume_promotion *job = arg;
+    job->done(job, e);
+}
+
+void volume_promote(struct volume_pool *pool, struct volume_promotion *job)
+{
+    answer_later(pool, NULL, promotion_answered, job);
+}
+
+void volume_promotion_cancel(struct volume_promotion *job)
+{
+}
+
+void volume_split(struct volume_pool *pool, const struct uuid *disk, volume_done_fn *done, void *arg)
+{
+    struct entry *e = append(pool, ENTRY_SPLIT, disk);
     e->done = done;
     e->arg = arg;
 }

@@ -489,11 +489,11 @@ static const struct {
     void (*run)(struct world *world, const struct record *record); /* NULL: control call `which` */
     unsigned which;
 } table[] = {
-    {78, do_write, 0},    {38, do_read, 0},     {12, do_zero, 0},          {14, do_unmap, 0},
+    {73, do_write, 0},    {38, do_read, 0},     {12, do_zero, 0},          {14, do_unmap, 0},
     {13, do_flush, 0},    {10, do_compare_write, 0}, {12, do_chain, 0},    {15, do_point_read, 0},
     {13, NULL, TASK_CUT}, {10, NULL, TASK_POINT_DELETE}, {6, NULL, TASK_BRANCH},
     {4, NULL, TASK_DISK_CREATE}, {4, NULL, TASK_DISK_DELETE}, {3, NULL, TASK_DISK_GROW},
-    {3, NULL, TASK_CHECKPOINT}, {6, NULL, TASK_REVERT}, {5, do_resolve, 0}, {2, do_drain, 0}, {2, do_verify, 0},
+    {3, NULL, TASK_CHECKPOINT}, {6, NULL, TASK_REVERT}, {5, NULL, TASK_PROMOTE}, {5, do_resolve, 0}, {2, do_drain, 0}, {2, do_verify, 0},
     {1, do_settle, 0},    {1, do_reopen, 0},   {4, do_map_query, 0},
 };
 
@@ -573,6 +573,8 @@ struct ops_outcome ops_world_run(const struct world_options *options)
                                   .recovery_crashes = world->recovery_crash_count,
                                   .cuts = world->cut_count,
                                   .reverts = world->revert_count,
+                                  .promotes = world->promote_count,
+                                  .splits = world->split_count,
                                   .verifies = world->verify_count,
                                   .writes = model_write_count(world->model),
                                   .full = world->full_count,

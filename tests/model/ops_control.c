@@ -57,7 +57,7 @@ static bool task_ended(struct task *task, const char *what, struct err *e, enum 
     task->busy = false;
     if (!e && task->refusal_expected) world_fail(world, "%s succeeded, expected a refusal", what);
     if (!e) {
-        if (task->kind != TASK_CHECKPOINT) world_made_durable(world, task->submitted);
+        if (task->kind != TASK_CHECKPOINT && task->kind != TASK_PROMOTE) world_made_durable(world, task->submitted);
         return true;
     }
     bool full = err_status(e) == STATUS_POOL_FULL;
@@ -139,7 +139,7 @@ static bool family_is_moving(const struct world *world, int disk)
             return true;
     for (int i = 0; i < WORLD_DISKS; i++)
         if (world->disks[i].parent_disk == disk && world->disks[i].state != THING_NONE &&
-            world->disks[i].state != THING_THERE)
+            (world->disks[i].state != THING_THERE || world->disks[i].splitting))
             return true;
     return false;
 }
@@ -525,6 +525,85 @@ static void do_revert(struct world *world, const struct choice *choice)
     volume_revert(world->pool, &disk->uuid, &p->uuid, &world->points[disk->revert_undo].uuid, reverted, task);
 }
 
+/* ---- Promote and split ------------------------------------------------------------------------------------ */
+
+void world_was_split(struct world *world, int disk)
+{
+    world->disks[disk].parent_disk = world->disks[disk].parent_point = -1;
+    for (int lap = 0; lap < WORLD_DISKS; lap++)
+        for (int i = 0; i < WORLD_DISKS; i++) {
+            int parent = world->disks[i].parent_disk;
+            if (world->disks[i].state != THING_NONE)
+                world->disks[i].depth = parent < 0 ? 0 : world->disks[parent].depth + 1;
+        }
+}
+
+static void split_done(void *arg, struct err *e)
+{
+    struct task *task = arg;
+    struct world *world = task->world;
+    struct disk *disk = &world->disks[task->disk];
+    disk->busy--;
+    bool ok = task_ended(task, "split", e, STATUS_OK);
+    if (!ok && world->lossy) return;
+    disk->splitting = false;
+    if (!ok) return;
+    world_was_split(world, task->disk);
+    world->split_count++;
+}
+
+static void promoted(struct volume_promotion *job, struct err *e)
+{
+    struct task *task = container_of(job, struct task, promotion);
+    struct world *world = task->world;
+    struct disk *disk = &world->disks[task->disk];
+    bool ok = task_ended(task, "promote", e, STATUS_CANCELLED);
+    disk->promoting = false;
+    if (!ok) {
+        disk->busy--;
+        return;
+    }
+    world->promote_count++;
+    if (task->sector_count & 3) {
+        disk->busy--;
+        return;
+    }
+    disk->splitting = true;
+    task->kind = TASK_SPLIT;
+    task_start(task);
+    world_trace(world, "split disk %d", task->disk);
+    volume_split(world->pool, &disk->uuid, split_done, task);
+}
+
+/* Copies go on beside everything else; now and then the job is paused for a while, or cancelled. */
+static void do_promote(struct world *world, const struct choice *choice)
+{
+    for (unsigned i = 0; i < WORLD_TASKS; i++) {
+        struct task *t = &world->tasks[i];
+        if (!t->busy || t->kind != TASK_PROMOTE || (choice->flags & 7) != 1) continue;
+        volume_promotion_cancel(&t->promotion);
+        return;
+    }
+    struct task *task = task_get(world, TASK_PROMOTE);
+    for (unsigned n = 0; task && n < WORLD_DISKS; n++) {
+        int i = (int)((choice->disk + n) % WORLD_DISKS);
+        struct disk *disk = &world->disks[i];
+        if (disk->state != THING_THERE || !disk->handle || disk->parent_disk < 0 || disk->promoting ||
+            disk->splitting || disk->frozen)
+            continue;
+        task->disk = i;
+        task->sector_count = choice->extra; /* a quarter is split at once */
+        task->refusal_allowed = true;
+        task->promotion = (struct volume_promotion){.disk = disk->uuid, .done = promoted};
+        disk->busy++;
+        disk->promoting = disk->promoted = true;
+        task_start(task);
+        world_trace(world, "promote disk %d", i);
+        volume_promote(world->pool, &task->promotion);
+        return;
+    }
+}
+
 /* ---- Checkpoint, the table, the end ---------------------------------------------------------------------------- */
 
 static void checkpoint_done(void *arg, struct err *e)
@@ -553,6 +632,8 @@ void ops_control(struct world *world, unsigned which, const uint8_t *bytes)
     case TASK_DISK_GROW: do_grow(world, &choice); break;
     case TASK_CHECKPOINT: do_checkpoint(world, &choice); break;
     case TASK_REVERT: do_revert(world, &choice); break;
+    case TASK_PROMOTE: do_promote(world, &choice); break;
+    case TASK_SPLIT: break;
     }
 }
 
@@ -573,7 +654,7 @@ bool world_empty(struct world *world)
     if (!world_drain(world)) return false;
     for (unsigned lap = 0; lap < WORLD_DISKS; lap++) { /* branches before their parents */
         for (int i = 0; i < WORLD_DISKS; i++)
-            if (world->disks[i].state == THING_THERE && dependents(world, i) == 0) delete_disk(world, i);
+            if (world->disks[i].state == THING_THERE && !world->disks[i].promoting && dependents(world, i) == 0) delete_disk(world, i);
         if (!world_drain(world)) return false;
     }
     for (int i = 0; i < WORLD_DISKS; i++)

@@ -431,7 +431,8 @@ static bool check_space(struct world *world)
         if (world->points[i].state == THING_THERE) views[count++] = &world->points[i].view;
     for (int i = 0; i < WORLD_DISKS; i++) { /* a deleted point under a branch keeps what it will */
         const struct disk *disk = &world->disks[i];
-        if (disk->state == THING_THERE && disk->parent_disk >= 0 && disk->parent_point < 0) return true;
+        if (disk->state != THING_THERE) continue;
+        if (disk->promoted || (disk->parent_disk >= 0 && disk->parent_point < 0)) return true;
     }
     uint64_t blocks = model_block_count(views, count);
     struct volume_pool_usage usage;
@@ -624,6 +625,11 @@ static void call_disk(void *arg, const struct volume_disk_info *info)
         return;
     }
     roll->disk_there[disk] = true;
+    struct disk *d = &roll->world->disks[disk];
+    bool is_split = d->parent_disk >= 0 && info->depth == 0;
+    if (is_split && !d->splitting) world_fail(roll->world, "branch %d has lost its parent", disk);
+    if (is_split) world_was_split(roll->world, disk);
+    d->splitting = d->promoting = false;
     roll->disk_sectors[disk] = (uint32_t)(info->size_bytes / SECTOR_BYTES);
 }
 

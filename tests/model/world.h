@@ -68,7 +68,7 @@ struct slot {
 
 enum task_kind {
     TASK_CUT, TASK_POINT_DELETE, TASK_BRANCH, TASK_DISK_CREATE, TASK_DISK_DELETE, TASK_DISK_GROW,
-    TASK_CHECKPOINT, TASK_REVERT,
+    TASK_CHECKPOINT, TASK_REVERT, TASK_PROMOTE, TASK_SPLIT,
 };
 
 struct task {
@@ -77,6 +77,7 @@ struct task {
     int disk, point, set; /* -1 */
     uint32_t submitted, sector_count;
     bool busy, refusal_expected, refusal_allowed;
+    struct volume_promotion promotion;
     struct volume_cut cut;
     struct volume_cut_member members[WORLD_MEMBERS];
     struct volume_cut_result result;
@@ -93,6 +94,7 @@ struct disk {
     int parent_point;      /* the point while it still exists; -1 */
     unsigned depth, busy;  /* busy: requests and tasks in flight on it */
     bool resizing;
+    bool promoting, promoted, splitting; /* promoted: blocks may be there twice */
     bool frozen;           /* nothing new: a revert under way changes its size */
     uint32_t revert_write; /* of the revert under way or in doubt; 0 = none */
     uint32_t revert_from, revert_to; /* sectors */
@@ -146,7 +148,7 @@ struct world {
     bool lossy;                /* faults were injected: errors are allowed, failed calls are in doubt */
     enum sim_crash crash_kind; /* of the armed crash */
     bool power_lost;           /* in this series of crashes */
-    uint32_t crash_count, recovery_crash_count, cut_count, revert_count, verify_count, full_count;
+    uint32_t crash_count, recovery_crash_count, cut_count, revert_count, promote_count, split_count, verify_count, full_count;
     struct volume_pool_counters counters; /* of the pools before this one, some of them */
     char failure[768];
     struct slot reader;        /* of world_read_all */
@@ -197,6 +199,8 @@ int world_point_by_uuid(const struct world *world, const struct uuid *uuid);
 void world_disk_forget(struct world *world, int disk);
 void world_point_forget(struct world *world, int point);
 /* The undo point's content: the disk without the revert that is under way. */
+/* The disk is a branch no more. */
+void world_was_split(struct world *world, int disk);
 void world_undo_view(struct world *world, int disk);
 /* Reverts in doubt were done if their undo points are there. */
 void world_decide_reverts(struct world *world, const bool *point_there);

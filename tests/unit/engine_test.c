@@ -651,6 +651,130 @@ static void a_revert_that_makes_no_sense_is_refused_and_changes_nothing(void)
     rig_destroy(&r);
 }
 
+/* ---- Promote and split (E20)
+ * ------------------------------------------------------------------------------ */
+
+struct promoting {
+    struct volume_promotion job;
+    struct rig *rig;
+    uint64_t progress_bytes;
+};
+
+static void promoted(struct volume_promotion *job, struct err *e)
+{
+    call_done(container_of(job, struct promoting, job)->rig, e);
+}
+
+static void progressed(struct volume_promotion *job, uint64_t done_bytes, uint64_t total_bytes)
+{
+    struct promoting *p = container_of(job, struct promoting, job);
+    expect(done_bytes >= p->progress_bytes && done_bytes <= total_bytes);
+    p->progress_bytes = done_bytes;
+}
+
+static void begin_promote(struct rig *r, struct promoting *p)
+{
+    *p = (struct promoting){.job = {.disk = r->disk, .progress = progressed, .done = promoted}, .rig = r};
+    volume_promote(r->pool, &p->job);
+}
+
+static enum status split(struct rig *r)
+{
+    volume_split(r->pool, &r->disk, call_done, r);
+    return finish(r);
+}
+
+/* The rig's disk becomes a branch (uuid 2) of a disk with blocks 0 to 199 = 1. */
+static void rig_branch(struct rig *r, uint64_t seed)
+{
+    struct uuid point = uuid_of(10), branch = uuid_of(2);
+    rig_create(r, seed, 64 * MIB, 0);
+    for (unsigned i = 0; i < 4; i++)
+        check(put(r, i * 50, 50, 1) == STATUS_OK);
+    check(cut(r, 10) == STATUS_OK);
+    volume_branch(r->pool, &point, &branch, call_done, r);
+    check(finish(r) == STATUS_OK);
+    volume_close(take_ptr(&r->volume));
+    r->disk = branch;
+    open_disk(r);
+}
+
+static void a_promoted_branch_is_a_disk_of_its_own(void)
+{
+    struct rig r;
+    struct promoting p;
+    struct volume_disk_info info;
+    struct uuid parent = uuid_of(1);
+    rig_branch(&r, 20);
+    require(put(&r, 10, 1, 2) == STATUS_OK && cut(&r, 20) == STATUS_OK && put(&r, 20, 1, 2) == STATUS_OK);
+    require(do_io(&r, VOLUME_UNMAP, 30, 1, 0) == STATUS_OK);
+    expect_eq(split(&r), STATUS_CONFLICT);
+    begin_promote(&r, &p);
+    require(finish(&r) == STATUS_OK);
+    expect_eq(p.progress_bytes, 64 * MIB);
+    expect_eq(split(&r), STATUS_OK);
+    expect(volume_disk_find(r.pool, &r.disk, &info) && info.depth == 0);
+    require(delete_point(&r, 10) == STATUS_OK);
+    volume_disk_delete(r.pool, &parent, call_done, &r);
+    require(finish(&r) == STATUS_OK);
+    expect(has(&r, 10, 2) && has(&r, 20, 2) && has(&r, 30, 0) && has(&r, 199, 1) && has(&r, 200, 0));
+    expect_eq(data_blocks(&r), 201); /* block 20 twice: its point has the copy; not 10, and 30 is kept so too */
+    expect_eq(revert(&r, 20, 21), STATUS_OK);
+    expect(has(&r, 10, 2) && has(&r, 20, 1) && has(&r, 30, 1));
+    crash(&r, SIM_CRASH_POWER);
+    require(open_pool(&r, 0) == STATUS_OK);
+    open_disk(&r);
+    expect(has(&r, 10, 2) && has(&r, 20, 1) && has(&r, 30, 1) && has(&r, 199, 1));
+    expect_eq(check_pool(&r), STATUS_OK);
+    rig_destroy(&r);
+}
+
+static void a_promotion_can_be_paused_cancelled_and_begun_again(void)
+{
+    struct rig r;
+    struct promoting p;
+    rig_branch(&r, 21);
+    begin_promote(&r, &p);
+    volume_promotion_pause(&p.job, true);
+    sim_run_for(r.sim, RT_SECOND);
+    expect(!r.is_done);
+    struct promoting second;
+    second = (struct promoting){.job = {.disk = r.disk, .done = promoted}, .rig = &r};
+    volume_promote(r.pool, &second.job);
+    expect_eq(finish(&r), STATUS_IN_USE);
+    volume_promotion_cancel(&p.job);
+    expect_eq(finish(&r), STATUS_CANCELLED);
+    expect_eq(split(&r), STATUS_CONFLICT);
+    begin_promote(&r, &p);
+    for (unsigned i = 0; i < 200; i += 3) /* beside it */
+        require(put(&r, i, 1, 5) == STATUS_OK);
+    require(r.is_done || sim_run_until(r.sim, is_done, &r, LIMIT_NS));
+    require(finish(&r) == STATUS_OK && split(&r) == STATUS_OK);
+    for (unsigned i = 0; i < 200; i++)
+        expect(has(&r, i, i % 3 ? 1 : 5));
+    expect_eq(data_blocks(&r), 400); /* both have their own, and nothing twice */
+    expect_eq(check_pool(&r), STATUS_OK);
+    rig_destroy(&r);
+}
+
+static void a_split_waits_for_nothing_but_reads_and_survives_a_power_cut(void)
+{
+    struct rig r;
+    struct promoting p;
+    rig_branch(&r, 22);
+    begin_promote(&r, &p);
+    require(finish(&r) == STATUS_OK && split(&r) == STATUS_OK);
+    crash(&r, SIM_CRASH_POWER);
+    require(open_pool(&r, 0) == STATUS_OK);
+    open_disk(&r);
+    struct volume_disk_info info;
+    expect(volume_disk_find(r.pool, &r.disk, &info) && info.depth == 0);
+    expect(has(&r, 0, 1) && has(&r, 199, 1));
+    expect_eq(data_blocks(&r), 400);
+    expect_eq(check_pool(&r), STATUS_OK);
+    rig_destroy(&r);
+}
+
 int main(void)
 {
     run(a_full_pool_refuses_new_blocks_and_takes_overwrites);
@@ -672,5 +796,8 @@ int main(void)
     run(an_abandoned_future_is_given_back_with_its_undo_point);
     run(reverts_without_end_are_fine_when_their_undo_points_go);
     run(a_revert_that_makes_no_sense_is_refused_and_changes_nothing);
+    run(a_promoted_branch_is_a_disk_of_its_own);
+    run(a_promotion_can_be_paused_cancelled_and_begun_again);
+    run(a_split_waits_for_nothing_but_reads_and_survives_a_power_cut);
     return tap_done();
 }
