@@ -1,11 +1,19 @@
-/* admin.c - cut, branch, disks, deletion: each a batch of its own, answered when it is durable (E2, E26). */
+/* admin.c - cut, branch, disks, deletion: each a batch of its own, answered when it is durable (E2,
+ * E26). */
 #include <stdlib.h>
 
 #include "timeline/engine.h"
 #include "timeline/map.h"
 #include "timeline/tables.h"
 
-enum admin_kind { ADMIN_CREATE, ADMIN_RESIZE, ADMIN_DELETE, ADMIN_CUT, ADMIN_POINT_DELETE, ADMIN_BRANCH };
+enum admin_kind {
+    ADMIN_CREATE,
+    ADMIN_RESIZE,
+    ADMIN_DELETE,
+    ADMIN_CUT,
+    ADMIN_POINT_DELETE,
+    ADMIN_BRANCH
+};
 
 struct admin_op {
     struct list_node link; /* pool->admin_queue, then pool->admin_running */
@@ -36,7 +44,8 @@ static struct err *failed_error(struct tl_pool *p)
                     "look at its device, then open the pool anew");
 }
 
-/* ---- What each call puts in the log: checked here again, since it may have waited ------------------------- */
+/* ---- What each call puts in the log: checked here again, since it may have waited
+ * ------------------------- */
 
 static struct err *put_create(struct admin_op *op, struct buf_writer *w)
 {
@@ -45,7 +54,8 @@ static struct err *put_create(struct admin_op *op, struct buf_writer *w)
     list_for_each (node, &p->disks)
         count++;
     if (count >= LIMIT_DISKS_PER_POOL)
-        return err_new(STATUS_LIMIT_REACHED, "the pool has %u disks, the most that it can have", count);
+        return err_new(STATUS_LIMIT_REACHED, "the pool has %u disks, the most that it can have",
+                       count);
     if (disk_find(p, &op->uuid)) return err_new(STATUS_EXISTS, "the disk exists already");
     struct wal_record r = {.type = WAL_DISK_CREATE,
                            .disk = p->next_disk_id,
@@ -55,8 +65,9 @@ static struct err *put_create(struct admin_op *op, struct buf_writer *w)
         struct tl_point *point = point_find(p, &op->point);
         if (!point) return err_new(STATUS_NOT_FOUND, "the point does not exist any more");
         if (point->disk->depth >= LIMIT_BRANCH_DEPTH) /* E20 */
-            return err_next(err_new(STATUS_LIMIT_REACHED, "branches are at most %d deep", LIMIT_BRANCH_DEPTH),
-                            "promote one of its parents first");
+            return err_next(
+                err_new(STATUS_LIMIT_REACHED, "branches are at most %d deep", LIMIT_BRANCH_DEPTH),
+                "promote one of its parents first");
         r.size_bytes = r.parent_size_bytes = point->size_bytes;
         r.parent = point->disk->id;
         r.generation = point->generation;
@@ -75,10 +86,12 @@ static struct err *put_disk(struct admin_op *op, struct buf_writer *w)
     if (op->kind == ADMIN_RESIZE && op->size_bytes < disk->size_bytes)
         return err_new(STATUS_CONFLICT, "the disk has become larger meanwhile");
     if (op->kind == ADMIN_DELETE && (disk->point_count || disk->child_count))
-        return err_next(err_new(STATUS_IN_USE, "the disk has %u points and %u branches that depend on it",
+        return err_next(err_new(STATUS_IN_USE,
+                                "the disk has %u points and %u branches that depend on it",
                                 disk->point_count, disk->child_count),
                         "delete or promote them first");
-    if (op->kind == ADMIN_DELETE && disk->handle_count) return err_new(STATUS_IN_USE, "the disk is open");
+    if (op->kind == ADMIN_DELETE && disk->handle_count)
+        return err_new(STATUS_IN_USE, "the disk is open");
     wal_put_admin(w, &r);
     return NULL;
 }
@@ -95,7 +108,8 @@ static struct err *put_cut(struct admin_op *op, struct buf_writer *w)
         const struct volume_cut_member *m = &cut->members[i];
         struct tl_disk *disk = disk_find(op->pool, &m->disk);
         if (!disk) return err_new(STATUS_NOT_FOUND, "a disk of the cut does not exist any more");
-        if (point_find(op->pool, &m->point)) return err_new(STATUS_EXISTS, "a point of the cut exists already");
+        if (point_find(op->pool, &m->point))
+            return err_new(STATUS_EXISTS, "a point of the cut exists already");
         struct wal_record r = {.type = WAL_CUT_MEMBER,
                                .disk = disk->id,
                                .uuid = m->point,
@@ -135,13 +149,15 @@ static struct err *put_records(struct admin_op *op, struct buf_writer *w)
     unreachable("kind");
 }
 
-/* ---- The life of a call: append, apply, publish, durable, answer ------------------------------------------- */
+/* ---- The life of a call: append, apply, publish, durable, answer
+ * ------------------------------------------- */
 
 static void tell_size(struct admin_op *op)
 {
     struct tl_disk *disk = disk_find(op->pool, &op->uuid);
     list_for_each_safe (node, &op->pool->base.handles) {
-        struct tl_volume *v = container_of(list_entry(node, struct volume, link), struct tl_volume, base);
+        struct tl_volume *v =
+            container_of(list_entry(node, struct volume, link), struct tl_volume, base);
         if (v->disk != disk || v->point) continue;
         v->base.size_bytes = disk->size_bytes;
         volume_notify(&v->base, VOLUME_EVENT_SIZE);
@@ -196,7 +212,8 @@ static bool op_start(struct admin_op *op)
     b->arg = op;
     b->published = op_published;
     admin_append(p, b, &w);
-    op->value = (struct volume_cut_result){.generation = b->header.seq, .wall_ns = b->header.wall_ns};
+    op->value =
+        (struct volume_cut_result){.generation = b->header.seq, .wall_ns = b->header.wall_ns};
     return true;
 }
 
@@ -226,9 +243,11 @@ void admin_fini(struct tl_pool *p)
             free(list_entry(node, struct admin_op, link));
 }
 
-/* ---- The calls ---------------------------------------------------------------------------------------------- */
+/* ---- The calls
+ * ---------------------------------------------------------------------------------------------- */
 
-static struct admin_op *op_new(struct volume_pool *pool, enum admin_kind kind, volume_done_fn *done, void *arg)
+static struct admin_op *op_new(struct volume_pool *pool, enum admin_kind kind, volume_done_fn *done,
+                               void *arg)
 {
     struct admin_op *op = calloc(1, sizeof *op);
     check(op != NULL);
@@ -257,20 +276,22 @@ void admin_disk_resize(struct volume_pool *pool, const struct uuid *disk, uint64
     op->size_bytes = size_bytes;
 }
 
-void admin_disk_delete(struct volume_pool *pool, const struct uuid *disk, volume_done_fn *done, void *arg)
+void admin_disk_delete(struct volume_pool *pool, const struct uuid *disk, volume_done_fn *done,
+                       void *arg)
 {
     op_new(pool, ADMIN_DELETE, done, arg)->uuid = *disk;
 }
 
-void admin_cut(struct volume_pool *pool, const struct volume_cut *cut, struct volume_cut_result *ret_result,
-               volume_done_fn *done, void *arg)
+void admin_cut(struct volume_pool *pool, const struct volume_cut *cut,
+               struct volume_cut_result *ret_result, volume_done_fn *done, void *arg)
 {
     struct admin_op *op = op_new(pool, ADMIN_CUT, done, arg);
     op->cut = *cut;
     op->result = ret_result;
 }
 
-void admin_point_delete(struct volume_pool *pool, const struct uuid *point, volume_done_fn *done, void *arg)
+void admin_point_delete(struct volume_pool *pool, const struct uuid *point, volume_done_fn *done,
+                        void *arg)
 {
     op_new(pool, ADMIN_POINT_DELETE, done, arg)->point = *point;
 }

@@ -1,4 +1,5 @@
-/* read.c - look up, load leaves, read runs, verify, copy; with a grace mark all the while (E14, E17, E20). */
+/* read.c - look up, load leaves, read runs, verify, copy; with a grace mark all the while (E14,
+ * E17, E20). */
 #include <stdlib.h>
 
 #include "base/crc32c.h"
@@ -36,7 +37,8 @@ uint64_t read_oldest_mark(const struct tl_pool *p)
     return list_entry(p->readers.head.next, struct read_frag, link)->mark;
 }
 
-/* ---- The end of a read ----------------------------------------------------------------------------------- */
+/* ---- The end of a read
+ * ----------------------------------------------------------------------------------- */
 
 static void copy_to_io(struct volume_io *io, uint64_t offset, const uint8_t *from, size_t bytes)
 {
@@ -73,8 +75,8 @@ static void read_end(struct read_frag *read, enum status status)
     }
     if (status == STATUS_OK) {
         uint64_t skip = read->sector * SECTOR_BYTES - read->lba * BLOCK_BYTES;
-        copy_to_io(io, (read->sector - io->sector) * SECTOR_BYTES, read->buf ? read->buf + skip : NULL,
-                   (size_t)read->sector_count * SECTOR_BYTES);
+        copy_to_io(io, (read->sector - io->sector) * SECTOR_BYTES,
+                   read->buf ? read->buf + skip : NULL, (size_t)read->sector_count * SECTOR_BYTES);
     }
     if (read->buf) rt_buf_put(p->rt, read->buf, read->buf_bytes);
     read->buf = NULL;
@@ -89,7 +91,8 @@ static void read_end(struct read_frag *read, enum status status)
         volume_io_complete(io, (enum status)s->status);
 }
 
-/* ---- Verify ---------------------------------------------------------------------------------------------- */
+/* ---- Verify
+ * ---------------------------------------------------------------------------------------------- */
 
 static void verify(struct read_frag *read)
 {
@@ -97,11 +100,12 @@ static void verify(struct read_frag *read)
     for (uint32_t i = 0; i < read->blocks; i++) {
         const struct read_block *b = &read->map[i];
         if (b->phys == 0) continue;
-        uint32_t crc = wal_block_crc(crc32c(0, read->buf + (size_t)i * BLOCK_BYTES, BLOCK_BYTES), b->disk,
-                                     read->lba + i, b->generation);
+        uint32_t crc = wal_block_crc(crc32c(0, read->buf + (size_t)i * BLOCK_BYTES, BLOCK_BYTES),
+                                     b->disk, read->lba + i, b->generation);
         if (crc == b->crc) continue;
         /* E17: look again; an error only if the mapping is what it was. */
-        bool is_same = read->bad_phys == b->phys && read->bad == i && read->bad_generation == b->generation;
+        bool is_same =
+            read->bad_phys == b->phys && read->bad == i && read->bad_generation == b->generation;
         if (is_same || read->retries++ >= READ_RETRIES) {
             p->counters.checksum_errors++;
             read_end(read, STATUS_BLOCK_CORRUPT);
@@ -132,7 +136,8 @@ static void run_done(struct rt_file_io *io)
         verify(read);
 }
 
-/* ---- Read runs ------------------------------------------------------------------------------------------- */
+/* ---- Read runs
+ * ------------------------------------------------------------------------------------------- */
 
 static void read_runs(struct read_frag *read)
 {
@@ -195,7 +200,8 @@ static void buf_came(struct rt_buf_waiter *waiter)
     mapped(container_of(waiter, struct read_frag, buf_waiter));
 }
 
-/* ---- Look up --------------------------------------------------------------------------------------------- */
+/* ---- Look up
+ * --------------------------------------------------------------------------------------------- */
 
 static void leaf_loaded(struct leaf_waiter *waiter, enum status status)
 {
@@ -215,7 +221,8 @@ static void found(struct read_frag *read, uint64_t phys, uint64_t generation, ui
     read->level_generation = read->generation;
 }
 
-/* E20: what the view does not have is the parent's at the branch's birth, within the parent's size then. */
+/* E20: what the view does not have is the parent's at the branch's birth, within the parent's size
+ * then. */
 static void fall_through(struct read_frag *read, uint64_t lba)
 {
     struct tl_disk *disk = read->level_disk;
@@ -256,7 +263,8 @@ static void look_up(struct read_frag *read)
         else if (versions[i].flags & VERSION_HOLE)
             found(read, 0, 0, 0);
         else
-            found(read, version_phys(&versions[i]), version_generation(&versions[i]), versions[i].crc);
+            found(read, version_phys(&versions[i]), version_generation(&versions[i]),
+                  versions[i].crc);
     }
     mapped(read);
 }
@@ -273,7 +281,8 @@ void read_start(struct read_frag *read)
     look_up(read);
 }
 
-/* ---- Host reads ------------------------------------------------------------------------------------------ */
+/* ---- Host reads
+ * ------------------------------------------------------------------------------------------ */
 
 void read_io(struct volume_io *io)
 {
@@ -307,7 +316,8 @@ static void start_part(struct volume_io *io)
     read_start(read);
 }
 
-/* ---- Map queries ------------------------------------------------------------------------------------------- */
+/* ---- Map queries
+ * ------------------------------------------------------------------------------------------- */
 
 struct query_state {
     uint64_t next_lba, end_lba;
@@ -327,7 +337,8 @@ void query_io(struct volume_map_query *query)
     struct tl_pool *p = tl_pool(query->volume->pool);
     *query_state(query) = (struct query_state){
         .next_lba = query->sector / SECTORS_PER_BLOCK,
-        .end_lba = (query->sector + query->sector_count + SECTORS_PER_BLOCK - 1) / SECTORS_PER_BLOCK};
+        .end_lba =
+            (query->sector + query->sector_count + SECTORS_PER_BLOCK - 1) / SECTORS_PER_BLOCK};
     list_push_back(&p->query_queue, &query->link);
     pump_soon(p);
 }

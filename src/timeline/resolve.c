@@ -50,8 +50,8 @@ bool retained_between(const struct retained *retained, uint64_t from, uint64_t t
     return low < retained->count && retained->generations[low] < to;
 }
 
-static void mark_view(const struct version *versions, unsigned count, const struct retained *retained,
-                      uint64_t generation, bool *needed)
+static void mark_view(const struct version *versions, unsigned count,
+                      const struct retained *retained, uint64_t generation, bool *needed)
 {
     struct view view = {.generation = generation,
                         .records = retained->records,

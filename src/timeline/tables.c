@@ -8,8 +8,14 @@
 #include "timeline/map.h"
 
 enum { DISK_FLAG_DELETED = 1 << 0, DISK_FLAG_SWEEP = 1 << 1 };
-enum { DISK_BYTES = 132, POINT_BYTES = 64, DIR_REF_BYTES = 16, BITMAP_REF_BYTES = 24, EXTENT_BYTES = 12,
-       SYSTEM_HEADER_BYTES = 64 };
+enum {
+    DISK_BYTES = 132,
+    POINT_BYTES = 64,
+    DIR_REF_BYTES = 16,
+    BITMAP_REF_BYTES = 24,
+    EXTENT_BYTES = 12,
+    SYSTEM_HEADER_BYTES = 64
+};
 
 void tables_init(struct tl_pool *p)
 {
@@ -28,7 +34,8 @@ void tables_fini(struct tl_pool *p)
     free(p->disk_by_id);
 }
 
-/* ---- Look-up --------------------------------------------------------------------------------------------- */
+/* ---- Look-up
+ * --------------------------------------------------------------------------------------------- */
 
 struct tl_disk *disk_by_id(const struct tl_pool *p, uint32_t id)
 {
@@ -61,7 +68,9 @@ struct retained disk_retained(const struct tl_disk *disk)
                              .falls_through = disk->parent != NULL && !disk->deleted};
 }
 
-/* ---- Disks ----------------------------------------------------------------------------------------------- */
+/* ---- Disks
+ * -----------------------------------------------------------------------------------------------
+ */
 
 static struct tl_disk *disk_new(struct tl_pool *p, uint32_t id, const struct uuid *uuid)
 {
@@ -109,14 +118,17 @@ void disk_remove(struct tl_disk *disk)
 void disk_sweep_again(struct tl_disk *disk)
 {
     disk->sweep_left = disk->dir_count * FORMAT_DIR_ENTRIES; /* E29 */
-    /* A write that was closed before the deletion may still keep for its point what it supersedes. */
+    /* A write that was closed before the deletion may still keep for its point what it supersedes.
+     */
     disk->sweep_after = disk->pool->last_closed_seq;
     reclaim_poke(disk->pool);
 }
 
-/* ---- Points ---------------------------------------------------------------------------------------------- */
+/* ---- Points
+ * ---------------------------------------------------------------------------------------------- */
 
-static struct tl_point *point_new(struct tl_disk *disk, const struct uuid *uuid, uint64_t generation)
+static struct tl_point *point_new(struct tl_disk *disk, const struct uuid *uuid,
+                                  uint64_t generation)
 {
     if (disk->point_count == disk->point_capacity) {
         disk->point_capacity = disk->point_capacity ? disk->point_capacity * 2 : 4;
@@ -186,7 +198,8 @@ static bool hook(struct tl_disk *branch, uint32_t parent_id)
     return branch->depth <= LIMIT_BRANCH_DEPTH;
 }
 
-/* ---- Records --------------------------------------------------------------------------------------------- */
+/* ---- Records
+ * --------------------------------------------------------------------------------------------- */
 
 static bool size_is_sane(uint64_t size_bytes)
 {
@@ -196,7 +209,8 @@ static bool size_is_sane(uint64_t size_bytes)
 
 static bool apply_create(struct tl_pool *p, const struct wal_record *r, uint64_t seq)
 {
-    if (r->disk < p->next_disk_id || r->disk > p->next_disk_id + 1000000 || !size_is_sane(r->size_bytes))
+    if (r->disk < p->next_disk_id || r->disk > p->next_disk_id + 1000000 ||
+        !size_is_sane(r->size_bytes))
         return false;
     struct tl_disk *disk = disk_new(p, r->disk, &r->uuid);
     disk->size_bytes = r->size_bytes;
@@ -224,7 +238,8 @@ static bool apply_delete_point(struct tl_disk *disk, const struct wal_record *r)
     return false;
 }
 
-static bool apply_member(struct tl_disk *disk, const struct wal_record *r, uint64_t seq, uint64_t wall_ns)
+static bool apply_member(struct tl_disk *disk, const struct wal_record *r, uint64_t seq,
+                         uint64_t wall_ns)
 {
     if (disk->point_count && disk->point_generations[disk->point_count - 1] >= seq) return false;
     struct tl_point *point = point_new(disk, &r->uuid, seq);
@@ -277,7 +292,8 @@ bool tables_apply(struct tl_pool *p, const struct wal_record *r, uint64_t seq, u
     }
 }
 
-/* ---- On disk --------------------------------------------------------------------------------------------- */
+/* ---- On disk
+ * --------------------------------------------------------------------------------------------- */
 
 static uint64_t encoded_bytes(const struct tl_pool *p)
 {
@@ -296,7 +312,8 @@ static void put_disk(struct buf_writer *w, const struct tl_disk *d)
     for (uint64_t i = 0; i < d->dir_count; i++)
         if (d->dir[i] && d->dir[i]->ref.block) pages++;
     buf_put_le32(w, d->id);
-    buf_put_le32(w, (d->deleted ? DISK_FLAG_DELETED : 0u) | (d->sweep_left || d->pool->sweep.is_active ? DISK_FLAG_SWEEP : 0u));
+    buf_put_le32(w, (d->deleted ? DISK_FLAG_DELETED : 0u) |
+                        (d->sweep_left || d->pool->sweep.is_active ? DISK_FLAG_SWEEP : 0u));
     buf_put_uuid(w, &d->uuid);
     buf_put_le64(w, d->size_bytes);
     buf_put_le64(w, d->created_seq);
@@ -365,7 +382,8 @@ uint8_t *tables_encode(struct tl_pool *p, uint64_t *ret_bytes)
 
 static bool block_is_sane(const struct tl_pool *p, uint64_t block, uint64_t count)
 {
-    return block >= p->alloc.start && block < p->alloc.end && count >= 1 && count <= p->alloc.end - block;
+    return block >= p->alloc.start && block < p->alloc.end && count >= 1 &&
+           count <= p->alloc.end - block;
 }
 
 static bool take_points(struct buf_reader *r, struct tl_disk *d, uint32_t count)
@@ -421,7 +439,8 @@ static bool take_disk(struct buf_reader *r, struct tl_pool *p)
     return parent == 0 || hook(d, parent);
 }
 
-bool tables_decode(struct tl_pool *p, const uint8_t *payload, uint64_t bytes, uint64_t *ret_applied_seq)
+bool tables_decode(struct tl_pool *p, const uint8_t *payload, uint64_t bytes,
+                   uint64_t *ret_applied_seq)
 {
     struct buf_reader r = buf_reader(payload, bytes);
     uint64_t applied = buf_take_le64(&r);
@@ -435,8 +454,10 @@ bool tables_decode(struct tl_pool *p, const uint8_t *payload, uint64_t bytes, ui
     for (uint32_t i = 0; i < bitmap_count; i++) {
         uint32_t index = buf_take_le32(&r), crc = buf_take_le32(&r);
         uint64_t block = buf_take_le64(&r), page_applied = buf_take_le64(&r);
-        if (r.failed || index >= alloc_page_count(&p->alloc) || !block_is_sane(p, block, 1)) return false;
-        p->bitmap_refs[index] = (struct bitmap_ref){.block = block, .crc = crc, .applied_seq = page_applied};
+        if (r.failed || index >= alloc_page_count(&p->alloc) || !block_is_sane(p, block, 1))
+            return false;
+        p->bitmap_refs[index] =
+            (struct bitmap_ref){.block = block, .crc = crc, .applied_seq = page_applied};
     }
     for (uint32_t i = 0; i < retired_count; i++) {
         uint64_t block = buf_take_le64(&r);

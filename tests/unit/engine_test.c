@@ -207,7 +207,7 @@ static void a_full_pool_refuses_new_blocks_and_takes_overwrites(void)
     rig_create(&r, 1, 1 * GIB, 0);
     uint64_t full = fill(&r);
     expect(full > 12000); /* of 15,872 */
-    uint64_t more = 0; /* a leaf of its own costs less than a full one: a few blocks fit there */
+    uint64_t more = 0;    /* a leaf of its own costs less than a full one: a few blocks fit there */
     while (more < 16 && put(&r, full + 5000 + more, 1, 1) == STATUS_OK)
         more++;
     expect(more < 16);
@@ -478,8 +478,9 @@ static void branches_are_eight_deep_and_no_deeper(void)
         require(put(&r, 7, 1, 100 + depth) == STATUS_OK);
     }
     expect_eq(do_io(&r, VOLUME_UNMAP, 7, 1, 0), STATUS_OK);
-    expect(has(&r, 7, 0));                          /* the hole hides the parent (E20) */
-    expect_eq(data_blocks(&r), LIMIT_BRANCH_DEPTH + 1); /* each disk's one; the last is its point's */
+    expect(has(&r, 7, 0)); /* the hole hides the parent (E20) */
+    expect_eq(data_blocks(&r),
+              LIMIT_BRANCH_DEPTH + 1); /* each disk's one; the last is its point's */
     expect_eq(check_pool(&r), STATUS_OK);
     rig_destroy(&r);
 }
