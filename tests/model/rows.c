@@ -48,7 +48,8 @@ char *rows_command(const struct world_options *o, char *text, size_t size)
     static const char *const crashes[] = {"none", "process", "power", "both"};
     int used = snprintf(text, size,
                         "tests/model/tarn-model --seed %llu --ops %u --crash %s --crash-every %u "
-                        "--recovery-crashes %u --cache %llu --pool %llu --wal %llu --disk-blocks %u --pace %u --buffers %llu "
+                        "--recovery-crashes %u --cache %llu --pool %llu --wal %llu --disk-blocks %u --pace %u "
+                        "--buffers %llu "
                         "--checkpoint-every %u",
                         (unsigned long long)o->seed, o->op_count, crashes[o->crash], o->crash_every,
                         o->recovery_crashes, (unsigned long long)o->cache_bytes,

@@ -13,7 +13,7 @@
 
 enum { STILL_EVENTS_MAX = 1000000 };
 
-/* ---- Failure, trace, stepping ------------------------------------------------------------------ */
+/* ---- Failure, trace, stepping ---------------------------------------------------------------- */
 
 bool world_fail(struct world *world, const char *format, ...)
 {
@@ -113,7 +113,7 @@ void world_made_durable(struct world *world, uint32_t floor)
     if (floor > world->durable) world->durable = floor;
 }
 
-/* ---- Blocking calls -------------------------------------------------------------------------------- */
+/* ---- Blocking calls -------------------------------------------------------------------------- */
 
 static void call_done(void *arg, struct err *e)
 {
@@ -181,7 +181,7 @@ static void call_check(struct world *world, volume_done_fn *done, void *arg)
     volume_pool_check(world->pool, done, arg);
 }
 
-/* ---- Things ------------------------------------------------------------------------------------------- */
+/* ---- Things ---------------------------------------------------------------------------------- */
 
 int world_disk_by_uuid(const struct world *world, const struct uuid *uuid)
 {
@@ -246,7 +246,7 @@ static void close_handles(struct world *world)
     }
 }
 
-/* ---- Reading whole views ---------------------------------------------------------------------------------- */
+/* ---- Reading whole views --------------------------------------------------------------------- */
 
 static void reader_done(struct volume_io *io)
 {
@@ -419,7 +419,7 @@ bool world_verify(struct world *world)
     return true;
 }
 
-/* ---- At rest ----------------------------------------------------------------------------------------------------- */
+/* ---- At rest --------------------------------------------------------------------------------- */
 
 static bool check_space(struct world *world)
 {
@@ -481,7 +481,7 @@ bool world_reopen(struct world *world)
     return world_open_handles(world) && world_verify(world);
 }
 
-/* ---- Crash and recovery ---------------------------------------------------------------------------------------------- */
+/* ---- Crash and recovery ---------------------------------------------------------------------- */
 
 static enum sim_crash draw_crash_kind(struct world *world)
 {
@@ -755,7 +755,7 @@ bool world_recover(struct world *world)
     return true;
 }
 
-/* ---- Begin and end --------------------------------------------------------------------------------------------------------- */
+/* ---- Begin and end --------------------------------------------------------------------------- */
 
 struct world *world_create_only(const struct world_options *options)
 {
