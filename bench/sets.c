@@ -85,7 +85,8 @@ static void neighbour_written(struct rt_file_io *io)
 {
     struct beside *b = container_of(io, struct beside, io);
     b->begin_ns = rt_now(b->bench->rt);
-    b->io = (struct rt_file_io){.op = RT_FILE_SYNC, .file = b->neighbour, .done = neighbour_synced};
+    b->io = (struct rt_file_io){
+        .op = RT_FILE_SYNC, .site = RT_FLUSH_HOST, .file = b->neighbour, .done = neighbour_synced};
     rt_file_submit(b->bench->rt, &b->io);
 }
 
