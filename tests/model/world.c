@@ -766,7 +766,8 @@ struct world *world_create_only(const struct world_options *options)
     if (!world->options.disk_blocks_max) world->options.disk_blocks_max = 512;
     prng_init(&world->prng, options->seed * 2 + 1);
     world->model = model_create(prng_u64(&world->prng) | 1);
-    world->sim = sim_create(&(struct sim_options){.seed = options->seed, .buffer_bytes = options->buffer_bytes});
+    world->sim = sim_create(&(struct sim_options){.seed = options->seed, .buffer_bytes = options->buffer_bytes,
+                                                   .file_latency_max_ns = options->latency_ns});
     world->node = sim_node_create(world->sim, "server");
     world->rt = sim_node_boot(world->node);
     for (int i = 0; i < WORLD_DISKS; i++) world->disks[i].parent_disk = world->disks[i].parent_point = -1;
