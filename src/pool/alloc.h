@@ -46,6 +46,11 @@ void alloc_give_back(struct alloc *a, uint64_t block,
                      uint64_t count); /* never reached the disk's map */
 void alloc_mark_written(struct alloc *a, uint64_t block, uint64_t count);
 void alloc_unmark_written(struct alloc *a, uint64_t block, uint64_t count);
+/* Recovery: the written bits of one bitmap page as stored; false when one is outside of the data
+ * area. */
+bool alloc_load_page(struct alloc *a, uint64_t page, const void *bits);
+/* Recovery: everything written is taken. */
+void alloc_take_written(struct alloc *a);
 bool alloc_is_taken(const struct alloc *a, uint64_t block);
 bool alloc_is_written(const struct alloc *a, uint64_t block);
 void alloc_queue_push(struct alloc *a, uint64_t block, uint32_t count, uint64_t seq);

@@ -213,6 +213,8 @@ struct load {
     uint64_t bytes;
 };
 
+enum { LOAD_TRIES = 3 }; /* of a checkpoint, which fails the pool if it must */
+
 static void load_free(struct load *l)
 {
     list_remove(&l->link);
@@ -240,8 +242,9 @@ static void load_end(struct load *l, enum status status)
         /* What the changes superseded is found now, and removed by a record (E10). */
         if (op_count) reclaim_note_leaf(leaf);
     } else {
-        leaf->state = LEAF_BROKEN;
-        p->counters.checksum_errors++;
+        /* A wrong checksum stays wrong; what could not be read may be readable later. */
+        leaf->state = status == STATUS_BLOCK_CORRUPT ? LEAF_BROKEN : LEAF_DELTA;
+        if (status == STATUS_BLOCK_CORRUPT) p->counters.checksum_errors++;
     }
     load_free(l);
     map_account(leaf);
@@ -433,6 +436,10 @@ static void writer_encode(struct leaf_writer *w)
 static void writer_loaded(struct leaf_waiter *waiter, enum status status)
 {
     struct leaf_writer *w = container_of(waiter, struct leaf_writer, load_waiter);
+    if (status != STATUS_OK && w->leaf->state == LEAF_DELTA && ++w->tries < LOAD_TRIES) {
+        map_load(w->leaf, &w->load_waiter, writer_loaded);
+        return;
+    }
     if (status != STATUS_OK) {
         pool_fail(w->pool, "a leaf of the map cannot be read");
         writer_end(w);
@@ -453,6 +460,7 @@ bool map_write(struct leaf *leaf)
         struct leaf_writer *w = &p->writers[i];
         if (w->leaf) continue;
         w->leaf = leaf;
+        w->tries = 0;
         leaf->is_writing = true;
         map_pin(leaf);
         if (leaf->state == LEAF_READY)
