@@ -6,13 +6,17 @@
 #include "timeline/engine.h"
 #include "timeline/map.h"
 
-enum { READ_RETRIES = 8 };
+enum {
+    READ_RETRIES = 8,
+    READS_FOR_EDGES = 16, /* kept for writes, which hold buffers that host reads may wait for */
+};
 
 static void look_up(struct read_frag *read);
 
 struct read_frag *read_get(struct tl_pool *p)
 {
     struct read_frag *read = list_entry(list_pop_front(&p->free_reads), struct read_frag, link);
+    p->free_read_count--;
     read->io = NULL;
     read->buf = NULL;
     read->buf_bytes = 0;
@@ -28,6 +32,7 @@ void read_put(struct read_frag *read)
     struct tl_pool *p = read->pool;
     check(!read->is_reading);
     list_push_back(&p->free_reads, &read->link);
+    p->free_read_count++;
     pump_soon(p);
 }
 
@@ -407,8 +412,7 @@ static void query_step(struct volume_map_query *query)
 
 void read_pump(struct tl_pool *p)
 {
-    /* A few are left for the edges of writes. */
-    while (!list_is_empty(&p->read_queue) && !list_is_empty(&p->free_reads)) {
+    while (!list_is_empty(&p->read_queue) && p->free_read_count > READS_FOR_EDGES) {
         struct volume_io *io = list_entry(list_front(&p->read_queue), struct volume_io, link);
         struct io_state *s = io_state(io);
         if (s->left_sectors > 0) {
@@ -421,7 +425,7 @@ void read_pump(struct tl_pool *p)
     struct list queries;
     list_init(&queries);
     list_splice_back(&queries, &p->query_queue);
-    while (!list_is_empty(&queries) && !list_is_empty(&p->free_reads))
+    while (!list_is_empty(&queries) && p->free_read_count > READS_FOR_EDGES)
         query_step(list_entry(list_pop_front(&queries), struct volume_map_query, link));
     list_splice_back(&p->query_queue, &queries);
 }
@@ -437,5 +441,6 @@ void read_init(struct tl_pool *p)
     for (unsigned i = 0; i < READ_COUNT; i++) {
         p->reads[i].pool = p;
         list_push_back(&p->free_reads, &p->reads[i].link);
+        p->free_read_count++;
     }
 }
