@@ -7,13 +7,17 @@
 #include "timeline/map.h"
 #include "timeline/tables.h"
 
-enum { READ_RETRIES = 8 };
+enum {
+    READ_RETRIES = 8,
+    READS_FOR_EDGES = 16, /* kept for writes, which hold buffers that host reads may wait for */
+};
 
 static void look_up(struct read_frag *read);
 
 struct read_frag *read_get(struct tl_pool *p)
 {
     struct read_frag *read = list_entry(list_pop_front(&p->free_reads), struct read_frag, link);
+    p->free_read_count--;
     read->io = NULL;
     read->buf = NULL;
     read->buf_bytes = 0;
@@ -29,6 +33,7 @@ void read_put(struct read_frag *read)
     struct tl_pool *p = read->pool;
     check(!read->is_reading);
     list_push_back(&p->free_reads, &read->link);
+    p->free_read_count++;
     pump_soon(p);
 }
 
@@ -437,7 +442,7 @@ static void query_pump(struct tl_pool *p)
     list_init(&queries);
     list_splice_back(&queries, &p->query_queue);
     for (struct list_node *node;
-         !list_is_empty(&p->free_reads) && (node = list_pop_front(&queries));) {
+         p->free_read_count > READS_FOR_EDGES && (node = list_pop_front(&queries));) {
         struct volume_map_query *query = list_entry(node, struct volume_map_query, link);
         if (query_is_held(query))
             list_push_back(&p->query_queue, node);
@@ -454,7 +459,7 @@ void read_pump(struct tl_pool *p)
     /* Those of a disk that is being reverted wait, and are passed. */
     struct list held;
     list_init(&held);
-    while (!list_is_empty(&p->read_queue) && !list_is_empty(&p->free_reads)) {
+    while (!list_is_empty(&p->read_queue) && p->free_read_count > READS_FOR_EDGES) {
         struct volume_io *io = list_entry(list_front(&p->read_queue), struct volume_io, link);
         struct io_state *s = io_state(io);
         if (!io_is_begun(io) && !volume_of(io)->point && volume_of(io)->disk->holds > 0) {
@@ -486,5 +491,6 @@ void read_init(struct tl_pool *p)
     for (unsigned i = 0; i < READ_COUNT; i++) {
         p->reads[i].pool = p;
         list_push_back(&p->free_reads, &p->reads[i].link);
+        p->free_read_count++;
     }
 }

@@ -11,9 +11,10 @@ static void step(struct rt_message *message);
 
 void reclaim_poke(struct tl_pool *p)
 {
-    if (!p->is_open || p->sweep.is_active || p->sweep.is_posted || !tl_is_ok(p) || p->is_closing)
-        return;
-    if (!pool_is_sweeping(p)) return;
+    if (!p->sweep.has_work || !p->is_open || p->sweep.is_active || p->sweep.is_posted) return;
+    if (!tl_is_ok(p) || p->is_closing) return;
+    p->sweep.has_work = pool_is_sweeping(p);
+    if (!p->sweep.has_work) return;
     p->sweep.is_posted = true;
     p->sweep_message.fn = step;
     rt_post(p->rt, &p->sweep_message);
@@ -24,6 +25,7 @@ void reclaim_note_leaf(struct leaf *leaf)
     struct tl_pool *p = leaf->disk->pool;
     if (leaf->needs_sweep) return;
     leaf->needs_sweep = true;
+    p->sweep.has_work = true;
     map_pin(leaf); /* what is to be removed is known while it is in memory */
     list_push_back(&p->sweep_leaves, &leaf->sweep_link);
     reclaim_poke(p);
@@ -223,7 +225,10 @@ static void leaf_loaded(struct leaf_waiter *waiter, enum status status)
     struct tl_sweep *s = container_of(waiter, struct tl_sweep, waiter);
     if (status != STATUS_OK) {
         s->leaf->disk->records_await_lap = false; /* they still hide what is in it */
-        map_unpin(s->leaf); /* broken: its space stays lost until it is repaired */
+        /* Its space stays lost until a later start can read it. */
+        map_entry(s->leaf->disk, s->leaf->index)->needs_sweep = true;
+        map_dirty_page(s->leaf->disk, s->leaf->index);
+        map_unpin(s->leaf);
         s->leaf = NULL;
     }
     sweep(s->pool);

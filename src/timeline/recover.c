@@ -132,6 +132,7 @@ static void finish(struct open_op *op)
                 if (disk->dir[i]->entries[j].needs_sweep)
                     disk->sweep_left = disk->dir_count * FORMAT_DIR_ENTRIES;
     }
+    p->sweep.has_work = true;
     reclaim_poke(p);
     map_trim_soon(p);
     pump_soon(p);
@@ -197,8 +198,7 @@ static void set_state(struct open_op *op)
 {
     struct tl_pool *p = op->pool;
     struct tl_checkpoint *c = &p->ckpt;
-    for (uint64_t block = p->alloc.start; block < p->alloc.end; block++)
-        if (alloc_is_written(&p->alloc, block)) alloc_take_exact(&p->alloc, block, 1);
+    alloc_take_written(&p->alloc);
     for (uint32_t i = 0; i < c->retiring.count; i++)
         alloc_take_exact(&p->alloc, c->retiring.items[i].block, c->retiring.items[i].blocks);
     p->epoch = max_of(op->max_epoch, p->super.epoch) + 1;
@@ -485,15 +485,8 @@ static void add_page(struct open_op *op, uint64_t block)
 
 static bool take_bitmap(struct tl_pool *p, uint64_t page, const uint8_t *memory)
 {
-    uint64_t first = page * FORMAT_BITMAP_BITS;
     if (crc32c(0, memory, BLOCK_BYTES) != p->bitmap_refs[page].crc) return false;
-    for (uint64_t i = 0; i < FORMAT_BITMAP_BITS; i++) {
-        if (!(memory[i / 8] >> (i % 8) & 1)) continue;
-        if (first + i < p->alloc.start || first + i >= p->alloc.end) return false;
-        alloc_mark_written(&p->alloc, first + i, 1);
-    }
-    p->alloc.page_is_dirty[page] = false;
-    return true;
+    return alloc_load_page(&p->alloc, page, memory);
 }
 
 static bool take_pages(struct open_op *op)

@@ -132,6 +132,7 @@ void disk_sweep_again(struct tl_disk *disk)
     /* A write that was closed before the deletion may still keep for its point what it supersedes.
      */
     disk->sweep_after = disk->pool->last_closed_seq;
+    disk->pool->sweep.has_work = true;
     reclaim_poke(disk->pool);
 }
 

@@ -299,6 +299,7 @@ struct tl_waiter {
 };
 
 struct leaf_writer {
+    unsigned tries;
     struct tl_pool *pool;
     struct leaf *leaf; /* NULL: idle */
     struct leaf_waiter load_waiter;
@@ -353,6 +354,7 @@ struct tl_sweep {
     struct leaf_waiter waiter;
     struct batch *batch;
     bool is_active, is_posted;
+    bool has_work;         /* false: nothing to look for, since the last look */
     uint32_t resume_block; /* the leaf is done below it */
     bool *needed;          /* scratch: per version of one block */
     unsigned needed_capacity;
@@ -432,6 +434,7 @@ struct tl_pool {
     /* Reads */
     struct read_frag *reads;
     struct list free_reads, readers, read_queue, query_queue;
+    unsigned free_read_count;
     /* Settle */
     struct list settle_waiters; /* of control_call */
     struct list calls;          /* checkpoints asked for */

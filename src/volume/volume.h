@@ -42,8 +42,7 @@ struct volume;      /* an open handle on a view */
 /* done callbacks of control calls; e is NULL on success and belongs to the callee. */
 typedef void volume_done_fn(void *arg, struct err *e);
 
-/* ---- Pools -------------------------------------------------------------------------------------
- */
+/* ---- Pools ----------------------------------------------------------------------------------- */
 
 enum volume_capability {
     VOLUME_CAP_CUT = 1 << 0,
@@ -128,8 +127,7 @@ void volume_pool_checkpoint(struct volume_pool *pool, volume_done_fn *done, void
 /* At rest: compares bitmap, map, and per-disk counters exhaustively (E27). */
 void volume_pool_check(struct volume_pool *pool, volume_done_fn *done, void *arg);
 
-/* ---- Disks -------------------------------------------------------------------------------------
- */
+/* ---- Disks ----------------------------------------------------------------------------------- */
 
 struct volume_disk_info {
     struct uuid uuid;
@@ -156,8 +154,7 @@ bool volume_disk_find(struct volume_pool *pool, const struct uuid *disk,
 void volume_disks(struct volume_pool *pool,
                   void (*fn)(void *arg, const struct volume_disk_info *info), void *arg);
 
-/* ---- Points and cuts
- * ----------------------------------------------------------------------------- */
+/* ---- Points and cuts ------------------------------------------------------------------------- */
 
 enum volume_point_kind {
     VOLUME_POINT_SNAPSHOT = 1,
@@ -221,8 +218,7 @@ void volume_branch(struct volume_pool *pool, const struct uuid *point, const str
 void volume_revert(struct volume_pool *pool, const struct uuid *disk, const struct uuid *point,
                    const struct uuid *undo_point, volume_done_fn *done, void *arg);
 
-/* ---- Views and I/O
- * ------------------------------------------------------------------------------- */
+/* ---- Views and I/O --------------------------------------------------------------------------- */
 
 enum volume_mode { VOLUME_READ_ONLY, VOLUME_READ_WRITE };
 

@@ -136,8 +136,7 @@ static void thing_free(struct thing *t)
     *t = (struct thing){.used = false};
 }
 
-/* ---- Applying the log
- * ------------------------------------------------------------------------------- */
+/* ---- Applying the log ------------------------------------------------------------------------ */
 
 static void apply_data(struct entry *e)
 {
@@ -327,8 +326,7 @@ static void control(struct volume_pool *pool, enum entry_kind kind, const struct
     e->arg = arg;
 }
 
-/* ---- Host requests
- * ------------------------------------------------------------------------------------- */
+/* ---- Host requests --------------------------------------------------------------------------- */
 
 static void copy_iov(const struct iovec *iov, unsigned count, uint8_t *memory, bool to_iov)
 {
@@ -457,9 +455,7 @@ void volume_map_status(struct volume *volume, struct volume_map_query *query)
     rt_timer_set(volume->pool->rt, &l->timer, rt_now(volume->pool->rt) + 1000, query_fire);
 }
 
-/* ---- Crash
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- Crash ----------------------------------------------------------------------------------- */
 
 static void rebuild(void)
 {
@@ -544,8 +540,7 @@ void fake_volume_reset(enum fake_bug which, uint64_t seed)
     rebuild();
 }
 
-/* ---- The rest of volume.h
- * ------------------------------------------------------------------------------------ */
+/* ---- The rest of volume.h -------------------------------------------------------------------- */
 
 void volume_pool_create(struct rt *rt, const char *path, uint64_t size_bytes,
                         const struct uuid *pool, const struct volume_pool_options *options,

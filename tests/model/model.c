@@ -119,8 +119,7 @@ const char *model_describe(const struct model *model, uint32_t write, char *text
     return text;
 }
 
-/* ---- Views ------------------------------------------------------------------------------------
- */
+/* ---- Views ----------------------------------------------------------------------------------- */
 
 void model_view_init(struct model_view *view, uint32_t sector_count)
 {
@@ -160,8 +159,7 @@ bool model_view_is_exact(const struct model_view *view)
     return true;
 }
 
-/* ---- Chains -------------------------------------------------------------------------------------
- */
+/* ---- Chains ---------------------------------------------------------------------------------- */
 
 /* The link at a cell; returns the next cell, or 0 at the end (node 0 is never used). */
 static uint32_t chain_link(const struct model *model, uint32_t cell, struct link *link)
@@ -262,8 +260,7 @@ static uint32_t chain_trim(struct model *model, uint32_t cell, uint32_t horizon)
     return chain_write(model, kept, kept_count);
 }
 
-/* ---- Writes
- * --------------------------------------------------------------------------------------- */
+/* ---- Writes ---------------------------------------------------------------------------------- */
 
 uint32_t model_write_submit(struct model *model, struct model_view *view,
                             const struct model_write_options *options)
@@ -343,8 +340,7 @@ uint32_t model_write_submitted_at(const struct model *model, uint32_t write)
     return model->writes[write].submitted;
 }
 
-/* ---- Content
- * ------------------------------------------------------------------------------------------ */
+/* ---- Content --------------------------------------------------------------------------------- */
 
 static void fill_sector(const struct model *model, uint32_t write, uint32_t sector, uint8_t *to)
 {
@@ -398,8 +394,7 @@ static bool identify(struct model *model, uint32_t sector, const uint8_t *data,
     return true;
 }
 
-/* ---- Questions about one cell
- * ---------------------------------------------------------------------------- */
+/* ---- Questions about one cell ---------------------------------------------------------------- */
 
 bool model_cell_certain(const struct model *model, const struct model_view *view, uint32_t sector,
                         uint32_t *ret_write)
@@ -468,8 +463,7 @@ static bool refuse(struct model *model, uint32_t sector, const struct found *fou
     return problem(model, "sector %u: nothing is allowed", sector);
 }
 
-/* ---- Torn blocks
- * ------------------------------------------------------------------------------------------- */
+/* ---- Torn blocks ----------------------------------------------------------------------------- */
 
 static bool covers(const struct write *w, uint32_t sector)
 {
@@ -532,9 +526,7 @@ static bool check_blocks(struct model *model, const struct model_view *view, uin
     return true;
 }
 
-/* ---- Reads
- * -----------------------------------------------------------------------------------------------------
- */
+/* ---- Reads ----------------------------------------------------------------------------------- */
 
 /* A read that was submitted at bound->floor returned this write: all that had completed by then
  * came before it. */
@@ -584,9 +576,7 @@ bool model_check_read(struct model *model, struct model_view *view, uint32_t sec
     return true;
 }
 
-/* ---- Frozen states
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- Frozen states --------------------------------------------------------------------------- */
 
 /* One pass over a view: every sector explained; *floor rises to what the finds prove. */
 static bool resolve_pass(struct model *model, const struct model_view *view,
@@ -654,9 +644,7 @@ bool model_resolve(struct model *model, const struct model_frozen *frozen, unsig
     return ok;
 }
 
-/* ---- Space
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- Space ----------------------------------------------------------------------------------- */
 
 static bool block_is_empty(const struct model *model, const struct model_view *view, uint32_t first)
 {

@@ -27,8 +27,7 @@ static struct record record_decode(const uint8_t *bytes)
                            .extra = load_le16(bytes + 10)};
 }
 
-/* ---- Picking
- * ------------------------------------------------------------------------------------- */
+/* ---- Picking --------------------------------------------------------------------------------- */
 
 /* A usable disk, or -1. */
 static int pick_disk(const struct world *world, unsigned choice)
@@ -132,8 +131,7 @@ static void slot_set_iov(struct slot *slot, unsigned choice)
     slot->io.iov_count = count;
 }
 
-/* ---- Completions
- * ------------------------------------------------------------------------------------ */
+/* ---- Completions ----------------------------------------------------------------------------- */
 
 static void submit_chain(struct world *world, const struct slot *previous);
 
@@ -247,8 +245,7 @@ static void slot_done(struct volume_io *io)
     if (ok && slot->chain_left && !world->failed) submit_chain(world, slot);
 }
 
-/* ---- Host requests
- * ------------------------------------------------------------------------------------- */
+/* ---- Host requests --------------------------------------------------------------------------- */
 
 static void slot_submit(struct slot *slot, int disk)
 {
@@ -485,8 +482,7 @@ static void do_map_query(struct world *world, const struct record *record)
     volume_map_status(world->disks[disk].handle, &slot->query);
 }
 
-/* ---- The table
- * --------------------------------------------------------------------------------------------- */
+/* ---- The table ------------------------------------------------------------------------------- */
 
 void ops_control(struct world *world, unsigned which, const uint8_t *bytes); /* ops_control.c */
 

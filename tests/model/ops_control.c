@@ -73,8 +73,7 @@ static bool task_ended(struct task *task, const char *what, struct err *e, enum 
     return false;
 }
 
-/* ---- Disks
- * ---------------------------------------------------------------------------------------- */
+/* ---- Disks ----------------------------------------------------------------------------------- */
 
 static void disk_created(void *arg, struct err *e)
 {
@@ -209,8 +208,7 @@ static void do_grow(struct world *world, const struct choice *choice)
     volume_disk_resize(world->pool, &disk->uuid, (uint64_t)to * SECTOR_BYTES, disk_grown, task);
 }
 
-/* ---- Cuts and points
- * ---------------------------------------------------------------------------------- */
+/* ---- Cuts and points ------------------------------------------------------------------------- */
 
 /* The size may have grown on either side of the cut. */
 static bool fit_point(struct world *world, struct point *p, int index)
@@ -350,8 +348,7 @@ static void do_point_delete(struct world *world, const struct choice *choice)
     }
 }
 
-/* ---- Branches
- * --------------------------------------------------------------------------------------------- */
+/* ---- Branches -------------------------------------------------------------------------------- */
 
 static void branch_done(void *arg, struct err *e)
 {
@@ -413,9 +410,7 @@ static void do_branch(struct world *world, const struct choice *choice)
     world_open_handles(world);
 }
 
-/* ---- Revert
- * -----------------------------------------------------------------------------------------------
- */
+/* ---- Revert ---------------------------------------------------------------------------------- */
 
 void world_undo_view(struct world *world, int disk)
 {
@@ -553,8 +548,7 @@ static void do_revert(struct world *world, const struct choice *choice)
                   reverted, task);
 }
 
-/* ---- Checkpoint, the table, the end
- * ---------------------------------------------------------------------------- */
+/* ---- Checkpoint, the table, the end ---------------------------------------------------------- */
 
 static void checkpoint_done(void *arg, struct err *e)
 {

@@ -13,8 +13,7 @@
 
 enum { STILL_EVENTS_MAX = 1000000 };
 
-/* ---- Failure, trace, stepping ------------------------------------------------------------------
- */
+/* ---- Failure, trace, stepping ---------------------------------------------------------------- */
 
 bool world_fail(struct world *world, const char *format, ...)
 {
@@ -116,8 +115,7 @@ void world_made_durable(struct world *world, uint32_t floor)
     if (floor > world->durable) world->durable = floor;
 }
 
-/* ---- Blocking calls
- * -------------------------------------------------------------------------------- */
+/* ---- Blocking calls -------------------------------------------------------------------------- */
 
 static void call_done(void *arg, struct err *e)
 {
@@ -185,8 +183,7 @@ static void call_check(struct world *world, volume_done_fn *done, void *arg)
     volume_pool_check(world->pool, done, arg);
 }
 
-/* ---- Things
- * ------------------------------------------------------------------------------------------- */
+/* ---- Things ---------------------------------------------------------------------------------- */
 
 int world_disk_by_uuid(const struct world *world, const struct uuid *uuid)
 {
@@ -254,8 +251,7 @@ static void close_handles(struct world *world)
     }
 }
 
-/* ---- Reading whole views
- * ---------------------------------------------------------------------------------- */
+/* ---- Reading whole views --------------------------------------------------------------------- */
 
 static void reader_done(struct volume_io *io)
 {
@@ -434,9 +430,7 @@ bool world_verify(struct world *world)
     return true;
 }
 
-/* ---- At rest
- * -----------------------------------------------------------------------------------------------------
- */
+/* ---- At rest --------------------------------------------------------------------------------- */
 
 static bool check_space(struct world *world)
 {
@@ -499,8 +493,7 @@ bool world_reopen(struct world *world)
     return world_open_handles(world) && world_verify(world);
 }
 
-/* ---- Crash and recovery
- * ---------------------------------------------------------------------------------------------- */
+/* ---- Crash and recovery ---------------------------------------------------------------------- */
 
 static enum sim_crash draw_crash_kind(struct world *world)
 {
@@ -785,9 +778,7 @@ bool world_recover(struct world *world)
     return true;
 }
 
-/* ---- Begin and end
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- Begin and end --------------------------------------------------------------------------- */
 
 struct world *world_create_only(const struct world_options *options)
 {
@@ -798,8 +789,9 @@ struct world *world_create_only(const struct world_options *options)
     if (!world->options.disk_blocks_max) world->options.disk_blocks_max = 512;
     prng_init(&world->prng, options->seed * 2 + 1);
     world->model = model_create(prng_u64(&world->prng) | 1);
-    world->sim = sim_create(
-        &(struct sim_options){.seed = options->seed, .buffer_bytes = options->buffer_bytes});
+    world->sim = sim_create(&(struct sim_options){.seed = options->seed,
+                                                  .buffer_bytes = options->buffer_bytes,
+                                                  .file_latency_max_ns = options->latency_ns});
     world->node = sim_node_create(world->sim, "server");
     world->rt = sim_node_boot(world->node);
     for (int i = 0; i < WORLD_DISKS; i++)

@@ -39,6 +39,7 @@ struct world_options {
     uint64_t pool_bytes, wal_bytes;
     uint64_t flush_after_ns;
     uint64_t buffer_bytes;    /* bound of rt_buf; 0 = 64 MiB */
+    uint64_t latency_ns;      /* of the device, at most; 0 = 2 ms */
     bool big_requests;        /* now and then up to 4 MiB */
     uint32_t disk_blocks_max; /* of a new disk */
     unsigned pace;            /* events between operations: 1 = many in flight, 10 = few; 0 = 1 */
