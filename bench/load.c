@@ -66,7 +66,7 @@ static void slot_done(struct load_slot *slot, enum status status)
     if (load->sync_all) {
         if (++load->held < load->depth) return;
         load->sync = (struct rt_file_io){
-            .op = RT_FILE_SYNC, .site = RT_FLUSH_NONE, .file = load->file, .done = restart_all};
+            .op = RT_FILE_SYNC, .site = RT_FLUSH_HOST, .file = load->file, .done = restart_all};
         rt_file_submit(load->rt, &load->sync);
         return;
     }

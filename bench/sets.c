@@ -36,11 +36,12 @@ static void set_pool_destroy(struct bench *bench, struct set_pool *sp, const cha
     bench_pool_close(bench, sp->pool, name, false);
 }
 
-/* What happens every 20 ms beside the load: a cut of all disks, or a neighbour's write and
- * fdatasync. */
+/* What happens beside the load, 20 ms after it happened last: a cut of all disks, or a neighbour
+ * file's write and fdatasync. */
 struct beside {
     struct bench *bench;
-    struct set_pool *sp; /* NULL: the neighbour */
+    struct set_pool *sp;
+    enum beside_what { NOTHING, CUTS, NEIGHBOUR } what;
     struct rt_timer timer;
     struct load load;
     bool is_busy, load_is_over;
@@ -85,17 +86,18 @@ static void neighbour_written(struct rt_file_io *io)
 {
     struct beside *b = container_of(io, struct beside, io);
     b->begin_ns = rt_now(b->bench->rt);
-    b->io = (struct rt_file_io){.op = RT_FILE_SYNC, .file = b->neighbour, .done = neighbour_synced};
+    b->io = (struct rt_file_io){
+        .op = RT_FILE_SYNC, .site = RT_FLUSH_HOST, .file = b->neighbour, .done = neighbour_synced};
     rt_file_submit(b->bench->rt, &b->io);
 }
 
 static void beside_tick(struct rt_timer *timer)
 {
     struct beside *b = container_of(timer, struct beside, timer);
-    if (b->load_is_over || b->count == CUTS_PER_RUN) return;
+    if (b->load_is_over || b->count == CUTS_PER_RUN || b->what == NOTHING) return;
     b->is_busy = true;
     b->begin_ns = rt_now(b->bench->rt);
-    if (!b->sp) {
+    if (b->what == NEIGHBOUR) {
         b->io = (struct rt_file_io){.op = RT_FILE_WRITE,
                                     .file = b->neighbour,
                                     .iov = &b->iov,
@@ -121,13 +123,14 @@ static void beside_load_ended(struct load *load)
 }
 
 /* One run of the load over sp's disks; returns the p99 of its writes in milliseconds. */
-static double beside_run(struct bench *bench, struct set_pool *sp, struct rt_file *neighbour,
-                         struct samples *took_ms)
+static double beside_run(struct bench *bench, struct set_pool *sp, enum beside_what what,
+                         struct rt_file *neighbour, struct samples *took_ms)
 {
     struct beside *b = calloc(1, sizeof *b);
     check(b != NULL);
     b->bench = bench;
-    b->sp = neighbour ? NULL : sp;
+    b->sp = sp;
+    b->what = what;
     b->neighbour = neighbour;
     b->took_ms = took_ms;
     b->iov =
@@ -149,7 +152,7 @@ static double beside_run(struct bench *bench, struct set_pool *sp, struct rt_fil
     load_fini(&b->load);
     if (b->load.status != STATUS_OK) bench_die(NULL, status_text(b->load.status));
     double p99 = (double)hist_quantile(&b->load.latency, 990) / 1e6;
-    for (unsigned i = 0; b->sp && i < b->count; i++)
+    for (unsigned i = 0; what == CUTS && i < b->count; i++)
         for (unsigned j = 0; j < MEMBERS; j++)
             bench_point_delete(bench, sp->pool, &b->members[i][j].point);
     bench_settle(bench, sp->pool);
@@ -170,14 +173,15 @@ void sets_p5(struct bench *bench)
     set_pool_create(bench, &gib, "set-gib.pool", 16 * MIB);
     for (unsigned i = 0; i < bench->pairs; i++) {
         struct samples one = {0};
-        samples_add(&with, beside_run(bench, &tib, NULL, &one));
-        samples_add(&without, beside_run(bench, &tib, neighbour, &syncs));
+        samples_add(&with, beside_run(bench, &tib, CUTS, NULL, &one));
+        samples_add(&without, beside_run(bench, &tib, NOTHING, NULL, NULL));
+        beside_run(bench, &tib, NEIGHBOUR, neighbour, &syncs);
         samples_add(&added, with.values[i] - without.values[i]);
         for (unsigned j = 0; j < one.count; j++)
             samples_add(&cuts_tib, one.values[j]);
         samples_add(&medians_tib, samples_estimate(&one).median);
         one.count = 0;
-        beside_run(bench, &gib, NULL, &one);
+        beside_run(bench, &gib, CUTS, NULL, &one);
         samples_add(&medians_gib, samples_estimate(&one).median);
         for (unsigned j = 0; j < one.count; j++)
             samples_add(&cuts_gib, one.values[j]);

@@ -92,7 +92,7 @@ struct control_login {
 };
 void control_authenticate(struct control *control, struct control_login *login);
 
-/* ---- For the iSCSI target (tarnd connects the two) ------------------------------------------------- */
+/* ---- For the iSCSI target (tarnd connects the two) ------------------------------------------- */
 
 enum control_auth { CONTROL_AUTH_NONE, CONTROL_AUTH_CHAP, CONTROL_AUTH_MUTUAL };
 struct control_host_access {

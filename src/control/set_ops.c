@@ -188,6 +188,7 @@ static void step_confirm(struct op *op)
 static void step_finish(struct op *op)
 {
     apply(op);
+    set_release_attention(op->control, op->set); /* a set that was never confirmed holds it still */
     op_next(op);
 }
 

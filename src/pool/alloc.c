@@ -172,6 +172,35 @@ void alloc_unmark_written(struct alloc *a, uint64_t block, uint64_t count)
     set_written(a, block, count, false);
 }
 
+bool alloc_load_page(struct alloc *a, uint64_t page, const void *bits)
+{
+    uint64_t word = page * (FORMAT_BITMAP_BITS / 64), value;
+    for (unsigned i = 0; i < FORMAT_BITMAP_BITS / 64; i++) {
+        uint64_t first = (word + i) * 64;
+        memcpy(&value, (const uint8_t *)bits + i * sizeof value, sizeof value);
+        if (!value) continue;
+        if (first < a->start &&
+            value & (first + 64 <= a->start ? UINT64_MAX : ((uint64_t)1 << (a->start - first)) - 1))
+            return false;
+        if (first >= a->end || (first + 64 > a->end && value >> (a->end - first))) return false;
+        a->written[word + i] = value;
+        a->written_count += (uint64_t)__builtin_popcountll(value);
+    }
+    return true;
+}
+
+void alloc_take_written(struct alloc *a)
+{
+    for (uint64_t i = 0; i < (a->end + 63) / 64; i++) {
+        uint64_t more = a->written[i] & ~a->taken[i];
+        uint32_t n = (uint32_t)__builtin_popcountll(more);
+        if (!n) continue;
+        a->taken[i] |= more;
+        a->free_count -= n;
+        a->group_free[i * 64 / GROUP_BITS] -= n;
+    }
+}
+
 bool alloc_is_taken(const struct alloc *a, uint64_t block)
 {
     return get(a->taken, block);

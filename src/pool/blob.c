@@ -52,8 +52,8 @@ bool blob_take(struct alloc *alloc, uint64_t bytes, struct extents *list)
     *list = (struct extents){0};
     do {
         uint64_t block, want = blob_blocks_for(left);
-        uint32_t n = alloc_take(alloc, (uint32_t)min_of(want, (uint64_t)FORMAT_EXTENT_MAX_BLOCKS),
-                                &block);
+        uint32_t n =
+            alloc_take(alloc, (uint32_t)min_of(want, (uint64_t)FORMAT_EXTENT_MAX_BLOCKS), &block);
         if (n == 0) {
             for (uint32_t i = 0; i < list->count; i++)
                 alloc_give_back(alloc, list->items[i].block, list->items[i].blocks);
@@ -75,7 +75,8 @@ struct blob_ref blob_encode(const struct extents *list, uint32_t magic, const vo
         before += capacity_of(list->items[i].blocks);
     for (uint32_t i = list->count; i-- > 0;) {
         const struct extent *e = &list->items[i];
-        uint64_t size = (uint64_t)e->blocks * BLOCK_BYTES, here = min_of(bytes - before, capacity_of(e->blocks));
+        uint64_t size = (uint64_t)e->blocks * BLOCK_BYTES,
+                 here = min_of(bytes - before, capacity_of(e->blocks));
         at -= size;
         struct buf_writer w = buf_writer(memory + at, size);
         buf_put_le32(&w, magic);

@@ -21,7 +21,8 @@ void dev_set_clear(struct dev_set *set)
     set->status = STATUS_OK;
 }
 
-void dev_set_add(struct dev_set *set, enum rt_file_op op, uint64_t block, uint32_t blocks, void *memory)
+void dev_set_add(struct dev_set *set, enum rt_file_op op, uint64_t block, uint32_t blocks,
+                 void *memory)
 {
     if (set->count == set->capacity) {
         set->capacity = set->capacity ? set->capacity * 2 : 16;
@@ -52,8 +53,8 @@ static void set_pump(struct dev_set *set)
         struct dev_slot *slot = &set->slots[i];
         struct dev_item *item = &set->items[set->next++];
         *slot = (struct dev_slot){.set = set, .item = item};
-        slot->iov = (struct iovec){.iov_base = item->memory,
-                                   .iov_len = (size_t)item->blocks * BLOCK_BYTES};
+        slot->iov =
+            (struct iovec){.iov_base = item->memory, .iov_len = (size_t)item->blocks * BLOCK_BYTES};
         slot->io.op = item->op;
         slot->io.file = set->file;
         slot->io.offset = item->block * BLOCK_BYTES;
@@ -84,7 +85,8 @@ void dev_set_run(struct dev_set *set, void (*done)(struct dev_set *set))
     set_pump(set);
 }
 
-/* ---- The flusher ----------------------------------------------------------------------------------- */
+/* ---- The flusher
+ * ----------------------------------------------------------------------------------- */
 
 void flusher_init(struct flusher *f, struct rt *rt, struct rt_file *file)
 {

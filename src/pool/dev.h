@@ -1,12 +1,12 @@
 /*
  * dev.h - many reads and writes of the pool's file as one step, and the one place that flushes it.
  *
- * Words: a SET is a list of transfers, run a few at a time; done is called once, when all have ended.
- * The FLUSHER shares one fdatasync among all who wait (E5): it is submitted after their writes
- * completed; who comes while one is under way waits for the next.
+ * Words: a SET is a list of transfers, run a few at a time; done is called once, when all have
+ * ended. The FLUSHER shares one fdatasync among all who wait (E5): it is submitted after their
+ * writes completed; who comes while one is under way waits for the next.
  *
- * Threads: the loop.  Ownership: sets and requests are embedded in the caller's objects and must stay
- * until done.  Failures: the first bad status; the others still end.
+ * Threads: the loop.  Ownership: sets and requests are embedded in the caller's objects and must
+ * stay until done.  Failures: the first bad status; the others still end.
  */
 #ifndef TARN_POOL_DEV_H
 #define TARN_POOL_DEV_H
@@ -46,7 +46,8 @@ struct dev_set {
 
 void dev_set_init(struct dev_set *set, struct rt *rt, struct rt_file *file);
 void dev_set_fini(struct dev_set *set);
-void dev_set_add(struct dev_set *set, enum rt_file_op op, uint64_t block, uint32_t blocks, void *memory);
+void dev_set_add(struct dev_set *set, enum rt_file_op op, uint64_t block, uint32_t blocks,
+                 void *memory);
 /* Runs what was added; afterwards the set can be filled again (dev_set_clear). */
 void dev_set_run(struct dev_set *set, void (*done)(struct dev_set *set));
 void dev_set_clear(struct dev_set *set);
@@ -62,9 +63,9 @@ struct flusher {
     struct rt_file *file;
     struct rt_file_io io;
     struct list waiting, current;
-    bool is_active, has_failed;    /* after a failure nothing is submitted or answered any more */
-    uint64_t covers;               /* what the fdatasync under way will make durable */
-    uint64_t (*complete)(void *arg);          /* the newest sequence with a complete prefix */
+    bool is_active, has_failed;      /* after a failure nothing is submitted or answered any more */
+    uint64_t covers;                 /* what the fdatasync under way will make durable */
+    uint64_t (*complete)(void *arg); /* the newest sequence with a complete prefix */
     void (*flushed)(void *arg, uint64_t seq); /* D is at least seq now; before the requests' done */
     void (*failed)(void *arg);
     void *arg;

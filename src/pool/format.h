@@ -1,9 +1,9 @@
 /*
  * format.h - the constants of the pool format; doc/format.md is the description, bit by bit.
  *
- * Words: a BLOCK is 4 KiB, numbered from the start of the pool.  POSITION = place in the log counted in
- * blocks over all laps; its block is wal_start + position % wal_blocks.
- * Everything is little-endian and goes through buf.h.
+ * Words: a BLOCK is 4 KiB, numbered from the start of the pool.  POSITION = place in the log
+ * counted in blocks over all laps; its block is wal_start + position % wal_blocks. Everything is
+ * little-endian and goes through buf.h.
  */
 #ifndef TARN_POOL_FORMAT_H
 #define TARN_POOL_FORMAT_H
@@ -21,12 +21,12 @@
 
 enum {
     FORMAT_VERSION = 1,
-    FORMAT_SUPER_A = 0,           /* block of each superblock */
+    FORMAT_SUPER_A = 0, /* block of each superblock */
     FORMAT_SUPER_B = 16,
-    FORMAT_WAL_START = 32,        /* the ring follows the superblocks' area */
+    FORMAT_WAL_START = 32, /* the ring follows the superblocks' area */
     FORMAT_WAL_HEADER_BYTES = 128,
-    FORMAT_LEAF_BLOCKS = 1024,    /* 4 MiB of LBA */
-    FORMAT_DIR_ENTRIES = 64,      /* leaves per directory page: 256 MiB of LBA */
+    FORMAT_LEAF_BLOCKS = 1024, /* 4 MiB of LBA */
+    FORMAT_DIR_ENTRIES = 64,   /* leaves per directory page: 256 MiB of LBA */
     FORMAT_DIR_ENTRY_BYTES = 56,
     FORMAT_DIR_HEADER_BYTES = 64,
     FORMAT_BITMAP_BITS = BLOCK_BYTES * 8, /* blocks per bitmap page */
@@ -36,7 +36,7 @@ enum {
     FORMAT_BATCH_WAL_BLOCKS = 18, /* 72 KiB of log at most per batch */
 };
 #define FORMAT_GENERATION_MAX ((uint64_t)0xffffffffffff) /* 48 bits */
-#define FORMAT_LIVE FORMAT_GENERATION_MAX                 /* the generation of the live view */
-#define FORMAT_PHYS_MAX ((uint64_t)0xffffffffff)          /* 40 bits: 4 PiB */
+#define FORMAT_LIVE FORMAT_GENERATION_MAX                /* the generation of the live view */
+#define FORMAT_PHYS_MAX ((uint64_t)0xffffffffff)         /* 40 bits: 4 PiB */
 
 #endif

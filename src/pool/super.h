@@ -23,14 +23,14 @@ struct blob_ref {
 
 struct super {
     struct uuid uuid;
-    uint64_t checkpoint;        /* number of the checkpoint; slot = checkpoint % 2 */
+    uint64_t checkpoint; /* number of the checkpoint; slot = checkpoint % 2 */
     uint64_t size_blocks;
     uint64_t wal_start, wal_blocks, data_start;
-    uint64_t replay_seq;        /* everything up to here is in the pages */
-    uint64_t replay_position;   /* where the batch after replay_seq begins (or the next lap does) */
-    uint64_t epoch;             /* open epoch in which it was written */
-    uint64_t durable;           /* D */
-    uint64_t next_seq;          /* no sequence number from here on had been used */
+    uint64_t replay_seq;      /* everything up to here is in the pages */
+    uint64_t replay_position; /* where the batch after replay_seq begins (or the next lap does) */
+    uint64_t epoch;           /* open epoch in which it was written */
+    uint64_t durable;         /* D */
+    uint64_t next_seq;        /* no sequence number from here on had been used */
     uint64_t wall_ns;
     uint32_t flags;
     struct blob_ref system;

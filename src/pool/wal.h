@@ -24,9 +24,9 @@ enum wal_kind { WAL_DATA = 1, WAL_ADMIN = 2, WAL_RECLAIM = 3, WAL_OPEN = 4, WAL_
 struct wal_header {
     struct uuid uuid;
     uint64_t epoch, seq, prev_seq;
-    uint64_t durable;    /* D when it was closed */
-    uint64_t position;   /* over all laps */
-    uint32_t blocks;     /* header, body and padding */
+    uint64_t durable;  /* D when it was closed */
+    uint64_t position; /* over all laps */
+    uint32_t blocks;   /* header, body and padding */
     uint32_t body_bytes, body_crc;
     enum wal_kind kind;
     uint64_t wall_ns;
@@ -39,12 +39,12 @@ enum wal_record_type {
     WAL_DISK_RESIZE = 17,
     WAL_DISK_DELETE = 18, /* hidden; its versions are being removed */
     WAL_DISK_GONE = 19,
-    WAL_CUT = 20,         /* followed by its members */
+    WAL_CUT = 20, /* followed by its members */
     WAL_CUT_MEMBER = 21,
     WAL_POINT_DELETE = 22,
     WAL_OPEN_RECORD = 23,
-    WAL_SPLIT = 25,       /* the branch needs its parent no more (E20) */
-    WAL_REVERT = 24,      /* the disk goes back; the undo point is at seq - 1 (E19) */
+    WAL_SPLIT = 25,  /* the branch needs its parent no more (E20) */
+    WAL_REVERT = 24, /* the disk goes back; the undo point is at seq - 1 (E19) */
 };
 
 enum wal_flags {
@@ -56,17 +56,18 @@ enum wal_flags {
 struct wal_record {
     enum wal_record_type type;
     uint8_t flags;
-    uint16_t stage;      /* reserved, 0 */
+    uint16_t stage; /* reserved, 0 */
     uint32_t disk;
-    uint64_t lba;        /* INSERT, REMOVE: first block */
-    uint32_t count;      /* blocks; never over a leaf's edge */
-    uint64_t phys;       /* 0 for holes */
-    uint64_t generation; /* REMOVE: of the version; CREATE: parent's; OPEN: the cut; REVERT: p; FILED: its own */
-    const uint8_t *crcs; /* INSERT of data: count little-endian words; NULL to encode later */
+    uint64_t lba;            /* INSERT, REMOVE: first block */
+    uint32_t count;          /* blocks; never over a leaf's edge */
+    uint64_t phys;           /* 0 for holes */
+    uint64_t generation;     /* REMOVE: of the version; CREATE: parent's; OPEN: the cut; REVERT: p;
+                                FILED: its own */
+    const uint8_t *crcs;     /* INSERT of data: count little-endian words; NULL to encode later */
     struct uuid uuid, uuid2; /* disk; parent's point / point; set */
     uint32_t parent;
     uint64_t size_bytes, parent_size_bytes;
-    uint8_t kind;        /* CUT_MEMBER: volume_point_kind */
+    uint8_t kind; /* CUT_MEMBER: volume_point_kind */
     bool leased;
     uint64_t epoch, durable;
 };
@@ -82,7 +83,8 @@ void wal_put_admin(struct buf_writer *w, const struct wal_record *record);
 void wal_seal(void *batch, const struct buf_writer *w, struct wal_header *header);
 uint32_t wal_blocks_for(const struct buf_writer *w);
 
-bool wal_decode_header(const uint8_t *block, const struct uuid *uuid, struct wal_header *ret_header);
+bool wal_decode_header(const uint8_t *block, const struct uuid *uuid,
+                       struct wal_header *ret_header);
 bool wal_body_is_good(const uint8_t *batch, const struct wal_header *header);
 struct buf_reader wal_records(const uint8_t *batch, const struct wal_header *header);
 bool wal_next(struct buf_reader *r, struct wal_record *ret_record);

@@ -39,14 +39,14 @@ struct rt;
 #define RT_MS ((uint64_t)1000000)
 #define RT_SECOND ((uint64_t)1000000000)
 
-/* ---- Time and randomness ---------------------------------------------------------------------- */
+/* ---- Time and randomness --------------------------------------------------------------------- */
 
 ANY_THREAD uint64_t rt_now(struct rt *rt);  /* monotonic nanoseconds, never goes back */
 ANY_THREAD uint64_t rt_wall(struct rt *rt); /* nanoseconds since 1970; may jump either way */
 ANY_THREAD void rt_random(struct rt *rt, void *to, size_t size_bytes); /* fit for keys; seeded in the sim */
 ANY_THREAD struct uuid rt_uuid(struct rt *rt);
 
-/* ---- The loop --------------------------------------------------------------------------------- */
+/* ---- The loop -------------------------------------------------------------------------------- */
 
 /* Runs callbacks until rt_stop.  In the simulator the world is stepped instead (sim_step). */
 void rt_run(struct rt *rt);
@@ -75,7 +75,7 @@ struct rt_message {
 };
 ANY_THREAD void rt_post(struct rt *rt, struct rt_message *message);
 
-/* ---- Workers ---------------------------------------------------------------------------------- */
+/* ---- Workers --------------------------------------------------------------------------------- */
 
 /* A serial worker: work runs one after another in order of submission.  In the simulator fn runs on the
  * one thread at a later step. */
@@ -90,7 +90,7 @@ struct err *rt_worker_create(struct rt *rt, const char *name, struct rt_worker *
 void rt_worker_destroy(struct rt_worker *worker); /* waits for the work queued; accepts NULL */
 ON_LOOP void rt_work(struct rt_worker *worker, struct rt_work *work);
 
-/* ---- Files: asynchronous, for pools ------------------------------------------------------------ */
+/* ---- Files: asynchronous, for pools ---------------------------------------------------------- */
 
 struct rt_file;
 
@@ -144,7 +144,7 @@ void rt_file_close(struct rt_file *file);
  * Discard is best effort and completes with OK where not supported. */
 ON_LOOP void rt_file_submit(struct rt *rt, struct rt_file_io *io);
 
-/* ---- Files: blocking, for SQLite, configuration, keys -------------------------------------------- */
+/* ---- Files: blocking, for SQLite, configuration, keys ---------------------------------------- */
 
 struct rt_bfile;
 enum rt_bopen_flags {
@@ -169,7 +169,7 @@ ON_WORKER struct err *rt_path_rename(struct rt *rt, const char *from, const char
 ON_WORKER bool rt_path_exists(struct rt *rt, const char *path);
 ON_WORKER struct err *rt_path_make_directory(struct rt *rt, const char *path) MUST_CHECK; /* 0700; fine if there */
 
-/* ---- Byte streams ------------------------------------------------------------------------------ */
+/* ---- Byte streams ---------------------------------------------------------------------------- */
 
 enum { RT_ADDRESS_MAX = 96 }; /* "127.0.0.1:3260", "[::1]:3260" */
 
@@ -209,7 +209,7 @@ ON_LOOP void rt_sock_close(struct rt_sock *sock, void (*closed)(void *arg), void
 ON_LOOP const char *rt_sock_peer(const struct rt_sock *sock);
 ON_LOOP const char *rt_sock_local(const struct rt_sock *sock);
 
-/* ---- Memory for I/O ----------------------------------------------------------------------------- */
+/* ---- Memory for I/O -------------------------------------------------------------------------- */
 
 /* Buffers aligned to BLOCK_BYTES from a bounded pool (rt's creator sets the bound); size is rounded up
  * to a power of two between 4 KiB and 1 MiB.  NULL means back-pressure: wait with rt_buf_wait. */

@@ -42,7 +42,7 @@ void scsi_compare_write_run(struct scsi_task *task)
     }
 }
 
-/* ---- ORWRITE -------------------------------------------------------------------------------------------- */
+/* ---- ORWRITE --------------------------------------------------------------------------------- */
 
 /* In steps: read, OR, and write if nothing was written in between, else again. */
 enum { OR_STEP_SECTORS = 128 };

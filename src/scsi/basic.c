@@ -22,7 +22,7 @@ void scsi_request_sense_run(struct scsi_task *task)
     scsi_reply_done(task);
 }
 
-/* ---- REPORT LUNS (SPC-4 6.33) -------------------------------------------------------------------------- */
+/* ---- REPORT LUNS (SPC-4 6.33) ---------------------------------------------------------------- */
 
 void scsi_report_luns_parse(struct scsi_task *task)
 {
@@ -46,7 +46,7 @@ void scsi_report_luns_run(struct scsi_task *task)
     scsi_reply_done(task);
 }
 
-/* ---- READ CAPACITY (SBC-3 5.15, 5.16) --------------------------------------------------------------------- */
+/* ---- READ CAPACITY (SBC-3 5.15, 5.16) -------------------------------------------------------- */
 
 void scsi_read_capacity_10_parse(struct scsi_task *task)
 {
@@ -80,7 +80,7 @@ void scsi_read_capacity_16_run(struct scsi_task *task)
     scsi_reply_done(task);
 }
 
-/* ---- START STOP UNIT, LOG SENSE ----------------------------------------------------------------------------- */
+/* ---- START STOP UNIT, LOG SENSE -------------------------------------------------------------- */
 
 /* There is no medium to load and no power to save: everything else is accepted and has no effect. */
 void scsi_start_stop_parse(struct scsi_task *task)

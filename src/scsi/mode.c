@@ -42,7 +42,7 @@ static void build_page(unsigned index, const struct scsi_mode_state *mode, bool 
     }
 }
 
-/* ---- MODE SENSE -------------------------------------------------------------------------------------- */
+/* ---- MODE SENSE ------------------------------------------------------------------------------ */
 
 static bool page_is_known(unsigned code)
 {
@@ -117,7 +117,7 @@ void scsi_mode_sense_run(struct scsi_task *task)
     scsi_reply_done(task);
 }
 
-/* ---- MODE SELECT --------------------------------------------------------------------------------------- */
+/* ---- MODE SELECT ----------------------------------------------------------------------------- */
 
 void scsi_mode_select_parse(struct scsi_task *task)
 {

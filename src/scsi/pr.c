@@ -54,7 +54,7 @@ bool scsi_reservation_conflicts(const struct scsi_task *task)
     return persistent_conflict(&lun->pr, access, scsi_pr_find(&lun->pr, &task->nexus->port));
 }
 
-/* ---- RESERVE and RELEASE (SPC-2 7.21, 7.17): whole logical units only -------------------------------- */
+/* ---- RESERVE and RELEASE (SPC-2 7.21, 7.17): whole logical units only ------------------------ */
 
 void scsi_release_reservations_of(struct scsi_nexus *nexus, struct scsi_lun *lun)
 {
@@ -74,7 +74,7 @@ void scsi_release_run(struct scsi_task *task)
     scsi_complete_later(task);
 }
 
-/* ---- PERSISTENT RESERVE IN ----------------------------------------------------------------------------- */
+/* ---- PERSISTENT RESERVE IN ------------------------------------------------------------------- */
 
 static uint8_t *put_header(struct scsi_task *task)
 {

@@ -51,7 +51,7 @@ static bool type_is_valid(uint8_t type)
            (type >= PR_WRITE_EXCLUSIVE_REGISTRANTS && type <= PR_EXCLUSIVE_ACCESS_ALL);
 }
 
-/* ---- Registrations ------------------------------------------------------------------------------------ */
+/* ---- Registrations --------------------------------------------------------------------------- */
 
 static void drop_registration(struct scsi_pr *pr, unsigned index)
 {
@@ -122,7 +122,7 @@ static void do_register(struct pr_request *r)
     r->pr->generation++;
 }
 
-/* ---- Reservations --------------------------------------------------------------------------------------- */
+/* ---- Reservations ---------------------------------------------------------------------------- */
 
 static void do_reserve(struct pr_request *r)
 {
@@ -159,7 +159,7 @@ static void do_clear(struct pr_request *r)
     r->pr->generation++;
 }
 
-/* ---- PREEMPT (SPC-4 5.13.11.2.4 to 5.13.11.2.6) ------------------------------------------------------------ */
+/* ---- PREEMPT (SPC-4 5.13.11.2.4 to 5.13.11.2.6) ---------------------------------------------- */
 
 /* Tasks of a port that lost its registration: those that run are waited for, the others will not run. */
 static void cancel_tasks_of(struct scsi_lun *lun, const struct scsi_port *port)
@@ -230,7 +230,7 @@ static void do_preempt(struct pr_request *r)
     pr->generation++;
 }
 
-/* ---- The command ---------------------------------------------------------------------------------------------- */
+/* ---- The command ----------------------------------------------------------------------------- */
 
 static void perform(struct pr_request *r)
 {

@@ -107,7 +107,7 @@ void scsi_nothing_run(struct scsi_task *task)
     scsi_complete_later(task);
 }
 
-/* ---- READ ------------------------------------------------------------------------------------------ */
+/* ---- READ ------------------------------------------------------------------------------------ */
 
 void scsi_read_parse(struct scsi_task *task)
 {
@@ -142,7 +142,7 @@ void scsi_read_run(struct scsi_task *task)
     scsi_submit(task, VOLUME_READ, state->lba, state->sectors, task->iov, chunks, read_done);
 }
 
-/* ---- WRITE ----------------------------------------------------------------------------------------- */
+/* ---- WRITE ----------------------------------------------------------------------------------- */
 
 void scsi_write_parse(struct scsi_task *task)
 {
@@ -181,7 +181,7 @@ void scsi_write_run(struct scsi_task *task)
     scsi_submit(task, VOLUME_WRITE, state->lba, state->sectors, iov, iov_count, scsi_io_done);
 }
 
-/* ---- SYNCHRONIZE CACHE, PRE-FETCH --------------------------------------------------------------------- */
+/* ---- SYNCHRONIZE CACHE, PRE-FETCH ------------------------------------------------------------ */
 
 /* The range is checked, then the whole volume is flushed.  IMMED is not used: the answer comes after the
  * flush, which is within what SBC-3 5.22 allows to expect. */

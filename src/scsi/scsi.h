@@ -41,7 +41,7 @@ enum {
     SCSI_STATUS_TASK_ABORTED = 0x40,
 };
 
-/* ---- Logical units ------------------------------------------------------------------------------- */
+/* ---- Logical units --------------------------------------------------------------------------- */
 
 /* Fixed for life at creation (DESIGN of identity: doc/design). */
 struct scsi_identity {
@@ -64,7 +64,7 @@ void scsi_lun_destroy(struct scsi_lun *lun);
 /* Tells every nexus: thin provisioning soft threshold reached (38h/07h). */
 void scsi_lun_threshold_reached(struct scsi_lun *lun);
 
-/* ---- Maps ------------------------------------------------------------------------------------------ */
+/* ---- Maps ------------------------------------------------------------------------------------ */
 
 struct scsi_map;
 struct err *scsi_map_create(struct rt *rt, struct scsi_map **ret_map) MUST_CHECK;
@@ -81,7 +81,7 @@ void scsi_map_release_attention(struct scsi_map *map);
 /* REPORT LUNS was answered to every live nexus since the last change (LUN numbers may be reused). */
 bool scsi_map_is_reported(const struct scsi_map *map);
 
-/* ---- Nexus ------------------------------------------------------------------------------------------ */
+/* ---- Nexus ----------------------------------------------------------------------------------- */
 
 struct scsi_nexus_options {
     struct scsi_map *map;
@@ -100,7 +100,7 @@ struct err *scsi_nexus_create(const struct scsi_nexus_options *options,
                               struct scsi_nexus **ret_nexus) MUST_CHECK;
 void scsi_nexus_destroy(struct scsi_nexus *nexus); /* no task running; accepts NULL */
 
-/* ---- Tasks ------------------------------------------------------------------------------------------ */
+/* ---- Tasks ----------------------------------------------------------------------------------- */
 
 enum scsi_transfer { SCSI_TRANSFER_NONE, SCSI_TRANSFER_IN, SCSI_TRANSFER_OUT };
 
@@ -161,7 +161,7 @@ static inline void scsi_task_mark_aborted(struct scsi_task *task)
     task->aborted = true;
 }
 
-/* ---- Task management (the transport knows its tasks; this is what the logical unit does) ----------------- */
+/* ---- Task management (the transport knows its tasks; this is what the logical unit does) ----- */
 
 /* LOGICAL UNIT RESET: reservations of SPC-2 released, mode pages reset, 29h/03h to every nexus, the
  * sender's too (SAM-5 6.3.3).  false: no such LUN for this nexus. */

@@ -14,7 +14,7 @@
 #include "base/limits.h"
 #include "scsi/scsi.h"
 
-/* ---- Bounds, told in VPD page B0h ---------------------------------------------------------------- */
+/* ---- Bounds, told in VPD page B0h ------------------------------------------------------------ */
 
 enum {
     SCSI_CHUNK_BYTES = 256 * 1024, /* buffers are taken in pieces of this size */
@@ -32,7 +32,7 @@ enum {
     SCSI_PORTALS_MAX = 64,
 };
 
-/* ---- Sense ----------------------------------------------------------------------------------------- */
+/* ---- Sense ----------------------------------------------------------------------------------- */
 
 enum {
     SENSE_NO_SENSE = 0x0,
@@ -60,7 +60,7 @@ struct scsi_sense scsi_sense_of_status(enum status status);
 /* Returns the length; `to` has SCSI_SENSE_MAX bytes. */
 unsigned scsi_sense_encode(const struct scsi_sense *sense, bool descriptor_format, uint8_t *to);
 
-/* ---- Unit attentions ---------------------------------------------------------------------------------- */
+/* ---- Unit attentions ------------------------------------------------------------------------- */
 
 /* One bit per condition, the most urgent first; a condition that is pending already merges.  The order is
  * SAM-5's: resets before everything else. */
@@ -83,7 +83,7 @@ enum scsi_attention {
 };
 enum { SCSI_ATTENTION_RESETS = 1 << SCSI_ATTENTION_POWER_ON | 1 << SCSI_ATTENTION_RESET };
 
-/* ---- Objects ------------------------------------------------------------------------------------------- */
+/* ---- Objects --------------------------------------------------------------------------------- */
 
 /* Names an I_T nexus across sessions (SPC-4 5.13.1: initiator port and relative target port). */
 struct scsi_port {
@@ -175,7 +175,7 @@ struct scsi_nexus {
     uint16_t attention[LIMIT_LUNS_PER_HOST]; /* bits of enum scsi_attention */
 };
 
-/* ---- Commands ------------------------------------------------------------------------------------------- */
+/* ---- Commands -------------------------------------------------------------------------------- */
 
 /* How a command meets reservations: SPC-4 table 67, SBC-3 table 13 (persistent), SPC-2 table 10 and
  * SBC-2 table 10 (RESERVE). */
@@ -214,7 +214,7 @@ extern const unsigned scsi_command_count;
 const struct scsi_command *scsi_command_find(uint8_t opcode, uint8_t service_action,
                                              bool *ret_opcode_known);
 
-/* ---- A task's private state ------------------------------------------------------------------------------- */
+/* ---- A task's private state ------------------------------------------------------------------ */
 
 enum scsi_task_phase { SCSI_PHASE_BEGUN, SCSI_PHASE_BUFFERS, SCSI_PHASE_RUNNING, SCSI_PHASE_DONE };
 
@@ -247,7 +247,7 @@ static inline const struct scsi_command *scsi_command_of(const struct scsi_task 
     return (const struct scsi_command *)task->command;
 }
 
-/* ---- Ending a task (task.c, sense.c) ------------------------------------------------------------------------ */
+/* ---- Ending a task (task.c, sense.c) --------------------------------------------------------- */
 
 /* These set status and sense only.  In parse that ends the task; in run, scsi_complete must follow. */
 void scsi_fail_sense(struct scsi_task *task, const struct scsi_sense *sense);
@@ -265,7 +265,7 @@ static inline bool scsi_has_failed(const struct scsi_task *task)
     return task->scsi_status != SCSI_STATUS_GOOD;
 }
 
-/* ---- Data (task.c) -------------------------------------------------------------------------------------------- */
+/* ---- Data (task.c) --------------------------------------------------------------------------- */
 
 /* Copies data-out bytes [offset, +size) to `to`; false when they did not come. */
 bool scsi_out_copy(const struct scsi_task *task, uint64_t offset, void *to, size_t size_bytes);
@@ -275,7 +275,7 @@ unsigned scsi_iov_slice(const struct iovec *iov, unsigned iov_count, uint64_t of
 /* Parameter data: run writes to scsi_state(task)->reply, then this cuts it to the allocation length. */
 void scsi_reply_done(struct scsi_task *task);
 
-/* ---- Ranges (rw.c) -------------------------------------------------------------------------------------------- */
+/* ---- Ranges (rw.c) --------------------------------------------------------------------------- */
 
 uint64_t scsi_lun_sectors(const struct scsi_lun *lun);
 /* Reads LBA and length by the CDB's size into the state and checks them against the capacity. */
@@ -301,7 +301,7 @@ static inline bool scsi_is_aborted(struct scsi_task *task)
 bool scsi_io_ended(struct scsi_task *task);
 unsigned scsi_write_flags(struct scsi_task *task);
 
-/* ---- Parts ------------------------------------------------------------------------------------------------------- */
+/* ---- Parts ----------------------------------------------------------------------------------- */
 
 struct scsi_map_entry *scsi_map_lookup(const struct scsi_map *map, const uint8_t lun_field[8],
                                        unsigned *ret_number);

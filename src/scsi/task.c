@@ -5,7 +5,7 @@
  * starts anew, so that tasks that wait for each other's buffers cannot wait for ever. */
 #define BUFFER_PATIENCE_NS (50 * RT_MS)
 
-/* ---- Begin ---------------------------------------------------------------------------------------- */
+/* ---- Begin ----------------------------------------------------------------------------------- */
 
 /* Unit attention and reservations; false: the task has ended.  SAM-5 5.3.3: conditions of a reset come
  * before RESERVATION CONFLICT, all others after it. */
@@ -120,7 +120,7 @@ void scsi_task_begin(struct scsi_task *task, struct scsi_nexus *nexus, const uin
     nexus->running++;
 }
 
-/* ---- Buffers --------------------------------------------------------------------------------------- */
+/* ---- Buffers --------------------------------------------------------------------------------- */
 
 static uint32_t chunk_bytes(const struct scsi_task_state *state, uint32_t at)
 {
@@ -205,7 +205,7 @@ static void buffer_came(struct rt_buf_waiter *waiter)
     run_command(task);
 }
 
-/* ---- Execute ------------------------------------------------------------------------------------------ */
+/* ---- Execute --------------------------------------------------------------------------------- */
 
 /* What changed since begin: the data-out may have taken its time. */
 static bool may_still_run(struct scsi_task *task)
@@ -281,7 +281,7 @@ void scsi_task_release(struct scsi_task *task)
     put_buffers(task);
 }
 
-/* ---- Data ---------------------------------------------------------------------------------------------- */
+/* ---- Data ------------------------------------------------------------------------------------ */
 
 bool scsi_out_copy(const struct scsi_task *task, uint64_t offset, void *to, size_t size_bytes)
 {

@@ -107,7 +107,7 @@ void scsi_unmap_run(struct scsi_task *task)
     unmap_next(task, true);
 }
 
-/* ---- GET LBA STATUS ------------------------------------------------------------------------------------- */
+/* ---- GET LBA STATUS -------------------------------------------------------------------------- */
 
 enum { STATUS_DESCRIPTORS_MAX = 64, STATUS_QUERIES_MAX = 256 };
 

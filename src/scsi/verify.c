@@ -104,7 +104,7 @@ void scsi_verify_run(struct scsi_task *task)
     }
 }
 
-/* ---- WRITE AND VERIFY ----------------------------------------------------------------------------------- */
+/* ---- WRITE AND VERIFY ------------------------------------------------------------------------ */
 
 void scsi_write_verify_parse(struct scsi_task *task)
 {

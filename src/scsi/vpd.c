@@ -13,7 +13,7 @@ static void page_serial(struct scsi_task *task, struct buf_writer *w)
     buf_put_bytes(w, task->lun->identity.serial, 32);
 }
 
-/* ---- 83h Device Identification (SPC-4 7.8.6) ----------------------------------------------------------- */
+/* ---- 83h Device Identification (SPC-4 7.8.6) ------------------------------------------------- */
 
 enum { CODE_BINARY = 1, CODE_ASCII = 2, CODE_UTF8 = 3 };
 enum { OF_UNIT = 0, OF_PORT = 1, OF_TARGET = 2 };
@@ -65,7 +65,7 @@ static void page_identification(struct scsi_task *task, struct buf_writer *w)
     name_designator(w, OF_TARGET, nexus->target_name);
 }
 
-/* ---- The other pages --------------------------------------------------------------------------------------- */
+/* ---- The other pages ------------------------------------------------------------------------- */
 
 static void page_extended(struct scsi_task *task, struct buf_writer *w)
 {

@@ -1,4 +1,5 @@
-/* admin.c - cut, branch, disks, deletion: each a batch of its own, answered when it is durable (E2, E26). */
+/* admin.c - cut, branch, disks, deletion: each a batch of its own, answered when it is durable (E2,
+ * E26). */
 #include <stdlib.h>
 
 #include "timeline/engine.h"
@@ -54,7 +55,8 @@ static struct err *failed_error(struct tl_pool *p)
                     "look at its device, then open the pool anew");
 }
 
-/* ---- What each call puts in the log: checked here again, since it may have waited ------------------------- */
+/* ---- What each call puts in the log: checked here again, since it may have waited
+ * ------------------------- */
 
 static struct err *put_create(struct admin_op *op, struct buf_writer *w)
 {
@@ -63,7 +65,8 @@ static struct err *put_create(struct admin_op *op, struct buf_writer *w)
     list_for_each (node, &p->disks)
         count++;
     if (count >= LIMIT_DISKS_PER_POOL)
-        return err_new(STATUS_LIMIT_REACHED, "the pool has %u disks, the most that it can have", count);
+        return err_new(STATUS_LIMIT_REACHED, "the pool has %u disks, the most that it can have",
+                       count);
     if (disk_find(p, &op->uuid)) return err_new(STATUS_EXISTS, "the disk exists already");
     struct wal_record r = {.type = WAL_DISK_CREATE,
                            .disk = p->next_disk_id,
@@ -73,8 +76,9 @@ static struct err *put_create(struct admin_op *op, struct buf_writer *w)
         struct tl_point *point = point_find(p, &op->point);
         if (!point) return err_new(STATUS_NOT_FOUND, "the point does not exist any more");
         if (point->disk->depth >= LIMIT_BRANCH_DEPTH) /* E20 */
-            return err_next(err_new(STATUS_LIMIT_REACHED, "branches are at most %d deep", LIMIT_BRANCH_DEPTH),
-                            "promote one of its parents first");
+            return err_next(
+                err_new(STATUS_LIMIT_REACHED, "branches are at most %d deep", LIMIT_BRANCH_DEPTH),
+                "promote one of its parents first");
         r.size_bytes = r.parent_size_bytes = point->size_bytes;
         r.parent = point->disk->id;
         r.generation = point->generation;
@@ -93,11 +97,14 @@ static struct err *put_disk(struct admin_op *op, struct buf_writer *w)
     if (op->kind == ADMIN_RESIZE && op->size_bytes < disk->size_bytes)
         return err_new(STATUS_CONFLICT, "the disk has become larger meanwhile");
     if (op->kind == ADMIN_DELETE && (disk->point_count || disk->child_count))
-        return err_next(err_new(STATUS_IN_USE, "the disk has %u points and %u branches that depend on it",
+        return err_next(err_new(STATUS_IN_USE,
+                                "the disk has %u points and %u branches that depend on it",
                                 disk->point_count, disk->child_count),
                         "delete or promote them first");
-    if (op->kind == ADMIN_DELETE && disk->is_promoting) return err_new(STATUS_IN_USE, "the disk is being promoted");
-    if (op->kind == ADMIN_DELETE && disk->handle_count) return err_new(STATUS_IN_USE, "the disk is open");
+    if (op->kind == ADMIN_DELETE && disk->is_promoting)
+        return err_new(STATUS_IN_USE, "the disk is being promoted");
+    if (op->kind == ADMIN_DELETE && disk->handle_count)
+        return err_new(STATUS_IN_USE, "the disk is open");
     wal_put_admin(w, &r);
     return NULL;
 }
@@ -107,17 +114,21 @@ static struct err *put_revert(struct admin_op *op, struct buf_writer *w)
     struct tl_disk *disk = disk_find(op->pool, &op->uuid);
     struct tl_point *point = point_find(op->pool, &op->point);
     if (!disk) return err_new(STATUS_NOT_FOUND, "the disk does not exist any more");
-    if (!point || point->disk != disk) return err_new(STATUS_NOT_FOUND, "the point does not exist any more");
-    if (point_find(op->pool, &op->undo)) return err_new(STATUS_EXISTS, "the undo point exists already");
+    if (!point || point->disk != disk)
+        return err_new(STATUS_NOT_FOUND, "the point does not exist any more");
+    if (point_find(op->pool, &op->undo))
+        return err_new(STATUS_EXISTS, "the undo point exists already");
     if (disk->point_count >= LIMIT_POINTS_PER_DISK)
-        return err_next(err_new(STATUS_LIMIT_REACHED, "the disk has %u points, the most that it can have",
+        return err_next(err_new(STATUS_LIMIT_REACHED,
+                                "the disk has %u points, the most that it can have",
                                 disk->point_count),
                         "delete snapshots that are not needed");
     if (disk->record_count >= LIMIT_REVERTS_PER_DISK)
-        return err_next(err_new(STATUS_LIMIT_REACHED,
-                                "the disk was reverted %u times and can still be taken back to before each",
-                                disk->record_count),
-                        "delete undo points that are not needed, and try again when their space was reclaimed");
+        return err_next(
+            err_new(STATUS_LIMIT_REACHED,
+                    "the disk was reverted %u times and can still be taken back to before each",
+                    disk->record_count),
+            "delete undo points that are not needed, and try again when their space was reclaimed");
     struct wal_record r = {.type = WAL_REVERT,
                            .disk = disk->id,
                            .uuid = op->undo,
@@ -133,7 +144,8 @@ static struct err *put_split(struct admin_op *op, struct buf_writer *w)
     if (!disk) return err_new(STATUS_NOT_FOUND, "the disk does not exist any more");
     if (!disk->parent) return err_new(STATUS_CONFLICT, "the disk is no branch any more");
     if (!disk->is_promoted)
-        return err_next(err_new(STATUS_CONFLICT, "the branch may still read its parent"), "promote it first");
+        return err_next(err_new(STATUS_CONFLICT, "the branch may still read its parent"),
+                        "promote it first");
     wal_put_admin(w, &(struct wal_record){.type = WAL_SPLIT, .disk = disk->id});
     return NULL;
 }
@@ -150,7 +162,8 @@ static struct err *put_cut(struct admin_op *op, struct buf_writer *w)
         const struct volume_cut_member *m = &cut->members[i];
         struct tl_disk *disk = disk_find(op->pool, &m->disk);
         if (!disk) return err_new(STATUS_NOT_FOUND, "a disk of the cut does not exist any more");
-        if (point_find(op->pool, &m->point)) return err_new(STATUS_EXISTS, "a point of the cut exists already");
+        if (point_find(op->pool, &m->point))
+            return err_new(STATUS_EXISTS, "a point of the cut exists already");
         struct wal_record r = {.type = WAL_CUT_MEMBER,
                                .disk = disk->id,
                                .uuid = m->point,
@@ -194,7 +207,8 @@ static struct err *put_records(struct admin_op *op, struct buf_writer *w)
     unreachable("kind");
 }
 
-/* ---- The life of a call: append, apply, publish, durable, answer ------------------------------------------- */
+/* ---- The life of a call: append, apply, publish, durable, answer
+ * ------------------------------------------- */
 
 /* The open handles of the live view learn of the new size or content. */
 static void tell_handles(struct admin_op *op)
@@ -203,7 +217,8 @@ static void tell_handles(struct admin_op *op)
     unsigned content = op->kind == ADMIN_REVERT ? VOLUME_EVENT_CONTENT : 0;
     if (!disk) return;
     list_for_each_safe (node, &op->pool->base.handles) {
-        struct tl_volume *v = container_of(list_entry(node, struct volume, link), struct tl_volume, base);
+        struct tl_volume *v =
+            container_of(list_entry(node, struct volume, link), struct tl_volume, base);
         if (v->disk != disk || v->point) continue;
         bool is_resized = v->base.size_bytes != disk->size_bytes || op->kind == ADMIN_RESIZE;
         v->base.size_bytes = disk->size_bytes;
@@ -214,7 +229,8 @@ static void tell_handles(struct admin_op *op)
 static void op_durable(struct tl_waiter *waiter, enum status status)
 {
     struct admin_op *op = container_of(waiter, struct admin_op, waiter);
-    if (status == STATUS_OK && (op->kind == ADMIN_RESIZE || op->kind == ADMIN_REVERT)) tell_handles(op);
+    if (status == STATUS_OK && (op->kind == ADMIN_RESIZE || op->kind == ADMIN_REVERT))
+        tell_handles(op);
     op_end(op, status == STATUS_OK ? NULL : failed_error(op->pool));
 }
 
@@ -260,7 +276,8 @@ static bool op_start(struct admin_op *op)
     b->published = op_published;
     if (op->kind == ADMIN_REVERT) p->next_seq++; /* the generation of the undo point */
     admin_append(p, b, &w);
-    op->value = (struct volume_cut_result){.generation = b->header.seq, .wall_ns = b->header.wall_ns};
+    op->value =
+        (struct volume_cut_result){.generation = b->header.seq, .wall_ns = b->header.wall_ns};
     return true;
 }
 
@@ -306,9 +323,11 @@ void admin_fini(struct tl_pool *p)
             free(list_entry(node, struct admin_op, link));
 }
 
-/* ---- The calls ---------------------------------------------------------------------------------------------- */
+/* ---- The calls
+ * ---------------------------------------------------------------------------------------------- */
 
-static struct admin_op *op_new(struct volume_pool *pool, enum admin_kind kind, volume_done_fn *done, void *arg)
+static struct admin_op *op_new(struct volume_pool *pool, enum admin_kind kind, volume_done_fn *done,
+                               void *arg)
 {
     struct admin_op *op = calloc(1, sizeof *op);
     check(op != NULL);
@@ -337,20 +356,22 @@ void admin_disk_resize(struct volume_pool *pool, const struct uuid *disk, uint64
     op->size_bytes = size_bytes;
 }
 
-void admin_disk_delete(struct volume_pool *pool, const struct uuid *disk, volume_done_fn *done, void *arg)
+void admin_disk_delete(struct volume_pool *pool, const struct uuid *disk, volume_done_fn *done,
+                       void *arg)
 {
     op_new(pool, ADMIN_DELETE, done, arg)->uuid = *disk;
 }
 
-void admin_cut(struct volume_pool *pool, const struct volume_cut *cut, struct volume_cut_result *ret_result,
-               volume_done_fn *done, void *arg)
+void admin_cut(struct volume_pool *pool, const struct volume_cut *cut,
+               struct volume_cut_result *ret_result, volume_done_fn *done, void *arg)
 {
     struct admin_op *op = op_new(pool, ADMIN_CUT, done, arg);
     op->cut = *cut;
     op->result = ret_result;
 }
 
-void admin_point_delete(struct volume_pool *pool, const struct uuid *point, volume_done_fn *done, void *arg)
+void admin_point_delete(struct volume_pool *pool, const struct uuid *point, volume_done_fn *done,
+                        void *arg)
 {
     op_new(pool, ADMIN_POINT_DELETE, done, arg)->point = *point;
 }
@@ -377,7 +398,8 @@ void admin_revert(struct volume_pool *pool, const struct uuid *disk, const struc
     list_push_back(&op->pool->reverts, &op->link);
 }
 
-/* A read that found nothing in the branch may be at the parent yet: what it is after must not go. */
+/* A read that found nothing in the branch may be at the parent yet: what it is after must not go.
+ */
 void admin_split(struct volume_pool *pool, const struct uuid *disk, volume_done_fn *done, void *arg)
 {
     struct admin_op *op = op_new(pool, ADMIN_SPLIT, done, arg);

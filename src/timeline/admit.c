@@ -1,4 +1,5 @@
-/* admit.c - from a host's request to frags that are ready for a batch: range lock, staging, edges (E1, E3). */
+/* admit.c - from a host's request to frags that are ready for a batch: range lock, staging, edges
+ * (E1, E3). */
 #include <stdlib.h>
 
 #include "base/crc32c.h"
@@ -6,7 +7,8 @@
 #include "timeline/map.h"
 #include "timeline/mutation.h"
 
-/* ---- Parts of a request ---------------------------------------------------------------------------------- */
+/* ---- Parts of a request
+ * ---------------------------------------------------------------------------------- */
 
 static void io_part_done(struct volume_io *io, enum status status, uint64_t seq)
 {
@@ -72,7 +74,8 @@ static void end_soon(struct frag *frag, enum status status)
     pump_soon(p);
 }
 
-/* ---- Leaves ---------------------------------------------------------------------------------------------- */
+/* ---- Leaves
+ * ---------------------------------------------------------------------------------------------- */
 
 static void ready(struct frag *frag)
 {
@@ -81,9 +84,9 @@ static void ready(struct frag *frag)
         end_soon(frag, STATUS_POOL_FAILED);
         return;
     }
-    frag->wal_bytes = frag->blocks * (frag->kind == FRAG_DATA
-                                          ? WAL_INSERT_BYTES + 4 + WAL_REMOVE_BYTES
-                                          : WAL_INSERT_BYTES + WAL_REMOVE_BYTES);
+    frag->wal_bytes =
+        frag->blocks * (frag->kind == FRAG_DATA ? WAL_INSERT_BYTES + 4 + WAL_REMOVE_BYTES
+                                                : WAL_INSERT_BYTES + WAL_REMOVE_BYTES);
     list_push_back(&p->ready, &frag->link);
     p->ready_blocks += frag->blocks;
     pump_soon(p);
@@ -127,7 +130,9 @@ static void hold_leaves(struct frag *frag)
     frag_load_leaves(frag);
 }
 
-/* ---- Data ------------------------------------------------------------------------------------------------ */
+/* ---- Data
+ * ------------------------------------------------------------------------------------------------
+ */
 
 /* Copies between buf and the io's memory; offset counts bytes of that memory. */
 static void copy_iov(const struct volume_io *io, uint64_t offset, uint8_t *buf, size_t bytes)
@@ -310,14 +315,16 @@ static void start(struct frag *frag)
     }
 }
 
-/* ---- Cutting requests into frags ------------------------------------------------------------------------- */
+/* ---- Cutting requests into frags
+ * ------------------------------------------------------------------------- */
 
 static uint64_t blocks_of(uint64_t sectors)
 {
     return sectors / SECTORS_PER_BLOCK;
 }
 
-/* Sets the frag's extent to the next part of io; false when what is left holds no whole block to unmap. */
+/* Sets the frag's extent to the next part of io; false when what is left holds no whole block to
+ * unmap. */
 static bool next_part(struct volume_io *io, struct frag *frag)
 {
     struct io_state *s = io_state(io);
@@ -329,7 +336,8 @@ static bool next_part(struct volume_io *io, struct frag *frag)
         if (block >= blocks_of(end)) return false;
         head = false;
     }
-    bool holes = io->op == VOLUME_UNMAP || (io->op == VOLUME_ZERO && !head && blocks_of(end) > block);
+    bool holes =
+        io->op == VOLUME_UNMAP || (io->op == VOLUME_ZERO && !head && blocks_of(end) > block);
     if (holes) {
         stop = min_of(blocks_of(end), (block / FORMAT_LEAF_BLOCKS + 1) * FORMAT_LEAF_BLOCKS);
         frag->kind = FRAG_HOLE;

@@ -39,7 +39,8 @@ void batch_put(struct batch *b)
     list_push_back(&b->pool->free_batches, &b->link);
 }
 
-/* ---- The log --------------------------------------------------------------------------------------------- */
+/* ---- The log
+ * --------------------------------------------------------------------------------------------- */
 
 /* Where a batch of that size goes: never over the end of the ring. */
 static uint64_t position_for(const struct tl_pool *p, uint32_t blocks)
@@ -69,7 +70,8 @@ bool log_has_room(const struct tl_pool *p, enum wal_kind kind, uint32_t blocks)
     return end - p->ckpt.previous_position + reserve <= wal;
 }
 
-/* ---- Submission ------------------------------------------------------------------------------------------ */
+/* ---- Submission
+ * ------------------------------------------------------------------------------------------ */
 
 static void publish(struct tl_pool *p);
 static void batch_settled(struct batch *b);
@@ -182,7 +184,8 @@ void batch_close(struct batch *b, enum wal_kind kind, const struct buf_writer *w
     seal_and_submit(b, w);
 }
 
-/* ---- Records of a host's batch --------------------------------------------------------------------------- */
+/* ---- Records of a host's batch
+ * --------------------------------------------------------------------------- */
 
 void removals_flush(struct removals *r)
 {
@@ -218,7 +221,8 @@ struct superseded {
     unsigned count;          /* versions of the block that no closed batch removes */
 };
 
-static struct superseded superseded_by(struct leaf *leaf, uint64_t lba, const struct retained *retained)
+static struct superseded superseded_by(struct leaf *leaf, uint64_t lba,
+                                       const struct retained *retained)
 {
     struct version *first;
     unsigned n = leaf_versions(leaf, (unsigned)(lba % FORMAT_LEAF_BLOCKS), &first);
@@ -290,7 +294,8 @@ static void holes_add(struct holes *h, uint32_t disk, uint64_t lba)
         .type = WAL_INSERT, .flags = WAL_HOLE, .disk = disk, .lba = lba, .count = 1};
 }
 
-/* A discard: the version goes where nothing needs it; a HOLE hides it, or the parent, elsewhere (E20). */
+/* A discard: the version goes where nothing needs it; a HOLE hides it, or the parent, elsewhere
+ * (E20). */
 static void put_holes(struct frag *frag, struct buf_writer *w, struct removals *removals)
 {
     struct retained retained = disk_retained(frag->disk);
@@ -304,13 +309,15 @@ static void put_holes(struct frag *frag, struct buf_writer *w, struct removals *
             continue;
         }
         if (s.version->flags & VERSION_HOLE) continue;
-        if (s.is_needed || s.count > 1 || retained.falls_through) holes_add(&holes, frag->disk->id, lba);
+        if (s.is_needed || s.count > 1 || retained.falls_through)
+            holes_add(&holes, frag->disk->id, lba);
         if (!s.is_needed) removals_add(removals, frag->disk->id, lba, s.version);
     }
     holes_flush(&holes);
 }
 
-/* ---- Data of a host's batch ------------------------------------------------------------------------------ */
+/* ---- Data of a host's batch
+ * ------------------------------------------------------------------------------ */
 
 struct placing {
     struct batch *b;
@@ -359,7 +366,8 @@ static void place_frag(struct placing *at, struct frag *frag, struct buf_writer 
         uint8_t *crcs = wal_put_insert(w, &record);
         check(crcs != NULL);
         for (uint32_t i = 0; i < n; i++)
-            store_le32(crcs + 4 * i, wal_block_crc(frag->crcs[done + i], frag->disk->id, lba + i, seq));
+            store_le32(crcs + 4 * i,
+                       wal_block_crc(frag->crcs[done + i], frag->disk->id, lba + i, seq));
         place_iov(at, frag->buf + (size_t)done * BLOCK_BYTES, n);
         at->run_block += n;
         at->run_left -= n;
@@ -392,7 +400,8 @@ static void close_host_batch(struct batch *b)
     seal_and_submit(b, &w);
 }
 
-/* ---- Gathering -------------------------------------------------------------------------------------------- */
+/* ---- Gathering
+ * -------------------------------------------------------------------------------------------- */
 
 enum space { SPACE_GO, SPACE_WAIT, SPACE_LOAD, SPACE_FULL };
 
@@ -419,7 +428,8 @@ static enum space space_for(struct tl_pool *p, struct frag *frag, uint64_t taken
     uint64_t coming = p->alloc.queue_blocks + retired_blocks(p) + p->leaf_need + p->dirty_dir_pages;
     bool is_busy = !list_is_empty(&p->in_flight) || pool_is_sweeping(p);
     if (!is_busy && !frees && p->alloc.free_count + coming < need + reserve) return SPACE_FULL;
-    if (!is_busy && p->alloc.queue_blocks == 0 && p->ckpt.number >= frag->space_limit) return SPACE_FULL;
+    if (!is_busy && p->alloc.queue_blocks == 0 && p->ckpt.number >= frag->space_limit)
+        return SPACE_FULL;
     return SPACE_WAIT;
 }
 
@@ -469,7 +479,8 @@ static bool may_close(const struct tl_pool *p)
 {
     if (list_is_empty(&p->ready) || p->host_batches >= BATCH_HOST_MAX) return false;
     if (p->host_batches == 0) return true; /* QD1 does not wait */
-    return p->ready_blocks >= min_of((uint32_t)FORMAT_BATCH_MAX_BLOCKS, GATHER_BLOCKS * p->host_batches);
+    return p->ready_blocks >=
+           min_of((uint32_t)FORMAT_BATCH_MAX_BLOCKS, GATHER_BLOCKS * p->host_batches);
 }
 
 static void retry_space(struct tl_pool *p)
@@ -522,14 +533,17 @@ static void pump(struct rt_message *message)
     settle_poke(p);
 }
 
-/* ---- Publication ------------------------------------------------------------------------------------------ */
+/* ---- Publication
+ * ------------------------------------------------------------------------------------------ */
 
 static bool bitmap_wants(const struct tl_pool *p, uint64_t block, uint64_t seq)
 {
-    return p->is_open || mutation_is(MUTATION_SKIP_APPLIED_SEQ) || seq > p->bitmap_refs[block / FORMAT_BITMAP_BITS].applied_seq; /* E11 */
+    return p->is_open || mutation_is(MUTATION_SKIP_APPLIED_SEQ) ||
+           seq > p->bitmap_refs[block / FORMAT_BITMAP_BITS].applied_seq; /* E11 */
 }
 
-static void apply_bitmap(struct tl_pool *p, const struct wal_record *r, uint64_t seq, bool is_insert)
+static void apply_bitmap(struct tl_pool *p, const struct wal_record *r, uint64_t seq,
+                         bool is_insert)
 {
     for (uint32_t i = 0; i < r->count; i++) {
         uint64_t block = r->phys + i;
@@ -589,7 +603,8 @@ static bool record_is_sane(const struct tl_pool *p, const struct wal_record *r, 
     if ((is_filed || r->type == WAL_REMOVE) && (r->generation == 0 || r->generation >= seq)) return false;
     if (r->lba + r->count > LIMIT_DISK_MAX_BYTES / BLOCK_BYTES) return false;
     if (r->flags & WAL_HOLE) return r->phys == 0;
-    return r->phys >= p->alloc.start && r->phys < p->alloc.end && r->count <= p->alloc.end - r->phys;
+    return r->phys >= p->alloc.start && r->phys < p->alloc.end &&
+           r->count <= p->alloc.end - r->phys;
 }
 
 bool apply_record(struct tl_pool *p, const struct wal_record *r, uint64_t seq)
@@ -689,7 +704,8 @@ static void publish(struct tl_pool *p)
     checkpoint_poke(p);
 }
 
-/* The pool has failed: a batch that cannot be completed, and those behind it, end when their I/O has. */
+/* The pool has failed: a batch that cannot be completed, and those behind it, end when their I/O
+ * has. */
 void batch_fail_all(struct tl_pool *p)
 {
     bool is_behind = false;

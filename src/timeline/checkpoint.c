@@ -1,4 +1,5 @@
-/* checkpoint.c - leaves, then one instant for directories, bitmap and tables, then the superblock (E11, E12). */
+/* checkpoint.c - leaves, then one instant for directories, bitmap and tables, then the superblock
+ * (E11, E12). */
 #include <stdlib.h>
 
 #include "base/buf.h"
@@ -8,7 +9,8 @@
 #include "timeline/mutation.h"
 #include "timeline/tables.h"
 
-/* ---- Directory pages --------------------------------------------------------------------------------------- */
+/* ---- Directory pages
+ * --------------------------------------------------------------------------------------- */
 
 enum { ENTRY_NEEDS_SWEEP = 1 << 0 };
 
@@ -39,7 +41,8 @@ void checkpoint_encode_dir(const struct tl_disk *disk, uint64_t page_index, uint
     check(!w.failed);
 }
 
-bool checkpoint_decode_dir(struct tl_disk *disk, uint64_t page_index, const uint8_t memory[BLOCK_BYTES])
+bool checkpoint_decode_dir(struct tl_disk *disk, uint64_t page_index,
+                           const uint8_t memory[BLOCK_BYTES])
 {
     struct dir_page *page = disk->dir[page_index];
     struct buf_reader r = buf_reader(memory, BLOCK_BYTES);
@@ -65,7 +68,8 @@ bool checkpoint_decode_dir(struct tl_disk *disk, uint64_t page_index, const uint
     return !r.failed;
 }
 
-/* ---- Pages that a new image replaces ------------------------------------------------------------------------- */
+/* ---- Pages that a new image replaces
+ * ------------------------------------------------------------------------- */
 
 void retire_block(struct tl_pool *p, uint64_t block)
 {
@@ -165,7 +169,8 @@ static bool encode_tables(struct tl_pool *p)
     struct tl_checkpoint *c = &p->ckpt;
     uint64_t bytes, at = 0;
     for (uint32_t i = 0; i < c->system_extents.count; i++) {
-        extents_push(&c->retired, c->system_extents.items[i].block, c->system_extents.items[i].blocks);
+        extents_push(&c->retired, c->system_extents.items[i].block,
+                     c->system_extents.items[i].blocks);
         p->metadata_blocks -= c->system_extents.items[i].blocks;
     }
     extents_fini(&c->system_extents);
@@ -191,13 +196,15 @@ static bool encode_tables(struct tl_pool *p)
     return true;
 }
 
-/* ---- The phases ---------------------------------------------------------------------------------------------- */
+/* ---- The phases
+ * ---------------------------------------------------------------------------------------------- */
 
 static void flip(struct tl_pool *p)
 {
     struct tl_checkpoint *c = &p->ckpt;
     for (uint32_t i = 0; i < c->releasing.count; i++)
-        alloc_give_back(&p->alloc, c->releasing.items[i].block, c->releasing.items[i].blocks); /* E12 */
+        alloc_give_back(&p->alloc, c->releasing.items[i].block,
+                        c->releasing.items[i].blocks); /* E12 */
     extents_fini(&c->releasing);
     free_memories(c);
     dev_set_clear(&c->set);
@@ -253,8 +260,8 @@ static void pages_flushed(struct flush_request *request, enum status status)
     c->super.wall_ns = rt_wall(p->rt);
     super_encode(&c->super, c->super_memory);
     dev_set_clear(&c->set);
-    dev_set_add(&c->set, RT_FILE_WRITE, c->super.checkpoint % 2 ? FORMAT_SUPER_B : FORMAT_SUPER_A, 1,
-                c->super_memory);
+    dev_set_add(&c->set, RT_FILE_WRITE, c->super.checkpoint % 2 ? FORMAT_SUPER_B : FORMAT_SUPER_A,
+                1, c->super_memory);
     dev_set_run(&c->set, super_written);
 }
 

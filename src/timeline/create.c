@@ -1,4 +1,5 @@
-/* create.c - a new pool: an empty system blob, one superblock, and zeroes through the whole file. */
+/* create.c - a new pool: an empty system blob, one superblock, and zeroes through the whole file.
+ */
 #include <stdlib.h>
 
 #include "timeline/engine.h"
@@ -72,8 +73,8 @@ static void body_flushed(struct flush_request *request, enum status status)
     if (ended_badly(op, status, "the device failed to flush")) return;
     super_encode(&op->super, op->memory);
     dev_set_clear(&op->set);
-    dev_set_add(&op->set, RT_FILE_WRITE, op->super.checkpoint % 2 ? FORMAT_SUPER_B : FORMAT_SUPER_A, 1,
-                op->memory);
+    dev_set_add(&op->set, RT_FILE_WRITE, op->super.checkpoint % 2 ? FORMAT_SUPER_B : FORMAT_SUPER_A,
+                1, op->memory);
     dev_set_run(&op->set, super_written);
 }
 
@@ -99,7 +100,8 @@ static void write_system(struct create_op *op)
     check(taken && extents.count == 1 && extents.items[0].blocks <= CHUNK_BLOCKS);
     op->super.system = blob_encode(&extents, FORMAT_SYSTEM_MAGIC, payload, bytes, op->memory);
     dev_set_clear(&op->set);
-    dev_set_add(&op->set, RT_FILE_WRITE, extents.items[0].block, extents.items[0].blocks, op->memory);
+    dev_set_add(&op->set, RT_FILE_WRITE, extents.items[0].block, extents.items[0].blocks,
+                op->memory);
     free(payload);
     extents_fini(&extents);
     pool_free(p);
@@ -112,11 +114,13 @@ static void zeroed(struct dev_set *set)
 {
     struct create_op *op = container_of(set, struct create_op, set);
     if (set->status != STATUS_OK) {
-        create_end(op, err_next(err_new(STATUS_NO_SPACE, "it could not be written through to its end"),
-                                "see that there is enough space, or choose a smaller size"));
+        create_end(op,
+                   err_next(err_new(STATUS_NO_SPACE, "it could not be written through to its end"),
+                            "see that there is enough space, or choose a smaller size"));
         return;
     }
-    if (op->progress) op->progress(op->arg, op->at_block * BLOCK_BYTES, op->end_block * BLOCK_BYTES);
+    if (op->progress)
+        op->progress(op->arg, op->at_block * BLOCK_BYTES, op->end_block * BLOCK_BYTES);
     if (op->at_block < op->end_block)
         zero_next(op);
     else
@@ -145,7 +149,8 @@ static struct err *lay_out(struct create_op *op, uint64_t device_bytes)
                                 (unsigned long long)op->size_bytes),
                         "give it at least 64M");
     if (wal / BLOCK_BYTES < WAL_MIN_BLOCKS || wal > op->size_bytes / 2)
-        return err_next(err_new(STATUS_BAD_REQUEST, "a log of %llu bytes does not fit a pool of %llu",
+        return err_next(err_new(STATUS_BAD_REQUEST,
+                                "a log of %llu bytes does not fit a pool of %llu",
                                 (unsigned long long)wal, (unsigned long long)op->size_bytes),
                         "choose between 1M and half of the pool");
     s->checkpoint = 1;
@@ -194,7 +199,8 @@ static struct err *open_file(struct create_op *op, struct rt_file_info *ret_info
 {
     unsigned flags = RT_OPEN_LOCK | RT_OPEN_DIRECT;
     struct err *e = NULL;
-    if (op->size_bytes) e = rt_file_open(op->rt, op->path, flags | RT_OPEN_CREATE, &op->file, ret_info);
+    if (op->size_bytes)
+        e = rt_file_open(op->rt, op->path, flags | RT_OPEN_CREATE, &op->file, ret_info);
     op->is_ours = op->size_bytes && !e;
     if (op->is_ours) return NULL;
     if (e && err_status(e) != STATUS_EXISTS) return e;
@@ -230,8 +236,9 @@ static void create_begin(struct rt_message *message)
     write_all(op, info.is_block_device);
 }
 
-void timeline_pool_create(struct rt *rt, const char *path, uint64_t size_bytes, const struct uuid *pool,
-                          const struct volume_pool_options *options, bool overwrite,
+void timeline_pool_create(struct rt *rt, const char *path, uint64_t size_bytes,
+                          const struct uuid *pool, const struct volume_pool_options *options,
+                          bool overwrite,
                           void (*progress)(void *arg, uint64_t done_bytes, uint64_t total_bytes),
                           volume_done_fn *done, void *arg)
 {

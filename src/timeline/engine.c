@@ -10,7 +10,9 @@
 
 enum { DEFAULT_CACHE_MIB = 256, MIN_CACHE_KIB = 64, RECYCLE_MAX_MIB = 256, QUIET_POLL_MS = 1 };
 
-/* ---- Life ---------------------------------------------------------------------------------------------------- */
+/* ---- Life
+ * ----------------------------------------------------------------------------------------------------
+ */
 
 struct tl_pool *pool_new(struct rt *rt, const struct volume_pool_options *options)
 {
@@ -56,7 +58,8 @@ void pool_free(struct tl_pool *p)
     for (unsigned i = 0; i < FRAG_COUNT; i++)
         if (p->frags[i].buf) rt_buf_put(p->rt, p->frags[i].buf, p->frags[i].buf_bytes);
     for (unsigned i = 0; i < READ_COUNT; i++)
-        if (p->reads[i].buf && p->reads[i].io) rt_buf_put(p->rt, p->reads[i].buf, p->reads[i].buf_bytes);
+        if (p->reads[i].buf && p->reads[i].io)
+            rt_buf_put(p->rt, p->reads[i].buf, p->reads[i].buf_bytes);
     batch_fini(p);
     reclaim_fini(p);
     admin_fini(p);
@@ -101,7 +104,9 @@ void pool_fail(struct tl_pool *p, const char *why)
     rt_post(p->rt, &p->fail_message);
 }
 
-/* ---- Space --------------------------------------------------------------------------------------------------- */
+/* ---- Space
+ * ---------------------------------------------------------------------------------------------------
+ */
 
 uint64_t pool_reserve_blocks(const struct tl_pool *p)
 {
@@ -131,7 +136,8 @@ static void usage(struct volume_pool *pool, struct volume_pool_usage *ret_usage)
         (p->alloc.queue_blocks + p->trimming_blocks + retired_blocks(p)) * BLOCK_BYTES;
     u.used_bytes = u.data_bytes + u.metadata_bytes + u.reclaiming_bytes;
     u.reserved_bytes = reserved * BLOCK_BYTES;
-    u.free_bytes = p->alloc.free_count > reserved ? (p->alloc.free_count - reserved) * BLOCK_BYTES : 0;
+    u.free_bytes =
+        p->alloc.free_count > reserved ? (p->alloc.free_count - reserved) * BLOCK_BYTES : 0;
     u.reclaim_pending = pool_is_sweeping(p);
     *ret_usage = u;
 }
@@ -146,7 +152,8 @@ static void counters(const struct volume_pool *pool, struct volume_pool_counters
     *ret_counters = tl_pool_const(pool)->counters;
 }
 
-/* ---- Settle: everything durable, swept, recycled ---------------------------------------------------------------- */
+/* ---- Settle: everything durable, swept, recycled
+ * ---------------------------------------------------------------- */
 
 struct control_call {
     struct list_node link;
@@ -164,7 +171,8 @@ static void call_end(struct control_call *call, struct err *e)
     done(arg, e);
 }
 
-static struct control_call *call_new(struct tl_pool *p, struct list *list, volume_done_fn *done, void *arg)
+static struct control_call *call_new(struct tl_pool *p, struct list *list, volume_done_fn *done,
+                                     void *arg)
 {
     struct control_call *call = calloc(1, sizeof *call);
     check(call != NULL);
@@ -180,7 +188,9 @@ static void settle_end(struct tl_pool *p)
     list_splice_back(&done, &p->settle_waiters);
     while (!list_is_empty(&done)) {
         struct control_call *call = list_entry(list_front(&done), struct control_call, link);
-        call_end(call, tl_is_ok(p) ? NULL : err_new(STATUS_POOL_FAILED, "the pool has failed: %s", p->base.trouble));
+        call_end(call, tl_is_ok(p) ? NULL
+                                   : err_new(STATUS_POOL_FAILED, "the pool has failed: %s",
+                                             p->base.trouble));
     }
 }
 
@@ -256,15 +266,17 @@ static void checkpoint(struct volume_pool *pool, volume_done_fn *done, void *arg
     checkpoint_wait(p, &c->waiter, checkpoint_called);
 }
 
-/* ---- Close --------------------------------------------------------------------------------------------------------- */
+/* ---- Close
+ * ---------------------------------------------------------------------------------------------------------
+ */
 
 static bool is_quiet(const struct tl_pool *p)
 {
     return list_is_empty(&p->promotions) && list_is_empty(&p->in_flight) && list_is_empty(&p->readers) && list_is_empty(&p->loads) &&
            list_is_empty(&p->trims) && map_writers_are_idle(p) && !p->flusher.is_active &&
-           p->ckpt.set.active == 0 && (!p->sweep.is_active || !tl_is_ok(p)) && !p->pump_is_posted && !p->trim_map_post && !p->sweep.is_posted &&
-           !p->base.refuse_is_posted && list_is_empty(&p->base.later) &&
-           (p->ckpt.phase == CHECKPOINT_IDLE || !tl_is_ok(p));
+           p->ckpt.set.active == 0 && (!p->sweep.is_active || !tl_is_ok(p)) && !p->pump_is_posted &&
+           !p->trim_map_post && !p->sweep.is_posted && !p->base.refuse_is_posted &&
+           list_is_empty(&p->base.later) && (p->ckpt.phase == CHECKPOINT_IDLE || !tl_is_ok(p));
 }
 
 static void close_step(struct rt_timer *timer);
@@ -326,7 +338,9 @@ static void pool_abandon(struct volume_pool *pool)
     pool_free(p);
 }
 
-/* ---- What is there --------------------------------------------------------------------------------------------------- */
+/* ---- What is there
+ * ---------------------------------------------------------------------------------------------------
+ */
 
 static bool is_visible(const struct tl_pool *p, uint64_t seq)
 {
@@ -347,7 +361,8 @@ static void fill_disk(const struct tl_disk *d, struct volume_disk_info *ret_info
     ret_info->parent_disk = d->parent_disk_uuid;
 }
 
-static bool find_disk(struct volume_pool *pool, const struct uuid *uuid, struct volume_disk_info *ret_info)
+static bool find_disk(struct volume_pool *pool, const struct uuid *uuid,
+                      struct volume_disk_info *ret_info)
 {
     struct tl_pool *p = tl_pool(pool);
     struct tl_disk *disk = disk_find(p, uuid);
@@ -356,8 +371,8 @@ static bool find_disk(struct volume_pool *pool, const struct uuid *uuid, struct 
     return true;
 }
 
-static void each_disk(struct volume_pool *pool, void (*fn)(void *arg, const struct volume_disk_info *info),
-                      void *arg)
+static void each_disk(struct volume_pool *pool,
+                      void (*fn)(void *arg, const struct volume_disk_info *info), void *arg)
 {
     struct tl_pool *p = tl_pool(pool);
     struct volume_disk_info info;
@@ -383,7 +398,8 @@ static void fill_point(const struct tl_point *point, struct volume_point_info *r
                                            .leased = point->leased};
 }
 
-static bool find_point(struct volume_pool *pool, const struct uuid *uuid, struct volume_point_info *ret_info)
+static bool find_point(struct volume_pool *pool, const struct uuid *uuid,
+                       struct volume_point_info *ret_info)
 {
     struct tl_pool *p = tl_pool(pool);
     struct tl_point *point = point_find(p, uuid);
@@ -392,8 +408,8 @@ static bool find_point(struct volume_pool *pool, const struct uuid *uuid, struct
     return true;
 }
 
-static void points_of(struct tl_disk *disk, void (*fn)(void *arg, const struct volume_point_info *info),
-                      void *arg)
+static void points_of(struct tl_disk *disk,
+                      void (*fn)(void *arg, const struct volume_point_info *info), void *arg)
 {
     struct volume_point_info info;
     for (unsigned i = 0; i < disk->point_count; i++) {
@@ -439,10 +455,13 @@ static void each_point(struct volume_pool *pool, const struct uuid *uuid,
     free(all);
 }
 
-/* ---- Handles ----------------------------------------------------------------------------------------------------------- */
+/* ---- Handles
+ * -----------------------------------------------------------------------------------------------------------
+ */
 
-static struct err *open_view(struct volume_pool *pool, const struct uuid *disk, const struct uuid *point,
-                             enum volume_mode mode, struct volume **ret_volume)
+static struct err *open_view(struct volume_pool *pool, const struct uuid *disk,
+                             const struct uuid *point, enum volume_mode mode,
+                             struct volume **ret_volume)
 {
     struct tl_pool *p = tl_pool(pool);
     struct tl_volume *v = calloc(1, sizeof *v);

@@ -11,7 +11,8 @@
 void pool_fail(struct tl_pool *p, const char *why); /* E5: sticky until opened anew */
 void pool_free(struct tl_pool *p);
 uint64_t pool_reserve_blocks(const struct tl_pool *p); /* the recycling reserve (E28) */
-uint64_t pool_checkpoint_need(const struct tl_pool *p); /* blocks that the next checkpoint may take */
+uint64_t
+pool_checkpoint_need(const struct tl_pool *p); /* blocks that the next checkpoint may take */
 bool pool_is_sweeping(struct tl_pool *p);
 bool disks_to_sweep(struct tl_pool *p);
 void settle_poke(struct tl_pool *p);
@@ -62,7 +63,8 @@ void recycle_kick(struct tl_pool *p);  /* moves Drec forward: an empty batch and
 void admit_init(struct tl_pool *p);
 void admit_io(struct volume_io *io);
 void admit_pump(struct tl_pool *p);
-void frag_end(struct frag *frag, enum status status, uint64_t seq); /* unlocks, releases, completes */
+void frag_end(struct frag *frag, enum status status,
+              uint64_t seq);              /* unlocks, releases, completes */
 void frag_load_leaves(struct frag *frag); /* comes back through the ready list */
 void admit_buf_came(struct rt_buf_waiter *waiter);
 void admit_fail_all(struct tl_pool *p);
@@ -91,9 +93,10 @@ void admin_disk_create(struct volume_pool *pool, const struct uuid *disk, uint64
                        volume_done_fn *done, void *arg);
 void admin_disk_resize(struct volume_pool *pool, const struct uuid *disk, uint64_t size_bytes,
                        volume_done_fn *done, void *arg);
-void admin_disk_delete(struct volume_pool *pool, const struct uuid *disk, volume_done_fn *done, void *arg);
-void admin_cut(struct volume_pool *pool, const struct volume_cut *cut, struct volume_cut_result *ret_result,
-               volume_done_fn *done, void *arg);
+void admin_disk_delete(struct volume_pool *pool, const struct uuid *disk, volume_done_fn *done,
+                       void *arg);
+void admin_cut(struct volume_pool *pool, const struct volume_cut *cut,
+               struct volume_cut_result *ret_result, volume_done_fn *done, void *arg);
 void admin_point_delete(struct volume_pool *pool, const struct uuid *point, volume_done_fn *done,
                         void *arg);
 void admin_branch(struct volume_pool *pool, const struct uuid *point, const struct uuid *new_disk,
@@ -121,12 +124,15 @@ void checkpoint_fini(struct tl_pool *p);
 void checkpoint_want(struct tl_pool *p);
 void checkpoint_poke(struct tl_pool *p);
 void checkpoint_wait(struct tl_pool *p, struct tl_waiter *waiter,
-                     void (*fn)(struct tl_waiter *waiter, enum status status)); /* a whole one from now on */
+                     void (*fn)(struct tl_waiter *waiter,
+                                enum status status)); /* a whole one from now on */
 void checkpoint_fail_all(struct tl_pool *p);
-void retire_block(struct tl_pool *p, uint64_t block); /* a page that the newest image does not name */
+void retire_block(struct tl_pool *p,
+                  uint64_t block); /* a page that the newest image does not name */
 uint64_t retired_blocks(const struct tl_pool *p);
 void checkpoint_encode_dir(const struct tl_disk *disk, uint64_t page_index, uint64_t applied_seq,
                            uint8_t memory[BLOCK_BYTES]);
-bool checkpoint_decode_dir(struct tl_disk *disk, uint64_t page_index, const uint8_t memory[BLOCK_BYTES]);
+bool checkpoint_decode_dir(struct tl_disk *disk, uint64_t page_index,
+                           const uint8_t memory[BLOCK_BYTES]);
 
 #endif

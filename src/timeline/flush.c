@@ -1,4 +1,5 @@
-/* flush.c - D and Drec, who waits for them, and the queue of freed blocks behind them (E5, E6, E18). */
+/* flush.c - D and Drec, who waits for them, and the queue of freed blocks behind them (E5, E6,
+ * E18). */
 #include <stdlib.h>
 
 #include "timeline/engine.h"
@@ -7,7 +8,8 @@
 
 enum { UNFLUSHED_MAX_MIB = 64, DEFAULT_FLUSH_AFTER_MS = 200 };
 
-/* ---- D and Drec ------------------------------------------------------------------------------------------ */
+/* ---- D and Drec
+ * ------------------------------------------------------------------------------------------ */
 
 void flush_note_batch(struct tl_pool *p, const struct batch *b)
 {
@@ -32,7 +34,8 @@ static void note_durable(struct tl_pool *p, uint64_t seq)
     check(p->recorded_seq <= p->durable_seq);
 }
 
-/* ---- The flusher's view ------------------------------------------------------------------------------------ */
+/* ---- The flusher's view
+ * ------------------------------------------------------------------------------------ */
 
 static uint64_t complete_seq(void *arg)
 {
@@ -58,7 +61,8 @@ static void flush_failed(void *arg)
     pool_fail(arg, "the device failed to flush"); /* E5: never tried again */
 }
 
-/* ---- Waiting for D ----------------------------------------------------------------------------------------- */
+/* ---- Waiting for D
+ * ----------------------------------------------------------------------------------------- */
 
 static void request_done(struct tl_pool *p, bool *is_active, enum status status)
 {
@@ -99,10 +103,11 @@ static void flush_timer_fired(struct rt_timer *timer)
 
 void flush_note_published(struct tl_pool *p, uint64_t bytes)
 {
-    uint64_t after = p->options.flush_after_ns ? p->options.flush_after_ns
-                                               : DEFAULT_FLUSH_AFTER_MS * RT_MS;
+    uint64_t after =
+        p->options.flush_after_ns ? p->options.flush_after_ns : DEFAULT_FLUSH_AFTER_MS * RT_MS;
     p->unflushed_bytes += bytes;
-    uint64_t bound = min_of((uint64_t)UNFLUSHED_MAX_MIB * MIB, p->super.wal_blocks * BLOCK_BYTES / 4);
+    uint64_t bound =
+        min_of((uint64_t)UNFLUSHED_MAX_MIB * MIB, p->super.wal_blocks * BLOCK_BYTES / 4);
     if (p->unflushed_bytes >= bound) self_flush(p); /* E5 */
     if (!rt_timer_is_pending(&p->flush_timer))
         rt_timer_set(p->rt, &p->flush_timer, rt_now(p->rt) + after, flush_timer_fired);
@@ -174,7 +179,8 @@ static bool finish_admin(struct tl_pool *p)
 
 void flush_pump(struct tl_pool *p)
 {
-    if (p->base.state == VOLUME_POOL_DAMAGED) finish_ios(p); /* nothing was written: nothing to flush */
+    if (p->base.state == VOLUME_POOL_DAMAGED)
+        finish_ios(p); /* nothing was written: nothing to flush */
     if (!tl_is_ok(p)) return;
     if (finish_ios(p) && !p->host_flush_is_active) {
         p->host_flush_is_active = true;
@@ -197,7 +203,9 @@ void flush_fail_all(struct tl_pool *p)
     }
 }
 
-/* ---- The queue ----------------------------------------------------------------------------------------------- */
+/* ---- The queue
+ * -----------------------------------------------------------------------------------------------
+ */
 
 struct trim {
     struct list_node link; /* pool->trims */
@@ -237,9 +245,10 @@ static void trim(void *arg, uint64_t block, uint32_t count)
 void queue_release(struct tl_pool *p)
 {
     bool sparse = p->super.flags & SUPER_SPARSE;
-    uint64_t recorded = mutation_is(MUTATION_REUSE_AT_D) ? p->durable_seq : p->recorded_seq; /* E6 */
-    uint64_t n = alloc_queue_release(&p->alloc, recorded, read_oldest_mark(p),
-                                     sparse ? trim : NULL, p);
+    uint64_t recorded =
+        mutation_is(MUTATION_REUSE_AT_D) ? p->durable_seq : p->recorded_seq; /* E6 */
+    uint64_t n =
+        alloc_queue_release(&p->alloc, recorded, read_oldest_mark(p), sparse ? trim : NULL, p);
     p->counters.reclaimed_blocks += n;
     if (n) pump_soon(p);
 }
@@ -261,7 +270,8 @@ static void note_published(struct batch *b, enum status status)
         p->note_is_active = false;
 }
 
-/* One step: as long as the queue waits for Drec, records D (when it covers the queue) or moves D. */
+/* One step: as long as the queue waits for Drec, records D (when it covers the queue) or moves D.
+ */
 void recycle_kick(struct tl_pool *p)
 {
     if (p->note_is_active || p->alloc.queue_count == 0 || !tl_is_ok(p)) return;

@@ -41,8 +41,8 @@ static void grow(struct leaf *leaf, uint32_t count)
     leaf->version_capacity = capacity;
 }
 
-void leaf_insert(struct leaf *leaf, unsigned block, uint64_t generation, uint64_t phys, uint32_t crc,
-                 uint8_t flags)
+void leaf_insert(struct leaf *leaf, unsigned block, uint64_t generation, uint64_t phys,
+                 uint32_t crc, uint8_t flags)
 {
     grow(leaf, leaf->version_count + 1);
     unsigned at = lower_bound(leaf, block);
@@ -118,7 +118,8 @@ uint64_t leaf_oldest_superseded(const struct leaf *leaf)
     return oldest;
 }
 
-/* ---- On disk ------------------------------------------------------------------------------------------- */
+/* ---- On disk
+ * ------------------------------------------------------------------------------------------- */
 
 /* Does b continue a's run? */
 static bool continues(const struct version *a, const struct version *b, unsigned distance)
@@ -198,8 +199,8 @@ static int compare_versions(const void *a_, const void *b_)
     return ga > gb ? -1 : ga < gb;
 }
 
-static bool take_run(struct buf_reader *r, struct leaf *leaf, uint32_t version_count, uint64_t data_start,
-                     uint64_t data_end)
+static bool take_run(struct buf_reader *r, struct leaf *leaf, uint32_t version_count,
+                     uint64_t data_start, uint64_t data_end)
 {
     uint16_t first = buf_take_le16(r), count = buf_take_le16(r);
     const uint8_t *place = buf_take(r, 11);
@@ -235,7 +236,8 @@ bool leaf_decode(struct leaf *leaf, const uint8_t *payload, uint64_t bytes, uint
     for (uint32_t i = 0; i < runs && good; i++)
         good = take_run(&r, leaf, version_count, data_start, data_end);
     good = good && leaf->version_count == version_count;
-    if (good && version_count > 1) qsort(leaf->versions, version_count, sizeof *leaf->versions, compare_versions);
+    if (good && version_count > 1)
+        qsort(leaf->versions, version_count, sizeof *leaf->versions, compare_versions);
     for (uint32_t i = 1; good && i < version_count; i++)
         good = compare_versions(&leaf->versions[i - 1], &leaf->versions[i]) != 0;
     if (!good) {

@@ -5,7 +5,8 @@
 
 #include "timeline/engine.h"
 
-/* ---- Directory ------------------------------------------------------------------------------------------ */
+/* ---- Directory
+ * ------------------------------------------------------------------------------------------ */
 
 struct dir_page *map_page_create(struct tl_disk *disk, uint64_t page_index)
 {
@@ -50,7 +51,8 @@ bool map_leaf_is_absent(struct tl_disk *disk, uint64_t leaf_index)
     return !entry || (entry->ref.block == 0 && !entry->leaf);
 }
 
-/* ---- Leaves in memory ------------------------------------------------------------------------------------ */
+/* ---- Leaves in memory
+ * ------------------------------------------------------------------------------------ */
 
 struct leaf *map_leaf_peek(struct tl_disk *disk, uint64_t leaf_index)
 {
@@ -196,7 +198,8 @@ void map_free_disk(struct tl_disk *disk)
     disk->dir_count = 0;
 }
 
-/* ---- Loading --------------------------------------------------------------------------------------------- */
+/* ---- Loading
+ * --------------------------------------------------------------------------------------------- */
 
 struct load {
     struct list_node link; /* pool->loads */
@@ -205,10 +208,12 @@ struct load {
     struct iovec iov;
     struct blob_ref ref;
     struct extents extents;
-    uint8_t *memory;   /* of one extent */
+    uint8_t *memory; /* of one extent */
     uint8_t *payload;
     uint64_t bytes;
 };
+
+enum { LOAD_TRIES = 3 }; /* of a checkpoint, which fails the pool if it must */
 
 static void load_free(struct load *l)
 {
@@ -224,8 +229,8 @@ static void load_end(struct load *l, enum status status)
     struct leaf *leaf = l->leaf;
     struct tl_pool *p = leaf->disk->pool;
     uint64_t applied = 0;
-    if (status == STATUS_OK && !leaf_decode(leaf, l->payload, l->bytes, p->alloc.start, p->alloc.end,
-                                            &applied))
+    if (status == STATUS_OK &&
+        !leaf_decode(leaf, l->payload, l->bytes, p->alloc.start, p->alloc.end, &applied))
         status = STATUS_BLOCK_CORRUPT;
     if (status == STATUS_OK) {
         uint32_t op_count = leaf->op_count;
@@ -237,8 +242,9 @@ static void load_end(struct load *l, enum status status)
         /* What the changes superseded is found now, and removed by a record (E10). */
         if (op_count) reclaim_note_leaf(leaf);
     } else {
-        leaf->state = LEAF_BROKEN;
-        p->counters.checksum_errors++;
+        /* A wrong checksum stays wrong; what could not be read may be readable later. */
+        leaf->state = status == STATUS_BLOCK_CORRUPT ? LEAF_BROKEN : LEAF_DELTA;
+        if (status == STATUS_BLOCK_CORRUPT) p->counters.checksum_errors++;
     }
     load_free(l);
     map_account(leaf);
@@ -319,7 +325,8 @@ void map_load(struct leaf *leaf, struct leaf_waiter *waiter,
     load_extent(l);
 }
 
-/* ---- Writing --------------------------------------------------------------------------------------------- */
+/* ---- Writing
+ * --------------------------------------------------------------------------------------------- */
 
 void map_retire(struct tl_pool *p, struct extents *extents, uint64_t checkpoint)
 {
@@ -354,7 +361,8 @@ static void writer_install(struct leaf_writer *w)
     struct leaf *leaf = w->leaf;
     struct dir_entry *entry = entry_of(leaf);
     for (uint32_t i = 0; i < leaf->extents.count; i++)
-        alloc_unmark_written(&p->alloc, leaf->extents.items[i].block, leaf->extents.items[i].blocks);
+        alloc_unmark_written(&p->alloc, leaf->extents.items[i].block,
+                             leaf->extents.items[i].blocks);
     map_retire(p, &leaf->extents, entry->checkpoint);
     extents_fini(&leaf->extents);
     leaf->extents = w->extents;
@@ -417,8 +425,8 @@ static void writer_encode(struct leaf_writer *w)
         w->ref = blob_encode(&w->extents, FORMAT_LEAF_MAGIC, payload, bytes, w->memory);
         free(payload);
         for (uint32_t i = 0; i < w->extents.count; i++) {
-            dev_set_add(&w->set, RT_FILE_WRITE, w->extents.items[i].block, w->extents.items[i].blocks,
-                        w->memory + at);
+            dev_set_add(&w->set, RT_FILE_WRITE, w->extents.items[i].block,
+                        w->extents.items[i].blocks, w->memory + at);
             at += (uint64_t)w->extents.items[i].blocks * BLOCK_BYTES;
         }
     }
@@ -428,6 +436,10 @@ static void writer_encode(struct leaf_writer *w)
 static void writer_loaded(struct leaf_waiter *waiter, enum status status)
 {
     struct leaf_writer *w = container_of(waiter, struct leaf_writer, load_waiter);
+    if (status != STATUS_OK && w->leaf->state == LEAF_DELTA && ++w->tries < LOAD_TRIES) {
+        map_load(w->leaf, &w->load_waiter, writer_loaded);
+        return;
+    }
     if (status != STATUS_OK) {
         pool_fail(w->pool, "a leaf of the map cannot be read");
         writer_end(w);
@@ -448,6 +460,7 @@ bool map_write(struct leaf *leaf)
         struct leaf_writer *w = &p->writers[i];
         if (w->leaf) continue;
         w->leaf = leaf;
+        w->tries = 0;
         leaf->is_writing = true;
         map_pin(leaf);
         if (leaf->state == LEAF_READY)
@@ -466,7 +479,8 @@ bool map_writers_are_idle(const struct tl_pool *p)
     return true;
 }
 
-/* ---- Eviction -------------------------------------------------------------------------------------------- */
+/* ---- Eviction
+ * -------------------------------------------------------------------------------------------- */
 
 static bool can_evict(const struct leaf *leaf)
 {

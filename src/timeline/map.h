@@ -1,8 +1,9 @@
 /*
  * map.h - the map of a disk: directory pages and leaves; loading, writing, evicting.
  *
- * A leaf is 4 MiB of LBA.  In memory it is complete (READY) or a list of changes (DELTA) whose base is on
- * disk, so that a write need not load it.  A merge drops nothing (E10).  Threads: the pool's loop.
+ * A leaf is 4 MiB of LBA.  In memory it is complete (READY) or a list of changes (DELTA) whose base
+ * is on disk, so that a write need not load it.  A merge drops nothing (E10).  Threads: the pool's
+ * loop.
  */
 #ifndef TARN_TIMELINE_MAP_H
 #define TARN_TIMELINE_MAP_H
@@ -13,8 +14,8 @@
 
 /* The versions of `block`, newest first; returns how many. */
 unsigned leaf_versions(const struct leaf *leaf, unsigned block, struct version **ret_first);
-void leaf_insert(struct leaf *leaf, unsigned block, uint64_t generation, uint64_t phys, uint32_t crc,
-                 uint8_t flags);
+void leaf_insert(struct leaf *leaf, unsigned block, uint64_t generation, uint64_t phys,
+                 uint32_t crc, uint8_t flags);
 bool leaf_remove(struct leaf *leaf, unsigned block, uint64_t generation);
 void leaf_push_op(struct leaf *leaf, const struct leaf_op *op);
 /* Applies the list of changes to the complete leaf, those above applied_seq; empties it. */
@@ -47,7 +48,7 @@ void map_dirty(struct leaf *leaf, uint64_t seq);
 void map_account(struct leaf *leaf);
 /* How much more a checkpoint would have to write if n versions were added. */
 uint32_t map_extra_need(struct leaf *leaf, uint32_t n);
-void map_expect(struct leaf *leaf, uint32_t n);   /* n versions will be published */
+void map_expect(struct leaf *leaf, uint32_t n); /* n versions will be published */
 void map_unexpect(struct leaf *leaf, uint32_t n);
 void map_touch(struct leaf *leaf);
 /* Evicts and spills until the limit is kept; posted by itself. */

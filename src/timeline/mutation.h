@@ -2,10 +2,11 @@
  * mutation.h - switches for deliberate bugs, only in the library that the model test links
  * (-DTARN_MUTATIONS); elsewhere mutation_is() is the constant false and costs nothing.
  *
- *     if (batch->complete && (oldest_complete || mutation_is(MUTATION_ACK_OUT_OF_ORDER))) publish(batch);
+ *     if (batch->complete && (oldest_complete || mutation_is(MUTATION_ACK_OUT_OF_ORDER)))
+ * publish(batch);
  *
- * Each mutation must turn the model test red within its seeds (E30).  Threads: set before the pool is
- * opened.  The rows, with their invariants: mutation.def.
+ * Each mutation must turn the model test red within its seeds (E30).  Threads: set before the pool
+ * is opened.  The rows, with their invariants: mutation.def.
  */
 #ifndef TARN_TIMELINE_MUTATION_H
 #define TARN_TIMELINE_MUTATION_H

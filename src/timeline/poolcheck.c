@@ -1,4 +1,5 @@
-/* poolcheck.c - at rest: bitmap == union of the runs in the map + metadata; one owner per block (E27). */
+/* poolcheck.c - at rest: bitmap == union of the runs in the map + metadata; one owner per block
+ * (E27). */
 #include <stdlib.h>
 
 #include "timeline/engine.h"
@@ -12,7 +13,7 @@ struct pool_check {
     void *arg;
     struct tl_disk *disk;
     uint64_t leaf_index, own_blocks;
-    uint64_t *owned;            /* one bit per block */
+    uint64_t *owned; /* one bit per block */
     struct leaf_waiter waiter;
     struct rt_message message;
     struct err *error;
@@ -53,7 +54,8 @@ static void own(struct pool_check *c, uint64_t block, uint64_t count, const char
             return;
         }
         uint64_t mask = (uint64_t)1 << (b % 64);
-        if (c->owned[b / 64] & mask) WRONG(c, "block %llu has two owners, one is %s", (unsigned long long)b, what);
+        if (c->owned[b / 64] & mask)
+            WRONG(c, "block %llu has two owners, one is %s", (unsigned long long)b, what);
         c->owned[b / 64] |= mask;
     }
 }
@@ -106,7 +108,8 @@ static void leaf_loaded(struct leaf_waiter *waiter, enum status status)
 {
     struct pool_check *c = container_of(waiter, struct pool_check, waiter);
     if (status != STATUS_OK) {
-        WRONG(c, "leaf %llu of disk %u cannot be read", (unsigned long long)c->leaf_index, c->disk->id);
+        WRONG(c, "leaf %llu of disk %u cannot be read", (unsigned long long)c->leaf_index,
+              c->disk->id);
         c->leaf_index++;
     }
     walk_soon(c);
@@ -131,7 +134,8 @@ static void next_disk(struct pool_check *c)
 {
     struct tl_disk *disk = c->disk;
     for (uint64_t i = 0; i < disk->dir_count; i++)
-        if (disk->dir[i] && disk->dir[i]->ref.block) own(c, disk->dir[i]->ref.block, 1, "a directory");
+        if (disk->dir[i] && disk->dir[i]->ref.block)
+            own(c, disk->dir[i]->ref.block, 1, "a directory");
     if (disk->own_blocks != c->own_blocks)
         WRONG(c, "disk %u counts %llu blocks but its map has %llu", disk->id,
               (unsigned long long)disk->own_blocks, (unsigned long long)c->own_blocks);

@@ -20,14 +20,14 @@ enum promote_step {
 struct promote {
     struct list_node link; /* pool->promotions */
     struct tl_pool *pool;
-    struct tl_disk *disk;  /* cannot go while it is promoted */
+    struct tl_disk *disk; /* cannot go while it is promoted */
     struct volume_promotion *job;
     enum promote_step step;
     uint64_t lba, end_lba;
-    uint32_t blocks;       /* of the window at lba */
+    uint32_t blocks; /* of the window at lba */
     bool wanted[WINDOW];
     uint32_t wanted_count;
-    struct leaf *leaf;     /* pinned */
+    struct leaf *leaf; /* pinned */
     struct leaf_waiter waiter;
     uint8_t *buf;
     uint64_t space_checkpoint; /* the checkpoint at which a wait for space is over; 0 = none */
@@ -57,7 +57,8 @@ static bool choose(struct promote *j)
     j->wanted_count = 0;
     for (uint32_t i = 0; i < j->blocks; i++) {
         struct version *versions;
-        unsigned n = leaf_versions(j->leaf, (unsigned)((j->lba + i) % FORMAT_LEAF_BLOCKS), &versions);
+        unsigned n =
+            leaf_versions(j->leaf, (unsigned)((j->lba + i) % FORMAT_LEAF_BLOCKS), &versions);
         j->wanted[i] = views_fall_through(versions, n, &retained);
         j->wanted_count += j->wanted[i];
     }
@@ -132,7 +133,7 @@ static void look(struct promote *j)
             advance(j);
             continue;
         }
-        if (list_is_empty(&p->free_reads)) return; /* a read that ends pumps */
+        if (p->free_read_count <= READ_COUNT / 2) return; /* a read that ends pumps */
         struct read_frag *read = read_get(p);
         read->disk = j->disk->parent;
         read->generation = j->disk->parent_generation;
@@ -161,8 +162,9 @@ static void filed(struct batch *b, enum status status)
 static bool has_space(struct promote *j)
 {
     struct tl_pool *p = j->pool;
-    uint64_t need = j->wanted_count + map_extra_need(j->leaf, j->wanted_count) + 1 + pool_checkpoint_need(p) +
-                    2 * pool_reserve_blocks(p) + 64 + 2 * (uint64_t)p->largest_leaf_blocks;
+    uint64_t need = j->wanted_count + map_extra_need(j->leaf, j->wanted_count) + 1 +
+                    pool_checkpoint_need(p) + 2 * pool_reserve_blocks(p) + 64 +
+                    2 * (uint64_t)p->largest_leaf_blocks;
     if (p->alloc.free_count >= need) {
         j->space_checkpoint = 0;
         return true;
@@ -199,8 +201,9 @@ static void put_copies(struct promote *j, struct batch *b, struct buf_writer *w)
         uint8_t *crcs = wal_put_insert(w, &record), *from = j->buf + (size_t)i * BLOCK_BYTES;
         check(crcs != NULL);
         for (uint32_t k = 0; k < n; k++)
-            store_le32(crcs + 4 * k, wal_block_crc(crc32c(0, from + (size_t)k * BLOCK_BYTES, BLOCK_BYTES),
-                                                   j->disk->id, j->lba + i + k, birth));
+            store_le32(crcs + 4 * k,
+                       wal_block_crc(crc32c(0, from + (size_t)k * BLOCK_BYTES, BLOCK_BYTES),
+                                     j->disk->id, j->lba + i + k, birth));
         batch_add_data(b, block, from, n);
         i += n;
     }
@@ -242,7 +245,8 @@ static struct err *error_of(const struct promote *j)
 
 static void promote_step(struct promote *j)
 {
-    if (j->step == PROMOTE_LOADING || j->step == PROMOTE_READING || j->step == PROMOTE_WRITING) return;
+    if (j->step == PROMOTE_LOADING || j->step == PROMOTE_READING || j->step == PROMOTE_WRITING)
+        return;
     if (j->status == STATUS_OK && j->job->is_cancelled) {
         promote_end(j, err_new(STATUS_CANCELLED, "the promotion was cancelled"));
         return;
@@ -293,7 +297,8 @@ void promote_begin(struct volume_pool *pool, struct volume_promotion *job)
     struct tl_pool *p = tl_pool(pool);
     struct tl_disk *disk = disk_find(p, &job->disk);
     if (disk->is_promoting) {
-        volume_done_later(pool, already, job, err_new(STATUS_IN_USE, "the branch is being promoted already"));
+        volume_done_later(pool, already, job,
+                          err_new(STATUS_IN_USE, "the branch is being promoted already"));
         return;
     }
     struct promote *j = calloc(1, sizeof *j);

@@ -1,4 +1,5 @@
-/* read.c - look up, load leaves, read runs, verify, copy; with a grace mark all the while (E14, E17, E20). */
+/* read.c - look up, load leaves, read runs, verify, copy; with a grace mark all the while (E14,
+ * E17, E20). */
 #include <stdlib.h>
 
 #include "base/crc32c.h"
@@ -6,13 +7,17 @@
 #include "timeline/map.h"
 #include "timeline/tables.h"
 
-enum { READ_RETRIES = 8 };
+enum {
+    READ_RETRIES = 8,
+    READS_FOR_EDGES = 16, /* kept for writes, which hold buffers that host reads may wait for */
+};
 
 static void look_up(struct read_frag *read);
 
 struct read_frag *read_get(struct tl_pool *p)
 {
     struct read_frag *read = list_entry(list_pop_front(&p->free_reads), struct read_frag, link);
+    p->free_read_count--;
     read->io = NULL;
     read->buf = NULL;
     read->buf_bytes = 0;
@@ -28,6 +33,7 @@ void read_put(struct read_frag *read)
     struct tl_pool *p = read->pool;
     check(!read->is_reading);
     list_push_back(&p->free_reads, &read->link);
+    p->free_read_count++;
     pump_soon(p);
 }
 
@@ -37,7 +43,8 @@ uint64_t read_oldest_mark(const struct tl_pool *p)
     return list_entry(p->readers.head.next, struct read_frag, link)->mark;
 }
 
-/* ---- The end of a read ----------------------------------------------------------------------------------- */
+/* ---- The end of a read
+ * ----------------------------------------------------------------------------------- */
 
 static void copy_to_io(struct volume_io *io, uint64_t offset, const uint8_t *from, size_t bytes)
 {
@@ -74,8 +81,8 @@ static void read_end(struct read_frag *read, enum status status)
     }
     if (status == STATUS_OK) {
         uint64_t skip = read->sector * SECTOR_BYTES - read->lba * BLOCK_BYTES;
-        copy_to_io(io, (read->sector - io->sector) * SECTOR_BYTES, read->buf ? read->buf + skip : NULL,
-                   (size_t)read->sector_count * SECTOR_BYTES);
+        copy_to_io(io, (read->sector - io->sector) * SECTOR_BYTES,
+                   read->buf ? read->buf + skip : NULL, (size_t)read->sector_count * SECTOR_BYTES);
     }
     if (read->buf) rt_buf_put(p->rt, read->buf, read->buf_bytes);
     read->buf = NULL;
@@ -90,7 +97,8 @@ static void read_end(struct read_frag *read, enum status status)
         volume_io_complete(io, (enum status)s->status);
 }
 
-/* ---- Verify ---------------------------------------------------------------------------------------------- */
+/* ---- Verify
+ * ---------------------------------------------------------------------------------------------- */
 
 static void verify(struct read_frag *read)
 {
@@ -98,11 +106,12 @@ static void verify(struct read_frag *read)
     for (uint32_t i = 0; i < read->blocks; i++) {
         const struct read_block *b = &read->map[i];
         if (b->phys == 0) continue;
-        uint32_t crc = wal_block_crc(crc32c(0, read->buf + (size_t)i * BLOCK_BYTES, BLOCK_BYTES), b->disk,
-                                     read->lba + i, b->generation);
+        uint32_t crc = wal_block_crc(crc32c(0, read->buf + (size_t)i * BLOCK_BYTES, BLOCK_BYTES),
+                                     b->disk, read->lba + i, b->generation);
         if (crc == b->crc) continue;
         /* E17: look again; an error only if the mapping is what it was. */
-        bool is_same = read->bad_phys == b->phys && read->bad == i && read->bad_generation == b->generation;
+        bool is_same =
+            read->bad_phys == b->phys && read->bad == i && read->bad_generation == b->generation;
         if (is_same || read->retries++ >= READ_RETRIES) {
             p->counters.checksum_errors++;
             read_end(read, STATUS_BLOCK_CORRUPT);
@@ -133,7 +142,8 @@ static void run_done(struct rt_file_io *io)
         verify(read);
 }
 
-/* ---- Read runs ------------------------------------------------------------------------------------------- */
+/* ---- Read runs
+ * ------------------------------------------------------------------------------------------- */
 
 static void read_runs(struct read_frag *read)
 {
@@ -196,7 +206,8 @@ static void buf_came(struct rt_buf_waiter *waiter)
     mapped(container_of(waiter, struct read_frag, buf_waiter));
 }
 
-/* ---- Look up --------------------------------------------------------------------------------------------- */
+/* ---- Look up
+ * --------------------------------------------------------------------------------------------- */
 
 static void leaf_loaded(struct leaf_waiter *waiter, enum status status)
 {
@@ -216,7 +227,8 @@ static void found(struct read_frag *read, uint64_t phys, uint64_t generation, ui
     read->level_generation = read->generation;
 }
 
-/* E20: what the view does not have is the parent's at the branch's birth, within the parent's size then. */
+/* E20: what the view does not have is the parent's at the branch's birth, within the parent's size
+ * then. */
 static void fall_through(struct read_frag *read, uint64_t lba)
 {
     struct tl_disk *disk = read->level_disk;
@@ -257,7 +269,8 @@ static void look_up(struct read_frag *read)
         else if (versions[i].flags & VERSION_HOLE)
             found(read, 0, 0, 0);
         else
-            found(read, version_phys(&versions[i]), version_generation(&versions[i]), versions[i].crc);
+            found(read, version_phys(&versions[i]), version_generation(&versions[i]),
+                  versions[i].crc);
     }
     mapped(read);
 }
@@ -275,7 +288,8 @@ void read_start(struct read_frag *read)
     look_up(read);
 }
 
-/* ---- Host reads ------------------------------------------------------------------------------------------ */
+/* ---- Host reads
+ * ------------------------------------------------------------------------------------------ */
 
 void read_io(struct volume_io *io)
 {
@@ -334,7 +348,8 @@ static void start_part(struct volume_io *io)
     read_start(read);
 }
 
-/* ---- Map queries ------------------------------------------------------------------------------------------- */
+/* ---- Map queries
+ * ------------------------------------------------------------------------------------------- */
 
 struct query_state {
     uint64_t next_lba, end_lba;
@@ -354,7 +369,8 @@ void query_io(struct volume_map_query *query)
     struct tl_pool *p = tl_pool(query->volume->pool);
     *query_state(query) = (struct query_state){
         .next_lba = query->sector / SECTORS_PER_BLOCK,
-        .end_lba = (query->sector + query->sector_count + SECTORS_PER_BLOCK - 1) / SECTORS_PER_BLOCK};
+        .end_lba =
+            (query->sector + query->sector_count + SECTORS_PER_BLOCK - 1) / SECTORS_PER_BLOCK};
     list_push_back(&p->query_queue, &query->link);
     pump_soon(p);
 }
@@ -432,7 +448,8 @@ static void query_pump(struct tl_pool *p)
     struct list queries;
     list_init(&queries);
     list_splice_back(&queries, &p->query_queue);
-    for (struct list_node *node; !list_is_empty(&p->free_reads) && (node = list_pop_front(&queries));) {
+    for (struct list_node *node;
+         p->free_read_count > READS_FOR_EDGES && (node = list_pop_front(&queries));) {
         struct volume_map_query *query = list_entry(node, struct volume_map_query, link);
         if (query_is_held(query))
             list_push_back(&p->query_queue, node);
@@ -449,7 +466,7 @@ void read_pump(struct tl_pool *p)
     /* Those of a disk that is being reverted wait, and are passed. */
     struct list held;
     list_init(&held);
-    while (!list_is_empty(&p->read_queue) && !list_is_empty(&p->free_reads)) {
+    while (!list_is_empty(&p->read_queue) && p->free_read_count > READS_FOR_EDGES) {
         struct volume_io *io = list_entry(list_front(&p->read_queue), struct volume_io, link);
         struct io_state *s = io_state(io);
         if (!io_is_begun(io) && !volume_of(io)->point && volume_of(io)->disk->holds > 0) {
@@ -481,5 +498,6 @@ void read_init(struct tl_pool *p)
     for (unsigned i = 0; i < READ_COUNT; i++) {
         p->reads[i].pool = p;
         list_push_back(&p->free_reads, &p->reads[i].link);
+        p->free_read_count++;
     }
 }

@@ -11,8 +11,10 @@ static void step(struct rt_message *message);
 
 void reclaim_poke(struct tl_pool *p)
 {
-    if (!p->is_open || p->sweep.is_active || p->sweep.is_posted || !tl_is_ok(p) || p->is_closing) return;
-    if (!pool_is_sweeping(p)) return;
+    if (!p->sweep.has_work || !p->is_open || p->sweep.is_active || p->sweep.is_posted) return;
+    if (!tl_is_ok(p) || p->is_closing) return;
+    p->sweep.has_work = pool_is_sweeping(p);
+    if (!p->sweep.has_work) return;
     p->sweep.is_posted = true;
     p->sweep_message.fn = step;
     rt_post(p->rt, &p->sweep_message);
@@ -23,12 +25,14 @@ void reclaim_note_leaf(struct leaf *leaf)
     struct tl_pool *p = leaf->disk->pool;
     if (leaf->needs_sweep) return;
     leaf->needs_sweep = true;
+    p->sweep.has_work = true;
     map_pin(leaf); /* what is to be removed is known while it is in memory */
     list_push_back(&p->sweep_leaves, &leaf->sweep_link);
     reclaim_poke(p);
 }
 
-/* ---- One leaf -------------------------------------------------------------------------------------------- */
+/* ---- One leaf
+ * -------------------------------------------------------------------------------------------- */
 
 static void pin_for_batch(struct batch *b, struct leaf *leaf)
 {
@@ -42,8 +46,8 @@ static void pin_for_batch(struct batch *b, struct leaf *leaf)
     b->pinned[b->pinned_count++] = leaf;
 }
 
-/* Names what is not needed of one block, oldest first, so that a hole never goes before what it hides;
- * false when the batch has no room for it. */
+/* Names what is not needed of one block, oldest first, so that a hole never goes before what it
+ * hides; false when the batch has no room for it. */
 static bool sweep_block(struct tl_sweep *sweep, struct leaf *leaf, unsigned block,
                         const struct retained *retained, struct removals *removals)
 {
@@ -58,7 +62,8 @@ static bool sweep_block(struct tl_sweep *sweep, struct leaf *leaf, unsigned bloc
     for (unsigned i = count; i-- > 0;) {
         if (sweep->needed[i] || (versions[i].flags & VERSION_REMOVING)) continue;
         if ((size_t)(removals->w->end - removals->w->at) < 2 * WAL_REMOVE_BYTES) return false;
-        removals_add(removals, leaf->disk->id, leaf->index * FORMAT_LEAF_BLOCKS + block, &versions[i]);
+        removals_add(removals, leaf->disk->id, leaf->index * FORMAT_LEAF_BLOCKS + block,
+                     &versions[i]);
     }
     return true;
 }
@@ -80,7 +85,8 @@ static bool sweep_leaf(struct tl_sweep *sweep, struct leaf *leaf, struct removal
     return true;
 }
 
-/* ---- Which leaf ------------------------------------------------------------------------------------------ */
+/* ---- Which leaf
+ * ------------------------------------------------------------------------------------------ */
 
 static bool is_candidate(struct tl_disk *disk, uint64_t index)
 {
@@ -138,7 +144,8 @@ static struct leaf *next_leaf(struct tl_pool *p, unsigned *budget)
     return NULL;
 }
 
-/* ---- The end of a deleted disk ----------------------------------------------------------------------------- */
+/* ---- The end of a deleted disk
+ * ----------------------------------------------------------------------------- */
 
 static void gone_published(struct batch *b, enum status status)
 {
@@ -164,7 +171,8 @@ static bool is_empty(struct tl_disk *disk)
     return true;
 }
 
-/* Takes deleted disks out of the tables when they are empty; asks for the checkpoint that empties them. */
+/* Takes deleted disks out of the tables when they are empty; asks for the checkpoint that empties
+ * them. */
 static void bury(struct tl_pool *p)
 {
     list_for_each_safe (node, &p->disks) {
@@ -179,7 +187,8 @@ static void bury(struct tl_pool *p)
             continue;
         }
         struct batch *b;
-        if (p->ckpt.wants_instant || !log_has_room(p, WAL_ADMIN, 1) || !(b = batch_get(p))) continue;
+        if (p->ckpt.wants_instant || !log_has_room(p, WAL_ADMIN, 1) || !(b = batch_get(p)))
+            continue;
         struct buf_writer w = wal_body(b->wal, BLOCK_BYTES);
         struct wal_record record = {.type = WAL_DISK_GONE, .disk = disk->id};
         wal_put_admin(&w, &record);
@@ -188,7 +197,8 @@ static void bury(struct tl_pool *p)
     }
 }
 
-/* ---- The sweep ------------------------------------------------------------------------------------------- */
+/* ---- The sweep
+ * ------------------------------------------------------------------------------------------- */
 
 static void sweep_end_turn(struct tl_pool *p)
 {
@@ -215,7 +225,10 @@ static void leaf_loaded(struct leaf_waiter *waiter, enum status status)
     struct tl_sweep *s = container_of(waiter, struct tl_sweep, waiter);
     if (status != STATUS_OK) {
         s->leaf->disk->records_await_lap = false; /* they still hide what is in it */
-        map_unpin(s->leaf); /* broken: its space stays lost until it is repaired */
+        /* Its space stays lost until a later start can read it. */
+        map_entry(s->leaf->disk, s->leaf->index)->needs_sweep = true;
+        map_dirty_page(s->leaf->disk, s->leaf->index);
+        map_unpin(s->leaf);
         s->leaf = NULL;
     }
     sweep(s->pool);
@@ -248,13 +261,15 @@ static void sweep(struct tl_pool *p)
     struct buf_writer w = wal_body(b->wal, FORMAT_BATCH_WAL_BLOCKS * BLOCK_BYTES);
     struct removals removals = {.w = &w};
     bool is_full = false, is_stalled = false;
-    while (!is_full && b->pinned_count < LEAVES_PER_BATCH && (s->leaf || (s->leaf = next_leaf(p, &budget)))) {
+    while (!is_full && b->pinned_count < LEAVES_PER_BATCH &&
+           (s->leaf || (s->leaf = next_leaf(p, &budget)))) {
         if (!has_space(p, s->leaf)) {
             is_stalled = true;
             break;
         }
         if (s->leaf->state == LEAF_DELTA || s->leaf->state == LEAF_LOADING) {
-            if (removals.run.count || buf_used(&w) > FORMAT_WAL_HEADER_BYTES) break; /* first close this one */
+            if (removals.run.count || buf_used(&w) > FORMAT_WAL_HEADER_BYTES)
+                break; /* first close this one */
             batch_put(b);
             map_load(s->leaf, &s->waiter, leaf_loaded);
             return;

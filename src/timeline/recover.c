@@ -35,24 +35,24 @@ struct open_op {
     struct rt_message message;
     uint64_t begun_ns, patience_ns;
     struct dev_set set;
-    uint8_t *memory;             /* WINDOW_BLOCKS */
-    uint8_t *verify_memory;      /* a batch's data */
-    uint8_t **pages;             /* directory and bitmap pages */
+    uint8_t *memory;        /* WINDOW_BLOCKS */
+    uint8_t *verify_memory; /* a batch's data */
+    uint8_t **pages;        /* directory and bitmap pages */
     uint32_t page_count, page_capacity;
     uint64_t device_blocks;
-    bool needs_successor;        /* the superblock may be the older one (E12) */
+    bool needs_successor; /* the superblock may be the older one (E12) */
     struct blob_ref next_ref;
     uint8_t *payload;
     uint64_t payload_bytes;
     struct seen *seen;
     uint32_t seen_count, seen_capacity;
-    uint32_t *seen_at;           /* 1 + index, by block of the ring */
+    uint32_t *seen_at; /* 1 + index, by block of the ring */
     uint64_t max_durable, max_seq, max_epoch;
-    uint32_t *chain;             /* indices of seen */
+    uint32_t *chain; /* indices of seen */
     uint32_t chain_count, chain_capacity, chain_next;
     uint64_t window_block, window_blocks; /* of the ring, in memory */
     uint64_t scan_block;
-    struct wal_header header;    /* being verified */
+    struct wal_header header; /* being verified */
     uint64_t cut_position;
     bool is_cut;
     struct flush_request flush;
@@ -100,7 +100,8 @@ static void step_soon(struct open_op *op, void (*fn)(struct rt_message *message)
     rt_post(op->rt, &op->message);
 }
 
-/* ---- Last: OPEN ---------------------------------------------------------------------------------------------- */
+/* ---- Last: OPEN
+ * ---------------------------------------------------------------------------------------------- */
 
 static void answer(struct open_op *op)
 {
@@ -125,13 +126,15 @@ static void finish(struct open_op *op)
     list_for_each (node, &p->disks) {
         struct tl_disk *disk = list_entry(node, struct tl_disk, link);
         disk->records_await_lap = disk->record_count > 0;
-        if (disk->sweep_left) disk->sweep_left = disk->dir_count * FORMAT_DIR_ENTRIES; /* it may have grown */
+        if (disk->sweep_left)
+            disk->sweep_left = disk->dir_count * FORMAT_DIR_ENTRIES; /* it may have grown */
         if (disk_has_dead_records(disk)) disk->sweep_left = disk->dir_count * FORMAT_DIR_ENTRIES;
         for (uint64_t i = 0; i < disk->dir_count && !disk->sweep_left; i++)
             for (unsigned j = 0; disk->dir[i] && j < FORMAT_DIR_ENTRIES; j++)
                 if (disk->dir[i]->entries[j].needs_sweep)
                     disk->sweep_left = disk->dir_count * FORMAT_DIR_ENTRIES;
     }
+    p->sweep.has_work = true;
     reclaim_poke(p);
     map_trim_soon(p);
     pump_soon(p);
@@ -173,7 +176,7 @@ static void cut_flushed(struct flush_request *request, enum status status)
         return;
     }
     check(p->durable_seq == p->published_seq); /* E8: D = cut */
-    if (!log_has_room(p, WAL_OPEN, 2)) { /* for it and for what a checkpoint needs */
+    if (!log_has_room(p, WAL_OPEN, 2)) {       /* for it and for what a checkpoint needs */
         p->base.state = VOLUME_POOL_DAMAGED;
         snprintf(p->base.trouble, sizeof p->base.trouble,
                  "the log is full: the program ended too often before it could make a checkpoint");
@@ -197,8 +200,7 @@ static void set_state(struct open_op *op)
 {
     struct tl_pool *p = op->pool;
     struct tl_checkpoint *c = &p->ckpt;
-    for (uint64_t block = p->alloc.start; block < p->alloc.end; block++)
-        if (alloc_is_written(&p->alloc, block)) alloc_take_exact(&p->alloc, block, 1);
+    alloc_take_written(&p->alloc);
     for (uint32_t i = 0; i < c->retiring.count; i++)
         alloc_take_exact(&p->alloc, c->retiring.items[i].block, c->retiring.items[i].blocks);
     p->epoch = max_of(op->max_epoch, p->super.epoch) + 1;
@@ -218,23 +220,27 @@ static void decide(struct open_op *op)
     set_state(op);
     if (durable > p->published_seq) { /* E9 */
         p->base.state = VOLUME_POOL_DAMAGED;
-        snprintf(p->base.trouble, sizeof p->base.trouble,
-                 "the log breaks off behind batch %llu, but batches up to %llu had been made durable",
-                 (unsigned long long)p->published_seq, (unsigned long long)durable);
+        snprintf(
+            p->base.trouble, sizeof p->base.trouble,
+            "the log breaks off behind batch %llu, but batches up to %llu had been made durable",
+            (unsigned long long)p->published_seq, (unsigned long long)durable);
         finish(op);
         return;
     }
     flusher_submit(&p->flusher, &op->flush, RT_FLUSH_RECOVERY_CUT, cut_flushed);
 }
 
-/* ---- Replay --------------------------------------------------------------------------------------------------- */
+/* ---- Replay
+ * ---------------------------------------------------------------------------------------------------
+ */
 
 static void replay(struct rt_message *message);
 
 static const uint8_t *batch_in_window(struct open_op *op, const struct seen *s)
 {
     uint64_t block = s->position % op->pool->super.wal_blocks;
-    if (block < op->window_block || block + s->blocks > op->window_block + op->window_blocks) return NULL;
+    if (block < op->window_block || block + s->blocks > op->window_block + op->window_blocks)
+        return NULL;
     return op->memory + (block - op->window_block) * BLOCK_BYTES;
 }
 
@@ -258,11 +264,13 @@ static void replayed(struct open_op *op, const uint8_t *batch)
     struct tl_pool *p = op->pool;
     const struct wal_header *h = &op->header;
     if (!apply_all(op, batch, h)) {
-        /* Its checksum was right: written by a program that was wrong, or meant for other tables. */
+        /* Its checksum was right: written by a program that was wrong, or meant for other tables.
+         */
         op_fail_corrupt(op, "a record of the log does not fit the pool");
         return;
     }
-    if (h->kind == WAL_DATA || h->kind == WAL_ADMIN || h->kind == WAL_RECLAIM) p->recovery.batches_replayed++;
+    if (h->kind == WAL_DATA || h->kind == WAL_ADMIN || h->kind == WAL_RECLAIM)
+        p->recovery.batches_replayed++;
     p->published_seq = h->seq;
     op->cut_position = h->position + h->blocks;
     op->chain_next++;
@@ -278,7 +286,8 @@ static bool data_is_good(struct open_op *op, const uint8_t *batch)
     while (wal_next(&r, &record)) {
         if (record.type != WAL_INSERT || (record.flags & WAL_HOLE)) continue;
         const struct dev_item *it = &op->set.items[item++];
-        if (it->status != STATUS_OK) continue; /* a bad sector, not an unwritten one: kept, reads will tell */
+        if (it->status != STATUS_OK)
+            continue; /* a bad sector, not an unwritten one: kept, reads will tell */
         for (uint32_t i = 0; i < record.count; i++) {
             const uint8_t *block = (const uint8_t *)it->memory + (size_t)i * BLOCK_BYTES;
             if (wal_block_crc(crc32c(0, block, BLOCK_BYTES), record.disk, record.lba + i,
@@ -311,7 +320,8 @@ static void verify(struct open_op *op, const uint8_t *batch)
     while (wal_next(&r, &record)) {
         if (record.type != WAL_INSERT || (record.flags & WAL_HOLE)) continue;
         if (record.phys < p->alloc.start || record.phys >= p->alloc.end ||
-            record.count > p->alloc.end - record.phys || blocks + record.count > FORMAT_BATCH_MAX_BLOCKS) {
+            record.count > p->alloc.end - record.phys ||
+            blocks + record.count > FORMAT_BATCH_MAX_BLOCKS) {
             op_fail_corrupt(op, "a record of the log does not fit the pool");
             return;
         }
@@ -350,7 +360,8 @@ static void replay(struct rt_message *message)
         dev_set_run(&op->set, window_read);
         return;
     }
-    if (!wal_decode_header(batch, &p->super.uuid, &op->header) || !wal_body_is_good(batch, &op->header)) {
+    if (!wal_decode_header(batch, &p->super.uuid, &op->header) ||
+        !wal_body_is_good(batch, &op->header)) {
         decide(op);
         return;
     }
@@ -360,7 +371,9 @@ static void replay(struct rt_message *message)
         replayed(op, batch);
 }
 
-/* ---- The ring -------------------------------------------------------------------------------------------------- */
+/* ---- The ring
+ * --------------------------------------------------------------------------------------------------
+ */
 
 static const struct seen *seen_with(const struct open_op *op, uint64_t position, uint64_t prev_seq)
 {
@@ -374,8 +387,8 @@ static const struct seen *seen_with(const struct open_op *op, uint64_t position,
 static void build_chain(struct open_op *op)
 {
     struct tl_pool *p = op->pool;
-    uint64_t wal = p->super.wal_blocks, position = p->super.replay_position, seq = p->super.replay_seq,
-             epoch = p->super.epoch;
+    uint64_t wal = p->super.wal_blocks, position = p->super.replay_position,
+             seq = p->super.replay_seq, epoch = p->super.epoch;
     for (;;) {
         const struct seen *s = seen_with(op, position, seq);
         if (!s) s = seen_with(op, (position / wal + 1) * wal, seq);
@@ -449,12 +462,14 @@ static void scan(struct open_op *op)
     struct tl_pool *p = op->pool;
     op->window_blocks = min_of((uint64_t)WINDOW_BLOCKS, p->super.wal_blocks - op->scan_block);
     dev_set_clear(&op->set);
-    dev_set_add(&op->set, RT_FILE_READ, p->super.wal_start + op->scan_block, (uint32_t)op->window_blocks,
-                op->memory);
+    dev_set_add(&op->set, RT_FILE_READ, p->super.wal_start + op->scan_block,
+                (uint32_t)op->window_blocks, op->memory);
     dev_set_run(&op->set, scanned);
 }
 
-/* ---- Pages ------------------------------------------------------------------------------------------------------ */
+/* ---- Pages
+ * ------------------------------------------------------------------------------------------------------
+ */
 
 static void add_page(struct open_op *op, uint64_t block)
 {
@@ -473,15 +488,8 @@ static void add_page(struct open_op *op, uint64_t block)
 
 static bool take_bitmap(struct tl_pool *p, uint64_t page, const uint8_t *memory)
 {
-    uint64_t first = page * FORMAT_BITMAP_BITS;
     if (crc32c(0, memory, BLOCK_BYTES) != p->bitmap_refs[page].crc) return false;
-    for (uint64_t i = 0; i < FORMAT_BITMAP_BITS; i++) {
-        if (!(memory[i / 8] >> (i % 8) & 1)) continue;
-        if (first + i < p->alloc.start || first + i >= p->alloc.end) return false;
-        alloc_mark_written(&p->alloc, first + i, 1);
-    }
-    p->alloc.page_is_dirty[page] = false;
-    return true;
+    return alloc_load_page(&p->alloc, page, memory);
 }
 
 static bool take_pages(struct open_op *op)
@@ -547,7 +555,8 @@ static void system_read(struct dev_set *set)
         op_fail(op, err_new(set->status, "the system pages could not be read"));
         return;
     }
-    if (!blob_decode(op->memory, &op->next_ref, FORMAT_SYSTEM_MAGIC, &p->alloc, &payload, &bytes, &next) ||
+    if (!blob_decode(op->memory, &op->next_ref, FORMAT_SYSTEM_MAGIC, &p->alloc, &payload, &bytes,
+                     &next) ||
         p->ckpt.system_extents.count > 1u << 16) {
         op_fail_corrupt(op, "the system pages are damaged");
         return;
@@ -578,7 +587,8 @@ static void read_system(struct open_op *op)
     dev_set_run(&op->set, system_read);
 }
 
-/* ---- First: the superblock --------------------------------------------------------------------------------------- */
+/* ---- First: the superblock
+ * --------------------------------------------------------------------------------------- */
 
 static bool is_zero(const uint8_t *block)
 {
@@ -588,15 +598,18 @@ static bool is_zero(const uint8_t *block)
 }
 
 /* The newer of the valid slots; sets needs_successor when a newer one may have been lost (E12). */
-static enum status choose_super(struct open_op *op, struct super *ret_super, uint64_t *ret_other_position)
+static enum status choose_super(struct open_op *op, struct super *ret_super,
+                                uint64_t *ret_other_position)
 {
     struct super s[2];
     enum status status[2];
     for (unsigned i = 0; i < 2; i++)
         status[i] = super_decode(op->memory + i * BLOCK_BYTES, op->device_blocks, &s[i]);
-    if (status[0] == STATUS_FORMAT_VERSION || status[1] == STATUS_FORMAT_VERSION) return STATUS_FORMAT_VERSION;
+    if (status[0] == STATUS_FORMAT_VERSION || status[1] == STATUS_FORMAT_VERSION)
+        return STATUS_FORMAT_VERSION;
     if (status[0] != STATUS_OK && status[1] != STATUS_OK) return STATUS_NOT_A_POOL;
-    unsigned newest = status[0] != STATUS_OK || (status[1] == STATUS_OK && s[1].checkpoint > s[0].checkpoint);
+    unsigned newest =
+        status[0] != STATUS_OK || (status[1] == STATUS_OK && s[1].checkpoint > s[0].checkpoint);
     unsigned other = 1 - newest;
     *ret_super = s[newest];
     *ret_other_position = s[newest].replay_position;
@@ -618,9 +631,12 @@ static void supers_read(struct dev_set *set)
     }
     enum status status = choose_super(op, &p->super, &other_position);
     if (status != STATUS_OK) {
-        op_fail(op, status == STATUS_FORMAT_VERSION
-                        ? err_next(err_new(status, "its format is newer than this program"), "upgrade Tarn")
-                        : err_new(status, "neither superblock is valid: this is no Tarn pool, or it is destroyed"));
+        op_fail(
+            op,
+            status == STATUS_FORMAT_VERSION
+                ? err_next(err_new(status, "its format is newer than this program"), "upgrade Tarn")
+                : err_new(status,
+                          "neither superblock is valid: this is no Tarn pool, or it is destroyed"));
         return;
     }
     p->base.uuid = p->super.uuid;

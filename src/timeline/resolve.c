@@ -19,7 +19,8 @@ static int newest_in(const struct version *versions, unsigned count, uint64_t lo
 }
 
 /* How many of the first `count` records have c <= generation. */
-static unsigned records_until(const struct view_record *records, unsigned count, uint64_t generation)
+static unsigned records_until(const struct view_record *records, unsigned count,
+                              uint64_t generation)
 {
     unsigned low = 0, high = count;
     while (low < high) {
@@ -65,8 +66,8 @@ bool retained_between(const struct retained *retained, uint64_t from, uint64_t t
     return low < retained->count && retained->generations[low] < to;
 }
 
-static int resolve_at(const struct version *versions, unsigned count, const struct retained *retained,
-                      uint64_t generation)
+static int resolve_at(const struct version *versions, unsigned count,
+                      const struct retained *retained, uint64_t generation)
 {
     struct view view = {.generation = generation,
                         .records = retained->records,
@@ -84,15 +85,18 @@ struct walk {
 static struct walk walk_begin(const struct version *versions, unsigned count,
                               const struct retained *retained)
 {
-    return (struct walk){
-        .versions = versions, .count = count, .record = retained->record_count, .high = FORMAT_LIVE};
+    return (struct walk){.versions = versions,
+                         .count = count,
+                         .record = retained->record_count,
+                         .high = FORMAT_LIVE};
 }
 
 /* The next stretch with a point in it: *ret_index is what they see; false: there is none left. */
 static bool walk_next(struct walk *walk, const struct retained *retained, int *ret_index)
 {
     while (walk->version < walk->count || walk->record > 0) {
-        uint64_t born = walk->version < walk->count ? version_generation(&walk->versions[walk->version]) : 0;
+        uint64_t born =
+            walk->version < walk->count ? version_generation(&walk->versions[walk->version]) : 0;
         uint64_t turn = walk->record > 0 ? retained->records[walk->record - 1].c : 0;
         uint64_t low = born > turn ? born : turn, high = walk->high;
         if (born == low) walk->version++;
@@ -105,8 +109,8 @@ static bool walk_next(struct walk *walk, const struct retained *retained, int *r
     return false;
 }
 
-static void mark_views(const struct version *versions, unsigned count, const struct retained *retained,
-                       bool *needed)
+static void mark_views(const struct version *versions, unsigned count,
+                       const struct retained *retained, bool *needed)
 {
     struct walk walk = walk_begin(versions, count, retained);
     int i = retained->live ? resolve_at(versions, count, retained, FORMAT_LIVE) : RESOLVE_NONE;
@@ -115,16 +119,19 @@ static void mark_views(const struct version *versions, unsigned count, const str
         if (i != RESOLVE_NONE) needed[i] = true;
 }
 
-bool views_fall_through(const struct version *versions, unsigned count, const struct retained *retained)
+bool views_fall_through(const struct version *versions, unsigned count,
+                        const struct retained *retained)
 {
     struct walk walk = walk_begin(versions, count, retained);
-    if (retained->live && resolve_at(versions, count, retained, FORMAT_LIVE) == RESOLVE_NONE) return true;
+    if (retained->live && resolve_at(versions, count, retained, FORMAT_LIVE) == RESOLVE_NONE)
+        return true;
     for (int i; walk_next(&walk, retained, &i);)
         if (i == RESOLVE_NONE) return true;
     return retained_between(retained, 0, walk.high); /* older than all that is here */
 }
 
-struct version *live_version(struct version *versions, unsigned count, const struct retained *retained)
+struct version *live_version(struct version *versions, unsigned count,
+                             const struct retained *retained)
 {
     if (retained->record_count > 0) {
         int i = resolve_at(versions, count, retained, FORMAT_LIVE);
@@ -170,7 +177,8 @@ void reclaim_needed(const struct version *versions, unsigned count, const struct
     }
 }
 
-/* ---- When a record may go ------------------------------------------------------------------------------ */
+/* ---- When a record may go
+ * ------------------------------------------------------------------------------ */
 
 /* Is there a view that begins in [from, to): a point, or the live one? */
 static bool begins_in(const struct retained *retained, uint64_t from, uint64_t to)
@@ -178,8 +186,8 @@ static bool begins_in(const struct retained *retained, uint64_t from, uint64_t t
     return (retained->live && to == FORMAT_LIVE) || retained_between(retained, from, to);
 }
 
-/* From the newest: a walk comes by record i if a view begins between it and the next one, or if a record
- * that a walk comes by goes back to there. */
+/* From the newest: a walk comes by record i if a view begins between it and the next one, or if a
+ * record that a walk comes by goes back to there. */
 unsigned records_drop_unreachable(struct view_record *records, unsigned count,
                                   const struct retained *retained)
 {

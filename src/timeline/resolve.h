@@ -1,11 +1,12 @@
 /*
- * resolve.h - pure functions over the versions of one block: which version does a view see, and which
- * versions does any view need.  Nothing here does I/O or allocates; tests/unit/timeline_test.c.
+ * resolve.h - pure functions over the versions of one block: which version does a view see, and
+ * which versions does any view need.  Nothing here does I/O or allocates;
+ * tests/unit/timeline_test.c.
  *
- * Words: versions are given newest first.  A view is (generation, records); RECORDS are the reverts of the
- * disk in order of c (E19): after a record {c, p, stage} the disk is what it was at p, with the versions of
- * `stage` over it, and then what was written after c.
- * Limits: generations have 48 bits; FORMAT_LIVE is the live view.
+ * Words: versions are given newest first.  A view is (generation, records); RECORDS are the reverts
+ * of the disk in order of c (E19): after a record {c, p, stage} the disk is what it was at p, with
+ * the versions of `stage` over it, and then what was written after c. Limits: generations have 48
+ * bits; FORMAT_LIVE is the live view.
  */
 #ifndef TARN_TIMELINE_RESOLVE_H
 #define TARN_TIMELINE_RESOLVE_H
@@ -19,7 +20,7 @@ struct version {
     uint16_t generation_high, phys_high;
     uint16_t block; /* within the leaf */
     uint8_t flags;
-    uint8_t stage;  /* reserved for E19: hidden in this stage; 0 = none */
+    uint8_t stage; /* reserved for E19: hidden in this stage; 0 = none */
 };
 enum version_flags {
     VERSION_HOLE = 1 << 0,     /* reads zero; holds no block */
@@ -58,7 +59,8 @@ enum { RESOLVE_NONE = -1 };
 /* Index of the version that the view sees, or RESOLVE_NONE: falls through (or zero). */
 int view_resolve(const struct version *versions, unsigned count, const struct view *view);
 
-/* What keeps versions: the generations of points (rising), and the live view unless the disk is deleted. */
+/* What keeps versions: the generations of points (rising), and the live view unless the disk is
+ * deleted. */
 struct retained {
     const uint64_t *generations;
     unsigned count;
@@ -68,29 +70,32 @@ struct retained {
     unsigned record_count;
 };
 
-/* Sets needed[i] for each version: true iff a retained view resolves to it (E21); a HOLE with nothing
- * needed below it is not needed where nothing falls through. */
+/* Sets needed[i] for each version: true iff a retained view resolves to it (E21); a HOLE with
+ * nothing needed below it is not needed where nothing falls through. */
 void reclaim_needed(const struct version *versions, unsigned count, const struct retained *retained,
                     bool *ret_needed);
 /* Is there a point in [from, to)? */
 bool retained_between(const struct retained *retained, uint64_t from, uint64_t to);
 
 /* What the live view sees of a block, as if the versions being removed were gone; NULL: nothing. */
-struct version *live_version(struct version *versions, unsigned count, const struct retained *retained);
+struct version *live_version(struct version *versions, unsigned count,
+                             const struct retained *retained);
 /* Does a point see this version, which is live_version()? */
 bool points_need(const struct version *versions, unsigned count, const struct version *version,
                  const struct retained *retained);
 
 /* Does a view of a branch find nothing here and read its parent (E20)? */
-bool views_fall_through(const struct version *versions, unsigned count, const struct retained *retained);
+bool views_fall_through(const struct version *versions, unsigned count,
+                        const struct retained *retained);
 
-/* ---- When a record may go ------------------------------------------------------------------------------ */
+/* ---- When a record may go
+ * ------------------------------------------------------------------------------ */
 
 /* Drops the records that no view's walk comes by; returns how many are left (in order). */
 unsigned records_drop_unreachable(struct view_record *records, unsigned count,
                                   const struct retained *retained);
-/* Among reachable records: is nothing of (p, c) seen by any view?  Then every version in it is unneeded,
- * and when they are gone the record says nothing any more. */
+/* Among reachable records: is nothing of (p, c) seen by any view?  Then every version in it is
+ * unneeded, and when they are gone the record says nothing any more. */
 bool record_is_dead(const struct view_record *record, const struct retained *retained);
 
 #endif

@@ -9,8 +9,15 @@
 #include "timeline/mutation.h"
 
 enum { DISK_FLAG_DELETED = 1 << 0, DISK_FLAG_SWEEP = 1 << 1 };
-enum { DISK_BYTES = 132, POINT_BYTES = 64, DIR_REF_BYTES = 16, BITMAP_REF_BYTES = 24, EXTENT_BYTES = 12,
-       SYSTEM_HEADER_BYTES = 64, RECORD_BYTES = 24 };
+enum {
+    DISK_BYTES = 132,
+    POINT_BYTES = 64,
+    DIR_REF_BYTES = 16,
+    BITMAP_REF_BYTES = 24,
+    EXTENT_BYTES = 12,
+    SYSTEM_HEADER_BYTES = 64,
+    RECORD_BYTES = 24
+};
 
 void tables_init(struct tl_pool *p)
 {
@@ -29,7 +36,8 @@ void tables_fini(struct tl_pool *p)
     free(p->disk_by_id);
 }
 
-/* ---- Look-up --------------------------------------------------------------------------------------------- */
+/* ---- Look-up
+ * --------------------------------------------------------------------------------------------- */
 
 struct tl_disk *disk_by_id(const struct tl_pool *p, uint32_t id)
 {
@@ -70,7 +78,9 @@ struct view disk_view(const struct tl_disk *disk, uint64_t generation)
         .generation = generation, .records = disk->records, .record_count = disk->record_count};
 }
 
-/* ---- Disks ----------------------------------------------------------------------------------------------- */
+/* ---- Disks
+ * -----------------------------------------------------------------------------------------------
+ */
 
 static struct tl_disk *disk_new(struct tl_pool *p, uint32_t id, const struct uuid *uuid)
 {
@@ -119,14 +129,18 @@ void disk_remove(struct tl_disk *disk)
 void disk_sweep_again(struct tl_disk *disk)
 {
     disk->sweep_left = disk->dir_count * FORMAT_DIR_ENTRIES; /* E29 */
-    /* A write that was closed before the deletion may still keep for its point what it supersedes. */
+    /* A write that was closed before the deletion may still keep for its point what it supersedes.
+     */
     disk->sweep_after = disk->pool->last_closed_seq;
+    disk->pool->sweep.has_work = true;
     reclaim_poke(disk->pool);
 }
 
-/* ---- Points ---------------------------------------------------------------------------------------------- */
+/* ---- Points
+ * ---------------------------------------------------------------------------------------------- */
 
-static struct tl_point *point_new(struct tl_disk *disk, const struct uuid *uuid, uint64_t generation)
+static struct tl_point *point_new(struct tl_disk *disk, const struct uuid *uuid,
+                                  uint64_t generation)
 {
     if (disk->point_count == disk->point_capacity) {
         disk->point_capacity = disk->point_capacity ? disk->point_capacity * 2 : 4;
@@ -164,7 +178,8 @@ static void point_remove(struct tl_point *point)
     disk_sweep_again(disk);
 }
 
-/* ---- Reverts --------------------------------------------------------------------------------------------- */
+/* ---- Reverts
+ * --------------------------------------------------------------------------------------------- */
 
 static void record_push(struct tl_disk *disk, const struct view_record *record)
 {
@@ -237,7 +252,8 @@ static bool hook(struct tl_disk *branch, uint32_t parent_id)
     return branch->depth <= LIMIT_BRANCH_DEPTH;
 }
 
-/* ---- Records --------------------------------------------------------------------------------------------- */
+/* ---- Records
+ * --------------------------------------------------------------------------------------------- */
 
 static bool size_is_sane(uint64_t size_bytes)
 {
@@ -247,7 +263,8 @@ static bool size_is_sane(uint64_t size_bytes)
 
 static bool apply_create(struct tl_pool *p, const struct wal_record *r, uint64_t seq)
 {
-    if (r->disk < p->next_disk_id || r->disk > p->next_disk_id + 1000000 || !size_is_sane(r->size_bytes))
+    if (r->disk < p->next_disk_id || r->disk > p->next_disk_id + 1000000 ||
+        !size_is_sane(r->size_bytes))
         return false;
     struct tl_disk *disk = disk_new(p, r->disk, &r->uuid);
     disk->size_bytes = r->size_bytes;
@@ -275,7 +292,8 @@ static bool apply_delete_point(struct tl_disk *disk, const struct wal_record *r)
     return false;
 }
 
-static bool apply_member(struct tl_disk *disk, const struct wal_record *r, uint64_t seq, uint64_t wall_ns)
+static bool apply_member(struct tl_disk *disk, const struct wal_record *r, uint64_t seq,
+                         uint64_t wall_ns)
 {
     if (disk->point_count && disk->point_generations[disk->point_count - 1] >= seq) return false;
     struct tl_point *point = point_new(disk, &r->uuid, seq);
@@ -287,8 +305,10 @@ static bool apply_member(struct tl_disk *disk, const struct wal_record *r, uint6
     return true;
 }
 
-/* The old content becomes a point at the last generation before this one; nothing was written since. */
-static bool apply_revert(struct tl_disk *disk, const struct wal_record *r, uint64_t seq, uint64_t wall_ns)
+/* The old content becomes a point at the last generation before this one; nothing was written
+ * since. */
+static bool apply_revert(struct tl_disk *disk, const struct wal_record *r, uint64_t seq,
+                         uint64_t wall_ns)
 {
     uint64_t undo = seq - 1;
     if (r->generation == 0 || r->generation >= undo || !size_is_sane(r->size_bytes)) return false;
@@ -361,7 +381,8 @@ bool tables_apply(struct tl_pool *p, const struct wal_record *r, uint64_t seq, u
     }
 }
 
-/* ---- On disk --------------------------------------------------------------------------------------------- */
+/* ---- On disk
+ * --------------------------------------------------------------------------------------------- */
 
 static uint64_t encoded_bytes(const struct tl_pool *p)
 {
@@ -369,8 +390,8 @@ static uint64_t encoded_bytes(const struct tl_pool *p)
                      (uint64_t)p->ckpt.retiring.count * EXTENT_BYTES;
     list_for_each (node, &p->disks) {
         const struct tl_disk *d = list_entry(node, struct tl_disk, link);
-        bytes += DISK_BYTES + d->dir_count * DIR_REF_BYTES + (uint64_t)d->point_count * POINT_BYTES +
-                 (uint64_t)d->record_count * RECORD_BYTES;
+        bytes += DISK_BYTES + d->dir_count * DIR_REF_BYTES +
+                 (uint64_t)d->point_count * POINT_BYTES + (uint64_t)d->record_count * RECORD_BYTES;
     }
     return bytes;
 }
@@ -381,7 +402,10 @@ static void put_disk(struct buf_writer *w, const struct tl_disk *d)
     for (uint64_t i = 0; i < d->dir_count; i++)
         if (d->dir[i] && d->dir[i]->ref.block) pages++;
     buf_put_le32(w, d->id);
-    buf_put_le32(w, (d->deleted ? DISK_FLAG_DELETED : 0u) | (d->sweep_left || d->is_promoting || d->pool->sweep.is_active ? DISK_FLAG_SWEEP : 0u));
+    buf_put_le32(
+        w,
+        (d->deleted ? DISK_FLAG_DELETED : 0u) |
+            (d->sweep_left || d->is_promoting || d->pool->sweep.is_active ? DISK_FLAG_SWEEP : 0u));
     buf_put_uuid(w, &d->uuid);
     buf_put_le64(w, d->size_bytes);
     buf_put_le64(w, d->created_seq);
@@ -458,7 +482,8 @@ uint8_t *tables_encode(struct tl_pool *p, uint64_t *ret_bytes)
 
 static bool block_is_sane(const struct tl_pool *p, uint64_t block, uint64_t count)
 {
-    return block >= p->alloc.start && block < p->alloc.end && count >= 1 && count <= p->alloc.end - block;
+    return block >= p->alloc.start && block < p->alloc.end && count >= 1 &&
+           count <= p->alloc.end - block;
 }
 
 static bool take_points(struct buf_reader *r, struct tl_disk *d, uint32_t count)
@@ -528,7 +553,8 @@ static bool take_disk(struct buf_reader *r, struct tl_pool *p)
     return parent == 0 || hook(d, parent);
 }
 
-bool tables_decode(struct tl_pool *p, const uint8_t *payload, uint64_t bytes, uint64_t *ret_applied_seq)
+bool tables_decode(struct tl_pool *p, const uint8_t *payload, uint64_t bytes,
+                   uint64_t *ret_applied_seq)
 {
     struct buf_reader r = buf_reader(payload, bytes);
     uint64_t applied = buf_take_le64(&r);
@@ -542,8 +568,10 @@ bool tables_decode(struct tl_pool *p, const uint8_t *payload, uint64_t bytes, ui
     for (uint32_t i = 0; i < bitmap_count; i++) {
         uint32_t index = buf_take_le32(&r), crc = buf_take_le32(&r);
         uint64_t block = buf_take_le64(&r), page_applied = buf_take_le64(&r);
-        if (r.failed || index >= alloc_page_count(&p->alloc) || !block_is_sane(p, block, 1)) return false;
-        p->bitmap_refs[index] = (struct bitmap_ref){.block = block, .crc = crc, .applied_seq = page_applied};
+        if (r.failed || index >= alloc_page_count(&p->alloc) || !block_is_sane(p, block, 1))
+            return false;
+        p->bitmap_refs[index] =
+            (struct bitmap_ref){.block = block, .crc = crc, .applied_seq = page_applied};
     }
     for (uint32_t i = 0; i < retired_count; i++) {
         uint64_t block = buf_take_le64(&r);

@@ -2,8 +2,8 @@
  * tables.h - the disks and points of a pool, and the system pages that keep them.
  *
  * Admin records change the tables when they are appended (E2) and again, alike, in recovery
- * (tables_apply); a checkpoint writes the whole (tables_encode) at an instant without unpublished admin
- * batches (E11).  Threads: the pool's loop.
+ * (tables_apply); a checkpoint writes the whole (tables_encode) at an instant without unpublished
+ * admin batches (E11).  Threads: the pool's loop.
  */
 #ifndef TARN_TIMELINE_TABLES_H
 #define TARN_TIMELINE_TABLES_H
@@ -18,13 +18,14 @@ struct tl_point *point_find(struct tl_pool *p, const struct uuid *uuid); /* not 
 /* The newest state of the disk's retained views (E21). */
 struct retained disk_retained(const struct tl_disk *disk);
 
-/* Applies one admin record of batch seq; `set` carries the CUT record over to its members.  False: the
- * record does not fit the tables (a damaged log). */
-bool tables_apply(struct tl_pool *p, const struct wal_record *record, uint64_t seq, uint64_t wall_ns);
+/* Applies one admin record of batch seq; `set` carries the CUT record over to its members.  False:
+ * the record does not fit the tables (a damaged log). */
+bool tables_apply(struct tl_pool *p, const struct wal_record *record, uint64_t seq,
+                  uint64_t wall_ns);
 void disk_remove(struct tl_disk *disk); /* from the tables and from memory */
 void disk_sweep_again(struct tl_disk *disk);
-/* A lap of the sweep is over: records that say nothing any more go (silently: the views are the same with
- * and without them, so recovery may have them back). */
+/* A lap of the sweep is over: records that say nothing any more go (silently: the views are the
+ * same with and without them, so recovery may have them back). */
 void disk_records_swept(struct tl_disk *disk);
 bool disk_has_dead_records(const struct tl_disk *disk);
 /* The view of the disk at a generation. */
@@ -33,6 +34,7 @@ struct view disk_view(const struct tl_disk *disk, uint64_t generation);
 /* malloc'ed payload of the system blob. */
 uint8_t *tables_encode(struct tl_pool *p, uint64_t *ret_bytes);
 /* Fills the tables of a pool that has none; directory pages get their references only. */
-bool tables_decode(struct tl_pool *p, const uint8_t *payload, uint64_t bytes, uint64_t *ret_applied_seq);
+bool tables_decode(struct tl_pool *p, const uint8_t *payload, uint64_t bytes,
+                   uint64_t *ret_applied_seq);
 
 #endif

@@ -1,10 +1,11 @@
 /*
  * timeline_int.h - what the files of the engine share: the pool object, disks, leaves, batches.
  *
- * The life of a write: submit -> admit.c (range lock, staging buffer, read of ragged edges) -> batch.c
- * (gather, close: E1 to E3; submit data and log in parallel; publish in order: E4) -> done.
+ * The life of a write: submit -> admit.c (range lock, staging buffer, read of ragged edges) ->
+ * batch.c (gather, close: E1 to E3; submit data and log in parallel; publish in order: E4) -> done.
  * The life of a read: read.c (look up, load leaves, read runs, verify, copy).
- * Everything else is an admin batch (admin.c), background work (reclaim.c, checkpoint.c) or recovery.
+ * Everything else is an admin batch (admin.c), background work (reclaim.c, checkpoint.c) or
+ * recovery.
  */
 #ifndef TARN_TIMELINE_INT_H
 #define TARN_TIMELINE_INT_H
@@ -19,7 +20,8 @@
 
 struct tl_pool;
 
-/* ---- Points and disks (tables.c) --------------------------------------------------------------------- */
+/* ---- Points and disks (tables.c)
+ * --------------------------------------------------------------------- */
 
 struct tl_point {
     struct list_node hash_link; /* pool->point_hash */
@@ -35,39 +37,40 @@ struct tl_point {
 
 struct tl_disk {
     struct tl_pool *pool;
-    struct list_node link;        /* pool->disks, in order of creation */
-    struct list_node hash_link;   /* pool->disk_hash */
+    struct list_node link;      /* pool->disks, in order of creation */
+    struct list_node hash_link; /* pool->disk_hash */
     uint32_t id;
     struct uuid uuid;
     uint64_t size_bytes;
-    uint64_t created_seq;         /* visible outside when D >= it (E26) */
-    struct tl_disk *parent;       /* a branch falls through to (parent, parent_generation) */
+    uint64_t created_seq;   /* visible outside when D >= it (E26) */
+    struct tl_disk *parent; /* a branch falls through to (parent, parent_generation) */
     uint64_t parent_generation;
-    uint64_t parent_size_bytes;   /* E20: clipped there */
+    uint64_t parent_size_bytes; /* E20: clipped there */
     struct uuid parent_point, parent_disk_uuid;
     unsigned depth, child_count;
     unsigned handle_count;
-    bool deleted;                 /* hidden; being swept */
-    uint64_t own_blocks;          /* data blocks of its versions */
-    struct tl_point **points;     /* rising generation */
-    uint64_t *point_generations;  /* the same, packed for retained_between */
+    bool deleted;                /* hidden; being swept */
+    uint64_t own_blocks;         /* data blocks of its versions */
+    struct tl_point **points;    /* rising generation */
+    uint64_t *point_generations; /* the same, packed for retained_between */
     unsigned point_count, point_capacity;
-    struct view_record *records;  /* reverts, rising c (E19) */
+    struct view_record *records; /* reverts, rising c (E19) */
     unsigned record_count, record_capacity;
-    bool records_await_lap;       /* one may go when the lap of the sweep is over */
-    bool is_promoted;             /* since it was opened: no view falls through any more (E20) */
+    bool records_await_lap; /* one may go when the lap of the sweep is over */
+    bool is_promoted;       /* since it was opened: no view falls through any more (E20) */
     bool is_promoting;
-    unsigned holds;               /* reverts under way: no request is begun (E19) */
-    struct dir_page **dir;        /* by page index; NULL = empty */
+    unsigned holds;        /* reverts under way: no request is begun (E19) */
+    struct dir_page **dir; /* by page index; NULL = empty */
     uint64_t dir_count;
-    struct list locks;            /* of frags: held and waiting, in order of arrival (E1) */
-    uint64_t sweep_left;          /* leaves still to pass since the last deletion (E29) */
+    struct list locks;   /* of frags: held and waiting, in order of arrival (E1) */
+    uint64_t sweep_left; /* leaves still to pass since the last deletion (E29) */
     uint64_t sweep_cursor;
-    uint64_t sweep_after;         /* when this batch is published, and not before */
+    uint64_t sweep_after; /* when this batch is published, and not before */
     uint64_t bury_checkpoint;
 };
 
-/* ---- Map (map.c, leaf.c) ------------------------------------------------------------------------------ */
+/* ---- Map (map.c, leaf.c)
+ * ------------------------------------------------------------------------------ */
 
 enum leaf_state {
     LEAF_DELTA,   /* only what was written since it was evicted; the rest is on disk */
@@ -82,7 +85,7 @@ struct leaf_op {
     uint32_t crc;
     uint16_t first, count; /* data: count 1 */
     bool is_removal;
-    uint8_t flags;         /* version_flags */
+    uint8_t flags; /* version_flags */
 };
 
 struct leaf {
@@ -91,15 +94,15 @@ struct leaf {
     enum leaf_state state;
     unsigned pins;
     bool dirty, needs_sweep, is_writing;
-    uint64_t dirty_seq;      /* first batch that is not in its blob */
-    uint64_t last_seq;       /* newest batch applied */
-    uint32_t need_blocks;    /* counted in pool->leaf_need while dirty or pending */
+    uint64_t dirty_seq;        /* first batch that is not in its blob */
+    uint64_t last_seq;         /* newest batch applied */
+    uint32_t need_blocks;      /* counted in pool->leaf_need while dirty or pending */
     uint32_t pending_versions; /* of batches closed and not yet published */
     struct version *versions;
     uint32_t version_count, version_capacity;
     struct leaf_op *ops;
     uint32_t op_count, op_capacity;
-    struct extents extents;  /* of its blob, once known */
+    struct extents extents; /* of its blob, once known */
     uint64_t memory_bytes;
     struct list_node lru_link;   /* pool->lru */
     struct list_node dirty_link; /* pool->dirty */
@@ -113,24 +116,26 @@ struct leaf_waiter {
 };
 
 struct dir_entry {
-    struct blob_ref ref;         /* block 0: no blob */
-    uint64_t applied_seq;        /* of the blob (E11) */
-    uint64_t max_generation;     /* monotone */
-    uint64_t oldest_superseded;  /* generation of the oldest version that is not the newest; 0 = none */
+    struct blob_ref ref;     /* block 0: no blob */
+    uint64_t applied_seq;    /* of the blob (E11) */
+    uint64_t max_generation; /* monotone */
+    uint64_t
+        oldest_superseded; /* generation of the oldest version that is not the newest; 0 = none */
     uint32_t version_count;
-    uint64_t checkpoint;         /* the first checkpoint that names this blob */
-    bool needs_sweep;            /* something unneeded may be in it that no deletion tells of */
+    uint64_t checkpoint; /* the first checkpoint that names this blob */
+    bool needs_sweep;    /* something unneeded may be in it that no deletion tells of */
     struct leaf *leaf;
 };
 
 struct dir_page {
-    struct blob_ref ref;         /* block 0: never written */
-    uint64_t touched_seq;        /* newest applied_seq of its entries */
+    struct blob_ref ref;  /* block 0: never written */
+    uint64_t touched_seq; /* newest applied_seq of its entries */
     bool dirty;
     struct dir_entry entries[FORMAT_DIR_ENTRIES];
 };
 
-/* ---- Writes (admit.c, batch.c) ------------------------------------------------------------------------ */
+/* ---- Writes (admit.c, batch.c)
+ * ------------------------------------------------------------------------ */
 
 enum frag_kind { FRAG_DATA, FRAG_HOLE };
 
@@ -139,7 +144,8 @@ enum { FRAG_COUNT = 1024, READ_COUNT = 192, BATCH_COUNT = 16, BATCH_HOST_MAX = 8
 struct io_state; /* in volume_io.private_ */
 enum { RECORDINGS = 16 };
 
-/* A part of a host's request that one batch takes: at most 64 blocks of data, or one leaf of holes. */
+/* A part of a host's request that one batch takes: at most 64 blocks of data, or one leaf of holes.
+ */
 struct frag {
     struct list_node link;      /* free list, buffer wait, ready list, batch */
     struct list_node lock_link; /* disk->locks */
@@ -149,19 +155,19 @@ struct frag {
     uint64_t lba;
     uint32_t blocks;
     uint64_t sector, sector_count; /* what the host wrote */
-    unsigned blockers;          /* earlier overlapping locks */
+    unsigned blockers;             /* earlier overlapping locks */
     bool has_lock, is_early;
     uint8_t *buf;
     size_t buf_bytes;
     struct leaf *leaves[FRAG_LEAVES];
     unsigned leaf_count;
     struct leaf_waiter leaf_waiter;
-    bool wants_leaves;          /* look before it leaps: near full, or holes */
-    bool is_counted;            /* in its leaves' pending_versions */
-    bool is_blind;              /* closed without seeing what it superseded */
+    bool wants_leaves;                      /* look before it leaps: near full, or holes */
+    bool is_counted;                        /* in its leaves' pending_versions */
+    bool is_blind;                          /* closed without seeing what it superseded */
     uint32_t crcs[FORMAT_BATCH_MAX_BLOCKS]; /* of the bytes alone */
-    uint64_t space_limit;       /* checkpoint number after which a wait for space is over; 0 = none */
-    uint32_t wal_bytes;         /* at most */
+    uint64_t space_limit; /* checkpoint number after which a wait for space is over; 0 = none */
+    uint32_t wal_bytes;   /* at most */
     struct read_frag *pre_image;
     uint32_t pre_image_step;
     enum status status;
@@ -180,10 +186,10 @@ struct batch_io {
 
 struct batch {
     struct tl_pool *pool;
-    struct list_node link;      /* free list, or pool->in_flight in order of seq */
+    struct list_node link; /* free list, or pool->in_flight in order of seq */
     enum batch_state state;
     struct wal_header header;
-    uint8_t *wal;               /* FORMAT_BATCH_WAL_BLOCKS */
+    uint8_t *wal; /* FORMAT_BATCH_WAL_BLOCKS */
     uint64_t end_position;
     struct list frags;
     unsigned io_count, pending, tries;
@@ -192,13 +198,14 @@ struct batch {
     struct iovec iovs[FORMAT_BATCH_MAX_BLOCKS + 1];
     unsigned iov_count;
     uint32_t data_blocks;
-    struct leaf **pinned;       /* reclaim */
+    struct leaf **pinned; /* reclaim */
     unsigned pinned_count, pinned_capacity;
     void (*published)(struct batch *batch, enum status status); /* admin, reclaim, note */
     void *arg;
 };
 
-/* ---- Reads (read.c) ------------------------------------------------------------------------------------ */
+/* ---- Reads (read.c)
+ * ------------------------------------------------------------------------------------ */
 
 struct read_block {
     uint64_t phys, generation; /* phys 0: zero */
@@ -206,23 +213,23 @@ struct read_block {
 };
 
 struct read_frag {
-    struct list_node link;        /* free list or pool->readers (order of mark, E17) */
+    struct list_node link; /* free list or pool->readers (order of mark, E17) */
     struct tl_pool *pool;
-    struct tl_disk *disk;         /* where the look-up begins */
+    struct tl_disk *disk; /* where the look-up begins */
     uint64_t generation;
     uint64_t lba;
     uint32_t blocks;
     uint64_t mark, serial;
-    uint32_t next;                /* block being looked up */
-    struct tl_disk *level_disk;   /* and where */
+    uint32_t next;              /* block being looked up */
+    struct tl_disk *level_disk; /* and where */
     uint64_t level_generation;
     struct leaf_waiter leaf_waiter;
     struct rt_buf_waiter buf_waiter;
     uint8_t *buf;
     size_t buf_bytes;
-    bool map_only;                /* look up, read nothing */
+    bool map_only; /* look up, read nothing */
     bool is_reading;
-    uint32_t bad;                 /* block whose checksum was wrong, and what it was mapped to */
+    uint32_t bad; /* block whose checksum was wrong, and what it was mapped to */
     uint64_t bad_phys, bad_generation;
     unsigned pending, retries;
     enum status status;
@@ -232,7 +239,7 @@ struct read_frag {
         struct iovec iov;
         struct read_frag *read;
     } runs[FORMAT_BATCH_MAX_BLOCKS];
-    struct volume_io *io;         /* host read: sectors [sector, +count) go to io's memory */
+    struct volume_io *io; /* host read: sectors [sector, +count) go to io's memory */
     uint64_t sector, sector_count;
     void (*done)(struct read_frag *read); /* internal read */
     void *arg;
@@ -244,8 +251,8 @@ struct io_state {
     uint32_t outstanding;
     uint32_t status;
     uint64_t max_seq;
-    uint64_t target;                    /* FLUSH, FUA: D that it waits for */
-    struct list_node wait_link;         /* pool->flush_waiters */
+    uint64_t target;            /* FLUSH, FUA: D that it waits for */
+    struct list_node wait_link; /* pool->flush_waiters */
 };
 check_static(sizeof(struct io_state) <= sizeof(((struct volume_io *)0)->private_));
 
@@ -277,7 +284,8 @@ struct bitmap_ref {
     uint32_t crc;
 };
 
-/* ---- The pool ------------------------------------------------------------------------------------------ */
+/* ---- The pool
+ * ------------------------------------------------------------------------------------------ */
 
 struct tl_volume {
     struct volume base;
@@ -293,8 +301,9 @@ struct tl_waiter {
 };
 
 struct leaf_writer {
+    unsigned tries;
     struct tl_pool *pool;
-    struct leaf *leaf;      /* NULL: idle */
+    struct leaf *leaf; /* NULL: idle */
     struct leaf_waiter load_waiter;
     struct dev_set set;
     uint8_t *memory;
@@ -320,14 +329,14 @@ enum checkpoint_phase {
 struct tl_checkpoint {
     enum checkpoint_phase phase;
     bool is_wanted, wants_instant;
-    uint64_t number;         /* of the newest durable superblock */
-    uint64_t next_number;    /* the next directory image to be made */
+    uint64_t number;      /* of the newest durable superblock */
+    uint64_t next_number; /* the next directory image to be made */
     uint64_t replay_seq, replay_position;
     uint64_t new_replay_seq, new_replay_position;
     uint64_t previous_position; /* of the older superblock: the tail of the log */
     struct dev_set set;
     uint8_t *super_memory;
-    uint8_t **memories;      /* pages being written */
+    uint8_t **memories; /* pages being written */
     unsigned memory_count, memory_capacity;
     struct flush_request flush;
     struct super super;
@@ -347,8 +356,9 @@ struct tl_sweep {
     struct leaf_waiter waiter;
     struct batch *batch;
     bool is_active, is_posted;
-    uint32_t resume_block;   /* the leaf is done below it */
-    bool *needed;            /* scratch: per version of one block */
+    bool has_work;         /* false: nothing to look for, since the last look */
+    uint32_t resume_block; /* the leaf is done below it */
+    bool *needed;          /* scratch: per version of one block */
     unsigned needed_capacity;
 };
 
@@ -365,13 +375,13 @@ struct tl_pool {
     bool is_open, is_closing;
     /* Log */
     uint64_t epoch, next_seq, last_closed_seq;
-    uint64_t published_seq;         /* prefix complete and applied */
-    uint64_t published_position;    /* where the batch after it begins */
-    uint64_t head_position;         /* where the next batch goes */
-    uint64_t durable_seq;           /* D */
-    uint64_t recorded_seq;          /* Drec */
+    uint64_t published_seq;      /* prefix complete and applied */
+    uint64_t published_position; /* where the batch after it begins */
+    uint64_t head_position;      /* where the next batch goes */
+    uint64_t durable_seq;        /* D */
+    uint64_t recorded_seq;       /* Drec */
     struct {
-        uint64_t in, durable;       /* batch `in` holds D = durable */
+        uint64_t in, durable; /* batch `in` holds D = durable */
     } recording[RECORDINGS];
     unsigned recording_count;
     uint64_t unflushed_bytes, flushing_bytes;
@@ -379,9 +389,9 @@ struct tl_pool {
     struct flush_request self_flush, admin_flush;
     bool self_flush_is_active, admin_flush_is_active, host_flush_is_active;
     struct flush_request host_flush;
-    struct list flush_waiters;      /* ios: FLUSH and FUA */
-    struct list admin_waiters;      /* tl_waiter: D >= seq */
-    struct list publish_waiters;    /* tl_waiter: published >= seq */
+    struct list flush_waiters;   /* ios: FLUSH and FUA */
+    struct list admin_waiters;   /* tl_waiter: D >= seq */
+    struct list publish_waiters; /* tl_waiter: published >= seq */
     /* Disks */
     struct list disks;
     struct list disk_hash[HASH_BUCKETS], point_hash[HASH_BUCKETS];
@@ -404,7 +414,8 @@ struct tl_pool {
     struct rt_message trim_map_message;
     /* Writes */
     struct frag *frags;
-    struct list free_frags, admit_queue, buf_waiting, pre_image_waiting, ready, space_waiting, ending;
+    struct list free_frags, admit_queue, buf_waiting, pre_image_waiting, ready, space_waiting,
+        ending;
     bool is_waiting_for_buf;
     uint32_t ready_blocks;
     struct rt_buf_waiter buf_waiter;
@@ -415,8 +426,9 @@ struct tl_pool {
     bool pump_is_posted;
     struct rt_message fail_message;
     bool fail_is_posted;
-    struct list admin_queue, admin_running; /* admin calls waiting for a batch or log space; under way */
-    struct list reverts;            /* admin calls that wait until their disk is idle */
+    struct list admin_queue,
+        admin_running;   /* admin calls waiting for a batch or log space; under way */
+    struct list reverts; /* admin calls that wait until their disk is idle */
     bool note_is_active;
     struct tl_waiter note_waiter;
     struct list trims;
@@ -424,12 +436,13 @@ struct tl_pool {
     /* Reads */
     struct read_frag *reads;
     struct list free_reads, readers, read_queue, query_queue;
+    unsigned free_read_count;
     uint64_t read_serial;
-    struct list promotions;         /* of struct promote */
+    struct list promotions; /* of struct promote */
     /* Settle */
-    struct list settle_waiters;     /* of control_call */
-    struct list calls;              /* checkpoints asked for */
-    struct list checks;             /* of pool_check */
+    struct list settle_waiters; /* of control_call */
+    struct list calls;          /* checkpoints asked for */
+    struct list checks;         /* of pool_check */
     struct tl_waiter settle_waiter, close_waiter;
     bool settle_is_waiting;
     unsigned settle_rounds;
@@ -437,7 +450,7 @@ struct tl_pool {
     bool close_checkpoint_begun;
     volume_done_fn *close_done;
     void *close_arg;
-    struct open_op *opening;        /* while it is being opened */
+    struct open_op *opening; /* while it is being opened */
     bool is_started;
 };
 

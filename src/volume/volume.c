@@ -12,7 +12,6 @@ struct later {
     struct err *error;
 };
 
-
 const char *volume_pool_state_name(enum volume_pool_state state)
 {
     switch (state) {
@@ -26,10 +25,11 @@ const char *volume_pool_state_name(enum volume_pool_state state)
     return "unknown";
 }
 
-/* ---- Base objects -------------------------------------------------------------------------------- */
+/* ---- Base objects
+ * -------------------------------------------------------------------------------- */
 
-void volume_pool_base_init(struct volume_pool *pool, struct rt *rt, const struct volume_engine_ops *ops,
-                           const struct uuid *uuid)
+void volume_pool_base_init(struct volume_pool *pool, struct rt *rt,
+                           const struct volume_engine_ops *ops, const struct uuid *uuid)
 {
     *pool = (struct volume_pool){.ops = ops, .rt = rt, .uuid = *uuid};
     list_init(&pool->handles);
@@ -102,7 +102,8 @@ void volume_pool_notify(struct volume_pool *pool, unsigned events)
         volume_notify(list_entry(node, struct volume, link), events);
 }
 
-/* ---- Pools --------------------------------------------------------------------------------------- */
+/* ---- Pools
+ * --------------------------------------------------------------------------------------- */
 
 struct refused_call {
     struct rt_message message;
@@ -126,12 +127,14 @@ static void refuse_call(struct rt *rt, volume_done_fn *done, void *arg, struct e
 {
     struct refused_call *c = calloc(1, sizeof *c);
     check(c != NULL);
-    *c = (struct refused_call){.message.fn = refused_call_fire, .done = done, .arg = arg, .error = e};
+    *c = (struct refused_call){
+        .message.fn = refused_call_fire, .done = done, .arg = arg, .error = e};
     rt_post(rt, &c->message);
 }
 
-void volume_pool_create(struct rt *rt, const char *path, uint64_t size_bytes, const struct uuid *pool,
-                        const struct volume_pool_options *options, bool overwrite,
+void volume_pool_create(struct rt *rt, const char *path, uint64_t size_bytes,
+                        const struct uuid *pool, const struct volume_pool_options *options,
+                        bool overwrite,
                         void (*progress)(void *arg, uint64_t done_bytes, uint64_t total_bytes),
                         volume_done_fn *done, void *arg)
 {
@@ -211,8 +214,9 @@ static struct err *refuse_state(const struct volume_pool *pool)
     case VOLUME_POOL_OK:
         return NULL;
     case VOLUME_POOL_DAMAGED:
-        return err_next(err_new(STATUS_POOL_DAMAGED, "the pool is open read-only: %s", pool->trouble),
-                        "copy what can be read to another pool");
+        return err_next(
+            err_new(STATUS_POOL_DAMAGED, "the pool is open read-only: %s", pool->trouble),
+            "copy what can be read to another pool");
     case VOLUME_POOL_FAILED:
         return err_next(err_new(STATUS_POOL_FAILED, "the pool has failed: %s", pool->trouble),
                         "look at its device, then open the pool anew");
@@ -246,7 +250,8 @@ void volume_pool_check(struct volume_pool *pool, volume_done_fn *done, void *arg
     pool->ops->pool_check(pool, done, arg);
 }
 
-/* ---- Disks --------------------------------------------------------------------------------------- */
+/* ---- Disks
+ * --------------------------------------------------------------------------------------- */
 
 static struct err *check_size(uint64_t size_bytes)
 {
@@ -264,7 +269,8 @@ static struct err *check_size(uint64_t size_bytes)
 static struct err *no_such(const char *what, const struct uuid *uuid)
 {
     char text[UUID_TEXT_SIZE];
-    return err_new(STATUS_NOT_FOUND, "there is no %s %s in this pool", what, uuid_format(uuid, text));
+    return err_new(STATUS_NOT_FOUND, "there is no %s %s in this pool", what,
+                   uuid_format(uuid, text));
 }
 
 static struct err *check_new_disk(struct volume_pool *pool, const struct uuid *disk)
@@ -287,14 +293,16 @@ void volume_disk_create(struct volume_pool *pool, const struct uuid *disk, uint6
     pool->ops->disk_create(pool, disk, size_bytes, done, arg);
 }
 
-static struct err *check_resize(struct volume_pool *pool, const struct uuid *disk, uint64_t size_bytes)
+static struct err *check_resize(struct volume_pool *pool, const struct uuid *disk,
+                                uint64_t size_bytes)
 {
     struct volume_disk_info info;
     TRY(refuse_state(pool));
     if (!pool->ops->disk_find(pool, disk, &info)) return no_such("disk", disk);
     TRY(check_size(size_bytes));
     if (size_bytes < info.size_bytes)
-        return err_new(STATUS_NOT_SUPPORTED, "a disk cannot be made smaller than it is (%llu bytes)",
+        return err_new(STATUS_NOT_SUPPORTED,
+                       "a disk cannot be made smaller than it is (%llu bytes)",
                        (unsigned long long)info.size_bytes);
     return NULL;
 }
@@ -318,26 +326,30 @@ static struct err *check_disk_delete(struct volume_pool *pool, const struct uuid
     return NULL;
 }
 
-void volume_disk_delete(struct volume_pool *pool, const struct uuid *disk, volume_done_fn *done, void *arg)
+void volume_disk_delete(struct volume_pool *pool, const struct uuid *disk, volume_done_fn *done,
+                        void *arg)
 {
     if (refused(pool, check_disk_delete(pool, disk), done, arg)) return;
     pool->ops->disk_delete(pool, disk, done, arg);
 }
 
-bool volume_disk_find(struct volume_pool *pool, const struct uuid *disk, struct volume_disk_info *ret_info)
+bool volume_disk_find(struct volume_pool *pool, const struct uuid *disk,
+                      struct volume_disk_info *ret_info)
 {
     return pool->ops->disk_find(pool, disk, ret_info);
 }
 
-void volume_disks(struct volume_pool *pool, void (*fn)(void *arg, const struct volume_disk_info *info),
-                  void *arg)
+void volume_disks(struct volume_pool *pool,
+                  void (*fn)(void *arg, const struct volume_disk_info *info), void *arg)
 {
     pool->ops->disks(pool, fn, arg);
 }
 
-/* ---- Points and cuts ------------------------------------------------------------------------------- */
+/* ---- Points and cuts
+ * ------------------------------------------------------------------------------- */
 
-static struct err *check_member(struct volume_pool *pool, const struct volume_cut *cut, unsigned index)
+static struct err *check_member(struct volume_pool *pool, const struct volume_cut *cut,
+                                unsigned index)
 {
     const struct volume_cut_member *m = &cut->members[index];
     struct volume_disk_info disk;
@@ -349,12 +361,15 @@ static struct err *check_member(struct volume_pool *pool, const struct volume_cu
     if (pool->ops->point_find(pool, &m->point, &point))
         return err_new(STATUS_EXISTS, "point %s exists already", uuid_format(&m->point, text));
     if (disk.point_count >= LIMIT_POINTS_PER_DISK)
-        return err_next(err_new(STATUS_LIMIT_REACHED, "disk %s has %u points, the most that it can have",
+        return err_next(err_new(STATUS_LIMIT_REACHED,
+                                "disk %s has %u points, the most that it can have",
                                 uuid_format(&m->disk, text), disk.point_count),
                         "delete snapshots that are not needed");
     for (unsigned i = 0; i < index; i++)
-        if (uuid_equal(&cut->members[i].point, &m->point) || uuid_equal(&cut->members[i].disk, &m->disk))
-            return err_new(STATUS_BAD_REQUEST, "members %u and %u of the cut are the same", i, index);
+        if (uuid_equal(&cut->members[i].point, &m->point) ||
+            uuid_equal(&cut->members[i].disk, &m->disk))
+            return err_new(STATUS_BAD_REQUEST, "members %u and %u of the cut are the same", i,
+                           index);
     return NULL;
 }
 
@@ -371,8 +386,8 @@ static struct err *check_cut(struct volume_pool *pool, const struct volume_cut *
     return NULL;
 }
 
-void volume_cut(struct volume_pool *pool, const struct volume_cut *cut, struct volume_cut_result *ret_result,
-                volume_done_fn *done, void *arg)
+void volume_cut(struct volume_pool *pool, const struct volume_cut *cut,
+                struct volume_cut_result *ret_result, volume_done_fn *done, void *arg)
 {
     if (refused(pool, check_cut(pool, cut), done, arg)) return;
     pool->ops->cut(pool, cut, ret_result, done, arg);
@@ -390,7 +405,8 @@ static struct err *check_point_delete(struct volume_pool *pool, const struct uui
     return NULL;
 }
 
-void volume_point_delete(struct volume_pool *pool, const struct uuid *point, volume_done_fn *done, void *arg)
+void volume_point_delete(struct volume_pool *pool, const struct uuid *point, volume_done_fn *done,
+                         void *arg)
 {
     if (refused(pool, check_point_delete(pool, point), done, arg)) return;
     pool->ops->point_delete(pool, point, done, arg);
@@ -426,8 +442,8 @@ void volume_branch(struct volume_pool *pool, const struct uuid *point, const str
     pool->ops->branch(pool, point, new_disk, done, arg);
 }
 
-static struct err *check_revert(struct volume_pool *pool, const struct uuid *disk, const struct uuid *point,
-                                const struct uuid *undo_point)
+static struct err *check_revert(struct volume_pool *pool, const struct uuid *disk,
+                                const struct uuid *point, const struct uuid *undo_point)
 {
     struct volume_disk_info disk_info;
     struct volume_point_info info;
@@ -438,8 +454,10 @@ static struct err *check_revert(struct volume_pool *pool, const struct uuid *dis
     if (!pool->ops->disk_find(pool, disk, &disk_info)) return no_such("disk", disk);
     if (!pool->ops->point_find(pool, point, &info)) return no_such("point", point);
     if (!uuid_equal(&info.disk, disk))
-        return err_new(STATUS_BAD_REQUEST, "point %s belongs to another disk", uuid_format(point, text));
-    if (uuid_is_nil(undo_point)) return err_new(STATUS_BAD_REQUEST, "the undo point needs an identifier");
+        return err_new(STATUS_BAD_REQUEST, "point %s belongs to another disk",
+                       uuid_format(point, text));
+    if (uuid_is_nil(undo_point))
+        return err_new(STATUS_BAD_REQUEST, "the undo point needs an identifier");
     if (pool->ops->point_find(pool, undo_point, &info))
         return err_new(STATUS_EXISTS, "point %s exists already", uuid_format(undo_point, text));
     return NULL;
@@ -460,7 +478,8 @@ static struct err *check_promote(struct volume_pool *pool, const struct uuid *di
         return err_new(STATUS_NOT_SUPPORTED, "this kind of pool has no branches");
     if (!pool->ops->disk_find(pool, disk, &info)) return no_such("disk", disk);
     if (info.depth == 0) return err_new(STATUS_CONFLICT, "the disk is not a branch");
-    if (!pool->ops->promote) return err_new(STATUS_NOT_SUPPORTED, "this kind of pool cannot promote branches");
+    if (!pool->ops->promote)
+        return err_new(STATUS_NOT_SUPPORTED, "this kind of pool cannot promote branches");
     return NULL;
 }
 
@@ -478,13 +497,15 @@ void volume_promote(struct volume_pool *pool, struct volume_promotion *job)
     pool->ops->promote(pool, job);
 }
 
-void volume_split(struct volume_pool *pool, const struct uuid *disk, volume_done_fn *done, void *arg)
+void volume_split(struct volume_pool *pool, const struct uuid *disk, volume_done_fn *done,
+                  void *arg)
 {
     if (refused(pool, check_promote(pool, disk), done, arg)) return;
     pool->ops->split(pool, disk, done, arg);
 }
 
-/* ---- Views and I/O --------------------------------------------------------------------------------- */
+/* ---- Views and I/O
+ * --------------------------------------------------------------------------------- */
 
 struct err *volume_open(struct volume_pool *pool, const struct uuid *disk, const struct uuid *point,
                         enum volume_mode mode, struct volume **ret_volume)
@@ -528,7 +549,8 @@ static bool op_is_known(enum volume_op op)
 
 static bool op_changes(enum volume_op op)
 {
-    return op == VOLUME_WRITE || op == VOLUME_ZERO || op == VOLUME_UNMAP || op == VOLUME_COMPARE_WRITE;
+    return op == VOLUME_WRITE || op == VOLUME_ZERO || op == VOLUME_UNMAP ||
+           op == VOLUME_COMPARE_WRITE;
 }
 
 static bool iov_is_right(const struct volume_io *io, uint64_t expected_bytes)
@@ -542,7 +564,8 @@ static bool iov_is_right(const struct volume_io *io, uint64_t expected_bytes)
 static enum status check_extent(const struct volume *volume, uint64_t sector, uint64_t sector_count)
 {
     uint64_t end;
-    if (__builtin_add_overflow(sector, sector_count, &end) || end > volume->size_bytes / SECTOR_BYTES)
+    if (__builtin_add_overflow(sector, sector_count, &end) ||
+        end > volume->size_bytes / SECTOR_BYTES)
         return STATUS_OUT_OF_RANGE;
     return STATUS_OK;
 }
@@ -624,7 +647,8 @@ void volume_map_status(struct volume *volume, struct volume_map_query *query)
     list_node_init(&query->link);
     volume->in_flight++;
     query->status = check_extent(volume, query->sector, query->sector_count);
-    if (query->status == STATUS_OK && query->sector_count == 0) query->status = STATUS_INVALID_FIELD;
+    if (query->status == STATUS_OK && query->sector_count == 0)
+        query->status = STATUS_INVALID_FIELD;
     if (query->status == STATUS_OK)
         volume->pool->ops->map_status(volume, query);
     else

@@ -2,25 +2,26 @@
  * volume.h - the one interface between front ends or control and the engines that store disks.
  *
  * Words: a POOL holds DISKS; a disk's blocks change over GENERATIONS; a POINT is a retained (disk,
- * generation); a VIEW is what one reads: the live disk or a point; a BRANCH is a writable disk whose
- * unwritten blocks fall through to a point of its parent.  A CUT makes points on any number of disks of a
- * pool at one instant.
+ * generation); a VIEW is what one reads: the live disk or a point; a BRANCH is a writable disk
+ * whose unwritten blocks fall through to a point of its parent.  A CUT makes points on any number
+ * of disks of a pool at one instant.
  *
  *     volume_open(pool, &disk, NULL, VOLUME_READ_WRITE, &volume)       // a handle on the live view
- *     io->op = VOLUME_WRITE; io->sector = 8; io->sector_count = 8; io->iov = ...; io->done = written;
- *     volume_submit(volume, io);
- *     volume_cut(pool, &cut, &result, cut_done, arg);                   // one instant for all members
+ *     io->op = VOLUME_WRITE; io->sector = 8; io->sector_count = 8; io->iov = ...; io->done =
+ * written; volume_submit(volume, io); volume_cut(pool, &cut, &result, cut_done, arg); // one
+ * instant for all members
  *
  * Threads: ON_LOOP of the pool's rt throughout.
- * Ownership: requests and the memory they name belong to the engine until done was called; done comes
- * from a later turn of the loop, never from inside the call.
- * Failures: data path: enum status.  Control path: struct err * (owned by the callee of done).
- * The choke point volume.c checks range, mode and state of every call before an engine sees it; engines
- * contain no checks of the caller.  What an engine cannot do is a capability bit, never an emulation.
+ * Ownership: requests and the memory they name belong to the engine until done was called; done
+ * comes from a later turn of the loop, never from inside the call. Failures: data path: enum
+ * status.  Control path: struct err * (owned by the callee of done). The choke point volume.c
+ * checks range, mode and state of every call before an engine sees it; engines contain no checks of
+ * the caller.  What an engine cannot do is a capability bit, never an emulation.
  *
- * Order and durability that every engine keeps: a completed write is in every later cut and survives a
- * crash of the process; a completed flush covers all writes completed before it was submitted; a completed
- * cut is on stable storage with everything it covers; writes never wait for a cut.
+ * Order and durability that every engine keeps: a completed write is in every later cut and
+ * survives a crash of the process; a completed flush covers all writes completed before it was
+ * submitted; a completed cut is on stable storage with everything it covers; writes never wait for
+ * a cut.
  */
 #ifndef TARN_VOLUME_VOLUME_H
 #define TARN_VOLUME_VOLUME_H
@@ -41,7 +42,7 @@ struct volume;      /* an open handle on a view */
 /* done callbacks of control calls; e is NULL on success and belongs to the callee. */
 typedef void volume_done_fn(void *arg, struct err *e);
 
-/* ---- Pools ------------------------------------------------------------------------------------- */
+/* ---- Pools ----------------------------------------------------------------------------------- */
 
 enum volume_capability {
     VOLUME_CAP_CUT = 1 << 0,
@@ -59,44 +60,46 @@ enum volume_pool_state {
 const char *volume_pool_state_name(enum volume_pool_state state);
 
 struct volume_pool_options {
-    uint64_t cache_bytes;      /* bound of leaf memory; 0 = 256 MiB */
-    bool sparse;               /* create: do not write through; the file may be punched */
-    uint64_t wal_bytes;        /* create: 0 = 1/16 of the pool, at most 1 GiB */
-    uint64_t flush_after_ns;   /* bound on un-flushed age; 0 = 200 ms (E5) */
+    uint64_t cache_bytes;    /* bound of leaf memory; 0 = 256 MiB */
+    bool sparse;             /* create: do not write through; the file may be punched */
+    uint64_t wal_bytes;      /* create: 0 = 1/16 of the pool, at most 1 GiB */
+    uint64_t flush_after_ns; /* bound on un-flushed age; 0 = 200 ms (E5) */
 };
 
-/* Makes a pool on a new file of size_bytes, or on an existing block device (size_bytes 0 or its size; an
- * existing pool or other content is refused unless `overwrite`).  Written through unless sparse;
- * progress (may be NULL) gets bytes done of total. */
-void volume_pool_create(struct rt *rt, const char *path, uint64_t size_bytes, const struct uuid *pool,
-                        const struct volume_pool_options *options, bool overwrite,
+/* Makes a pool on a new file of size_bytes, or on an existing block device (size_bytes 0 or its
+ * size; an existing pool or other content is refused unless `overwrite`).  Written through unless
+ * sparse; progress (may be NULL) gets bytes done of total. */
+void volume_pool_create(struct rt *rt, const char *path, uint64_t size_bytes,
+                        const struct uuid *pool, const struct volume_pool_options *options,
+                        bool overwrite,
                         void (*progress)(void *arg, uint64_t done_bytes, uint64_t total_bytes),
                         volume_done_fn *done, void *arg);
 
 /* What opening found and did; for the log and for `tarn pool show`. */
 struct volume_recovery {
-    bool clean;                /* nothing had to be replayed */
+    bool clean; /* nothing had to be replayed */
     uint64_t batches_replayed, blocks_verified, bytes_scanned;
-    uint64_t batches_cut;      /* incomplete ones behind the cut, never acknowledged as flushed */
+    uint64_t batches_cut; /* incomplete ones behind the cut, never acknowledged as flushed */
     uint64_t duration_ns;
 };
 
-/* Opens and recovers.  *ret_pool is set before done is called without an error; a damaged pool opens
- * read-only with state VOLUME_POOL_DAMAGED and an explanation in volume_pool_trouble(). */
+/* Opens and recovers.  *ret_pool is set before done is called without an error; a damaged pool
+ * opens read-only with state VOLUME_POOL_DAMAGED and an explanation in volume_pool_trouble(). */
 void volume_pool_open(struct rt *rt, const char *path, const struct volume_pool_options *options,
                       struct volume_pool **ret_pool, volume_done_fn *done, void *arg);
 /* Flushes, writes a checkpoint, closes.  All handles must have been closed. */
 void volume_pool_close(struct volume_pool *pool, volume_done_fn *done, void *arg);
-/* Frees everything without any further I/O and without calling any pending done: what a crash leaves.
- * Handles of the pool become invalid.  For simulated crashes and for a failed pool. */
+/* Frees everything without any further I/O and without calling any pending done: what a crash
+ * leaves. Handles of the pool become invalid.  For simulated crashes and for a failed pool. */
 void volume_pool_abandon(struct volume_pool *pool);
 
 struct volume_pool_usage {
     uint64_t size_bytes;
-    uint64_t capacity_bytes;   /* for data and metadata: size less superblocks and WAL */
-    uint64_t used_bytes;       /* data blocks referenced by any version, plus metadata */
-    uint64_t data_bytes;       /* data blocks referenced by any version */
-    uint64_t metadata_bytes;   /* leaves, directories, bitmap and system pages of the newest checkpoint */
+    uint64_t capacity_bytes; /* for data and metadata: size less superblocks and WAL */
+    uint64_t used_bytes;     /* data blocks referenced by any version, plus metadata */
+    uint64_t data_bytes;     /* data blocks referenced by any version */
+    uint64_t
+        metadata_bytes; /* leaves, directories, bitmap and system pages of the newest checkpoint */
     uint64_t reclaiming_bytes; /* freed but still in E18's queue; counted as used */
     uint64_t reserved_bytes;   /* held back for the engine (recycling, checkpoint) */
     uint64_t free_bytes;       /* what host writes can still take */
@@ -114,24 +117,25 @@ struct volume_pool_counters {
     uint64_t batches, batch_blocks, device_flushes, wal_bytes, data_bytes, leaf_loads, leaf_writes;
     uint64_t lookup_steps, checkpoints, reclaimed_blocks, checksum_retries, checksum_errors;
 };
-void volume_pool_counters(const struct volume_pool *pool, struct volume_pool_counters *ret_counters);
-/* Tests and shutdown: done when everything durable is durable, deletions are swept and E18's queue is
- * empty; afterwards usage is exact ("at rest"). */
+void volume_pool_counters(const struct volume_pool *pool,
+                          struct volume_pool_counters *ret_counters);
+/* Tests and shutdown: done when everything durable is durable, deletions are swept and E18's queue
+ * is empty; afterwards usage is exact ("at rest"). */
 void volume_pool_settle(struct volume_pool *pool, volume_done_fn *done, void *arg);
 /* Forces a checkpoint (E12). */
 void volume_pool_checkpoint(struct volume_pool *pool, volume_done_fn *done, void *arg);
 /* At rest: compares bitmap, map, and per-disk counters exhaustively (E27). */
 void volume_pool_check(struct volume_pool *pool, volume_done_fn *done, void *arg);
 
-/* ---- Disks ------------------------------------------------------------------------------------- */
+/* ---- Disks ----------------------------------------------------------------------------------- */
 
 struct volume_disk_info {
     struct uuid uuid;
     uint64_t size_bytes;
-    uint64_t own_bytes;         /* blocks of this disk's own versions, all generations */
-    struct uuid parent_point;   /* nil unless a branch */
+    uint64_t own_bytes;       /* blocks of this disk's own versions, all generations */
+    struct uuid parent_point; /* nil unless a branch */
     struct uuid parent_disk;
-    unsigned depth;             /* 0 = no parent */
+    unsigned depth; /* 0 = no parent */
     unsigned point_count;
     unsigned handle_count;
 };
@@ -142,19 +146,21 @@ void volume_disk_create(struct volume_pool *pool, const struct uuid *disk, uint6
 void volume_disk_resize(struct volume_pool *pool, const struct uuid *disk, uint64_t size_bytes,
                         volume_done_fn *done, void *arg);
 /* Refused with IN_USE while handles are open or points or branches depend on it. */
-void volume_disk_delete(struct volume_pool *pool, const struct uuid *disk, volume_done_fn *done, void *arg);
-bool volume_disk_find(struct volume_pool *pool, const struct uuid *disk, struct volume_disk_info *ret_info);
+void volume_disk_delete(struct volume_pool *pool, const struct uuid *disk, volume_done_fn *done,
+                        void *arg);
+bool volume_disk_find(struct volume_pool *pool, const struct uuid *disk,
+                      struct volume_disk_info *ret_info);
 /* Calls fn for each disk, in order of creation; fn must not change the pool. */
-void volume_disks(struct volume_pool *pool, void (*fn)(void *arg, const struct volume_disk_info *info),
-                  void *arg);
+void volume_disks(struct volume_pool *pool,
+                  void (*fn)(void *arg, const struct volume_disk_info *info), void *arg);
 
-/* ---- Points and cuts ----------------------------------------------------------------------------- */
+/* ---- Points and cuts ------------------------------------------------------------------------- */
 
 enum volume_point_kind {
     VOLUME_POINT_SNAPSHOT = 1,
     VOLUME_POINT_ROLLBACK = 2,
     VOLUME_POINT_MARKER = 3,
-    VOLUME_POINT_PIN = 4, /* nameless: keeps what a branch needs after its point was deleted */
+    VOLUME_POINT_PIN = 4,  /* nameless: keeps what a branch needs after its point was deleted */
     VOLUME_POINT_UNDO = 5, /* what a disk was before a revert */
 };
 
@@ -165,7 +171,7 @@ struct volume_point_info {
     uint64_t wall_ns;
     uint64_t size_bytes; /* of the disk at the point */
     unsigned branch_count, handle_count;
-    bool leased;         /* may lapse by itself (E23); control decides */
+    bool leased; /* may lapse by itself (E23); control decides */
 };
 
 struct volume_cut_member {
@@ -174,10 +180,10 @@ struct volume_cut_member {
 };
 
 struct volume_cut {
-    struct uuid set;         /* the WAL record {set, members} is the commit (E23) */
-    uint64_t deadline_ns;    /* rt_now after which nothing may be cut: TOO_LATE; 0 = none */
+    struct uuid set;      /* the WAL record {set, members} is the commit (E23) */
+    uint64_t deadline_ns; /* rt_now after which nothing may be cut: TOO_LATE; 0 = none */
     bool leased;
-    unsigned member_count;   /* 1 to LIMIT_SET_MEMBERS */
+    unsigned member_count;                   /* 1 to LIMIT_SET_MEMBERS */
     const struct volume_cut_member *members; /* the caller's until done */
 };
 
@@ -186,14 +192,16 @@ struct volume_cut_result {
     uint64_t wall_ns;
 };
 
-/* done without error: the record and all it covers are on stable storage (E26).  With an error: nothing
- * was cut. */
-void volume_cut(struct volume_pool *pool, const struct volume_cut *cut, struct volume_cut_result *ret_result,
-                volume_done_fn *done, void *arg);
+/* done without error: the record and all it covers are on stable storage (E26).  With an error:
+ * nothing was cut. */
+void volume_cut(struct volume_pool *pool, const struct volume_cut *cut,
+                struct volume_cut_result *ret_result, volume_done_fn *done, void *arg);
 /* O(1) and durable; space comes back in the background.  IN_USE while a handle is open on it; with
  * branches it turns into a nameless pin. */
-void volume_point_delete(struct volume_pool *pool, const struct uuid *point, volume_done_fn *done, void *arg);
-bool volume_point_find(struct volume_pool *pool, const struct uuid *point, struct volume_point_info *ret_info);
+void volume_point_delete(struct volume_pool *pool, const struct uuid *point, volume_done_fn *done,
+                         void *arg);
+bool volume_point_find(struct volume_pool *pool, const struct uuid *point,
+                       struct volume_point_info *ret_info);
 /* All points of a disk (disk NULL: of the pool) in order of generation. */
 void volume_points(struct volume_pool *pool, const struct uuid *disk,
                    void (*fn)(void *arg, const struct volume_point_info *info), void *arg);
@@ -201,19 +209,22 @@ void volume_points(struct volume_pool *pool, const struct uuid *disk,
 void volume_branch(struct volume_pool *pool, const struct uuid *point, const struct uuid *new_disk,
                    volume_done_fn *done, void *arg);
 
-/* The live view of the disk becomes what the disk was at one of its points, size included (E19); what it
- * was before is kept as a new point of kind UNDO: reverting to that one is the undo.  O(1).  Handles stay
- * open and are told (CONTENT, and SIZE if it changed).  Requests that were under way come before it; later
- * ones wait until it is durable, milliseconds, and fail with OUT_OF_RANGE when the disk has become too small
- * for them.  Cuts never wait.  LIMIT_REACHED: too many reverts that could still be undone. */
+/* The live view of the disk becomes what the disk was at one of its points, size included (E19);
+ * what it was before is kept as a new point of kind UNDO: reverting to that one is the undo.  O(1).
+ * Handles stay open and are told (CONTENT, and SIZE if it changed).  Requests that were under way
+ * come before it; later ones wait until it is durable, milliseconds, and fail with OUT_OF_RANGE
+ * when the disk has become too small for them.  Cuts never wait.  LIMIT_REACHED: too many reverts
+ * that could still be undone. */
 void volume_revert(struct volume_pool *pool, const struct uuid *disk, const struct uuid *point,
                    const struct uuid *undo_point, volume_done_fn *done, void *arg);
 
-/* Copies into a branch, in the background, what it reads from its parent (E20).  Handles, cuts and writes go
- * on as ever.  After a crash, an error or a cancel: begin again; what was copied stays. */
+/* Copies into a branch, in the background, what it reads from its parent (E20).  Handles, cuts and
+ * writes go on as ever.  After a crash, an error or a cancel: begin again; what was copied stays.
+ */
 struct volume_promotion {
     struct uuid disk;
-    void (*progress)(struct volume_promotion *job, uint64_t done_bytes, uint64_t total_bytes); /* or NULL */
+    void (*progress)(struct volume_promotion *job, uint64_t done_bytes,
+                     uint64_t total_bytes);                    /* or NULL */
     void (*done)(struct volume_promotion *job, struct err *e); /* the job is the caller's again */
     bool is_paused, is_cancelled; /* see volume_promotion_pause and _cancel */
     struct volume_pool *pool;
@@ -222,15 +233,17 @@ struct volume_promotion {
 void volume_promote(struct volume_pool *pool, struct volume_promotion *job);
 void volume_promotion_pause(struct volume_promotion *job, bool is_paused);
 void volume_promotion_cancel(struct volume_promotion *job); /* done follows, with CANCELLED */
-/* A branch that was promoted becomes a disk of its own; its parent's point is free of it.  CONFLICT: it was
- * not promoted since the pool was opened. */
-void volume_split(struct volume_pool *pool, const struct uuid *disk, volume_done_fn *done, void *arg);
+/* A branch that was promoted becomes a disk of its own; its parent's point is free of it. CONFLICT:
+ * it was not promoted since the pool was opened. */
+void volume_split(struct volume_pool *pool, const struct uuid *disk, volume_done_fn *done,
+                  void *arg);
 
-/* ---- Views and I/O ------------------------------------------------------------------------------- */
+/* ---- Views and I/O --------------------------------------------------------------------------- */
 
 enum volume_mode { VOLUME_READ_ONLY, VOLUME_READ_WRITE };
 
-/* point NULL: the live view of the disk; else the view at that point (READ_ONLY only; disk may be NULL). */
+/* point NULL: the live view of the disk; else the view at that point (READ_ONLY only; disk may be
+ * NULL). */
 struct err *volume_open(struct volume_pool *pool, const struct uuid *disk, const struct uuid *point,
                         enum volume_mode mode, struct volume **ret_volume) MUST_CHECK;
 /* No request may be in flight.  Accepts NULL. */
@@ -239,11 +252,11 @@ uint64_t volume_size_bytes(const struct volume *volume);
 bool volume_is_read_only(const struct volume *volume);
 
 enum volume_op {
-    VOLUME_READ,          /* iov: where to */
-    VOLUME_WRITE,         /* iov: from where */
-    VOLUME_ZERO,          /* WRITE SAME with zeroes: reads zero, holds no space where whole blocks */
-    VOLUME_UNMAP,         /* whole blocks become holes that read zero; ragged edges are left alone */
-    VOLUME_FLUSH,         /* covers every write completed before it was submitted (E5) */
+    VOLUME_READ,  /* iov: where to */
+    VOLUME_WRITE, /* iov: from where */
+    VOLUME_ZERO,  /* WRITE SAME with zeroes: reads zero, holds no space where whole blocks */
+    VOLUME_UNMAP, /* whole blocks become holes that read zero; ragged edges are left alone */
+    VOLUME_FLUSH, /* covers every write completed before it was submitted (E5) */
     VOLUME_COMPARE_WRITE, /* iov: compare data, then write data, sector_count each; atomic */
 };
 
@@ -252,22 +265,23 @@ enum volume_io_flags { VOLUME_FUA = 1 << 0 };
 struct volume_io {
     enum volume_op op;
     unsigned flags;
-    uint64_t sector;        /* of SECTOR_BYTES */
-    uint64_t sector_count;  /* READ, WRITE: at most LIMIT_TRANSFER_BYTES; UNMAP: LIMIT_UNMAP_BYTES; ZERO: any */
+    uint64_t sector;         /* of SECTOR_BYTES */
+    uint64_t sector_count;   /* READ, WRITE: at most LIMIT_TRANSFER_BYTES; UNMAP: LIMIT_UNMAP_BYTES;
+                                ZERO: any */
     const struct iovec *iov; /* exactly sector_count sectors in total; any alignment */
     unsigned iov_count;
     void (*done)(struct volume_io *io);
-    enum status status;     /* MISCOMPARE: see miscompare_offset */
+    enum status status;         /* MISCOMPARE: see miscompare_offset */
     uint32_t miscompare_offset; /* bytes from the start of the compare data */
-    struct volume *volume;  /* set by volume_submit */
-    struct list_node link;  /* private to the engine from here on */
+    struct volume *volume;      /* set by volume_submit */
+    struct list_node link;      /* private to the engine from here on */
     uint64_t private_[24];
 };
 
 void volume_submit(struct volume *volume, struct volume_io *io);
 
-/* Is [sector, +count) mapped?  For GET LBA STATUS and for sparse export: sets the state of the first
- * sector and how far it reaches (block granularity; at most to sector_count). */
+/* Is [sector, +count) mapped?  For GET LBA STATUS and for sparse export: sets the state of the
+ * first sector and how far it reaches (block granularity; at most to sector_count). */
 struct volume_map_query {
     uint64_t sector, sector_count;
     bool mapped;
@@ -285,7 +299,7 @@ enum volume_event {
     VOLUME_EVENT_SIZE = 1 << 0,
     VOLUME_EVENT_CONTENT = 1 << 1, /* revert, replace */
     VOLUME_EVENT_GONE = 1 << 2,
-    VOLUME_EVENT_STATE = 1 << 3,   /* read-only, failed, full, not any more */
+    VOLUME_EVENT_STATE = 1 << 3, /* read-only, failed, full, not any more */
 };
 struct volume_watch {
     struct list_node link;

@@ -1,16 +1,17 @@
 /*
  * volume_engine.h - what an engine behind volume.h provides: a vtable, and the two base objects.
  *
- * Words: an ENGINE stores disks (timeline, rbd, the memory engine of tests).  The CHOKE POINT (volume.c)
- * checks every call and hands it on; an engine may rely on what is said at each member below.
+ * Words: an ENGINE stores disks (timeline, rbd, the memory engine of tests).  The CHOKE POINT
+ * (volume.c) checks every call and hands it on; an engine may rely on what is said at each member
+ * below.
  *
  *     struct my_pool { struct volume_pool base; ... };
  *     volume_pool_base_init(&p->base, rt, &my_ops, &uuid);     // in the engine's own open
  *     ...  volume_io_complete(io, STATUS_OK);                   // from a later turn of the loop
  *
- * An engine with another way of being made (rbd, memory) has a constructor of its own which returns the
- * struct volume_pool *; everything else goes through volume.h.  volume_pool_create and volume_pool_open
- * make and open pools of the timeline engine.
+ * An engine with another way of being made (rbd, memory) has a constructor of its own which returns
+ * the struct volume_pool *; everything else goes through volume.h.  volume_pool_create and
+ * volume_pool_open make and open pools of the timeline engine.
  *
  * Threads: ON_LOOP.  Ownership: the engine allocates and frees what embeds the base objects.
  * Failures: as volume.h says.  done is called from a later turn of the loop.
@@ -24,11 +25,13 @@ struct volume_engine_ops {
     const char *name;
     unsigned capabilities; /* enum volume_capability */
 
-    void (*pool_close)(struct volume_pool *pool, volume_done_fn *done, void *arg); /* no handles open */
+    void (*pool_close)(struct volume_pool *pool, volume_done_fn *done,
+                       void *arg);                  /* no handles open */
     void (*pool_abandon)(struct volume_pool *pool); /* also volume_pool_base_fini */
     void (*pool_usage)(struct volume_pool *pool, struct volume_pool_usage *ret_usage);
     const struct volume_recovery *(*pool_recovery)(const struct volume_pool *pool);
-    void (*pool_counters)(const struct volume_pool *pool, struct volume_pool_counters *ret_counters);
+    void (*pool_counters)(const struct volume_pool *pool,
+                          struct volume_pool_counters *ret_counters);
     void (*pool_settle)(struct volume_pool *pool, volume_done_fn *done, void *arg);
     void (*pool_checkpoint)(struct volume_pool *pool, volume_done_fn *done, void *arg);
     void (*pool_check)(struct volume_pool *pool, volume_done_fn *done, void *arg);
@@ -56,9 +59,10 @@ struct volume_engine_ops {
                    void (*fn)(void *arg, const struct volume_point_info *info), void *arg);
     void (*branch)(struct volume_pool *pool, const struct uuid *point, const struct uuid *new_disk,
                    volume_done_fn *done, void *arg); /* point exists, uuid is new */
-    void (*revert)(struct volume_pool *pool, const struct uuid *disk, const struct uuid *point,
-                   const struct uuid *undo_point, volume_done_fn *done,
-                   void *arg); /* with VOLUME_CAP_REVERT; disk and its point exist, undo_point is new */
+    void (*revert)(
+        struct volume_pool *pool, const struct uuid *disk, const struct uuid *point,
+        const struct uuid *undo_point, volume_done_fn *done,
+        void *arg); /* with VOLUME_CAP_REVERT; disk and its point exist, undo_point is new */
 
     void (*promote)(struct volume_pool *pool, struct volume_promotion *job); /* the disk is a branch */
     void (*split)(struct volume_pool *pool, const struct uuid *disk, volume_done_fn *done,
@@ -81,25 +85,26 @@ struct volume_pool {
     enum volume_pool_state state;
     char trouble[VOLUME_TROUBLE_MAX];
     unsigned handle_count;
-    struct list handles;         /* of struct volume */
-    struct list refused;         /* ios and queries that the choke point answers in the next turn */
+    struct list handles; /* of struct volume */
+    struct list refused; /* ios and queries that the choke point answers in the next turn */
     struct rt_message refuse_message;
     bool refuse_is_posted;
-    struct list later;           /* control answers under way */
+    struct list later; /* control answers under way */
 };
 
 struct volume {
     struct volume_pool *pool;
-    struct list_node link;       /* pool->handles */
+    struct list_node link; /* pool->handles */
     uint64_t size_bytes;
     bool read_only;
     unsigned in_flight;
     struct list watches;
 };
 
-void volume_pool_base_init(struct volume_pool *pool, struct rt *rt, const struct volume_engine_ops *ops,
-                           const struct uuid *uuid);
-/* Drops answers under way.  The rt must not call back any more for this pool, or nothing be pending. */
+void volume_pool_base_init(struct volume_pool *pool, struct rt *rt,
+                           const struct volume_engine_ops *ops, const struct uuid *uuid);
+/* Drops answers under way.  The rt must not call back any more for this pool, or nothing be
+ * pending. */
 void volume_pool_base_fini(struct volume_pool *pool);
 void volume_base_init(struct volume *volume, struct volume_pool *pool, uint64_t size_bytes,
                       bool read_only);

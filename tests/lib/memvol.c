@@ -65,7 +65,7 @@ static void *must_alloc(size_t size)
     return p;
 }
 
-/* ---- Content --------------------------------------------------------------------------------------- */
+/* ---- Content --------------------------------------------------------------------------------- */
 
 static struct cell **find_cell(struct content *content, uint64_t number)
 {
@@ -137,7 +137,7 @@ static void copy_content(struct content *to, const struct content *from)
     to->count = from->count;
 }
 
-/* ---- Requests ---------------------------------------------------------------------------------------- */
+/* ---- Requests -------------------------------------------------------------------------------- */
 
 /* Copies between an iovec array from byte `offset` on and a range of sectors. */
 static void copy_iov(const struct iovec *iov, unsigned count, uint64_t offset, void *data,
@@ -311,7 +311,7 @@ static void mem_map_status(struct volume *volume, struct volume_map_query *query
     answer_later(m);
 }
 
-/* ---- Disks, points, handles --------------------------------------------------------------------------- */
+/* ---- Disks, points, handles ------------------------------------------------------------------ */
 
 static struct mem_disk *find_disk(struct memvol *m, const struct uuid *uuid)
 {
@@ -508,7 +508,7 @@ static void mem_close(struct volume *volume)
     free(handle);
 }
 
-/* ---- The pool --------------------------------------------------------------------------------------------- */
+/* ---- The pool -------------------------------------------------------------------------------- */
 
 static void free_pool(struct memvol *m)
 {

@@ -10,7 +10,7 @@
 
 #define POOL_PATH "/pool"
 
-/* ---- Helpers -------------------------------------------------------------------------------------------- */
+/* ---- Helpers --------------------------------------------------------------------------------- */
 
 static void quick_ops(struct world *world, uint64_t seed, uint32_t count)
 {
@@ -69,7 +69,7 @@ static enum status submit_and_wait(struct world *world, struct volume *volume, e
     return status;
 }
 
-/* ---- Crash loops ------------------------------------------------------------------------------------------- */
+/* ---- Crash loops ----------------------------------------------------------------------------- */
 
 /* Each start dies at its first write after it was up: the log must not fill up with OPENs. */
 static bool crash_loop(const void *arg)
@@ -109,7 +109,7 @@ static void a_crash_loop_does_not_fill_the_log(void)
         expect_eq(rows_run_child(crash_loop, &seed, 300), ROW_GREEN);
 }
 
-/* ---- Making a pool -------------------------------------------------------------------------------------------- */
+/* ---- Making a pool --------------------------------------------------------------------------- */
 
 static void create(struct rt *rt, bool overwrite, struct waiting *w)
 {
@@ -187,7 +187,7 @@ static void a_pool_in_use_cannot_be_opened_again(void)
     expect_eq(rows_run_child(second_open, NULL, 60), ROW_GREEN);
 }
 
-/* ---- A device that hangs ------------------------------------------------------------------------------------------ */
+/* ---- A device that hangs --------------------------------------------------------------------- */
 
 static bool hang(const void *arg)
 {
@@ -213,7 +213,7 @@ static void a_hung_request_delays_and_loses_nothing(void)
     expect_eq(rows_run_child(hang, NULL, 120), ROW_GREEN);
 }
 
-/* ---- Large and many ------------------------------------------------------------------------------------------------ */
+/* ---- Large and many -------------------------------------------------------------------------- */
 
 static struct uuid big_disk;
 

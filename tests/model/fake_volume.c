@@ -9,9 +9,20 @@
 
 enum { FAKE_THINGS = 64, FAKE_LOG = 200000 };
 
-enum entry_kind { ENTRY_WRITE, ENTRY_ZERO, ENTRY_COMPARE, ENTRY_CREATE, ENTRY_GROW, ENTRY_DELETE,
-                  ENTRY_CUT, ENTRY_POINT_DELETE, ENTRY_BRANCH, ENTRY_REVERT, ENTRY_SPLIT,
-                  ENTRY_BASE };
+enum entry_kind {
+    ENTRY_WRITE,
+    ENTRY_ZERO,
+    ENTRY_COMPARE,
+    ENTRY_CREATE,
+    ENTRY_GROW,
+    ENTRY_DELETE,
+    ENTRY_CUT,
+    ENTRY_POINT_DELETE,
+    ENTRY_BRANCH,
+    ENTRY_REVERT,
+    ENTRY_SPLIT,
+    ENTRY_BASE
+};
 
 /* A disk or a point. */
 struct thing {
@@ -91,7 +102,8 @@ static void litter_free(void *thing)
 
 static void litter_sweep(void)
 {
-    for (unsigned i = 0; i < countof(litter); i++) free(take_ptr(&litter[i]));
+    for (unsigned i = 0; i < countof(litter); i++)
+        free(take_ptr(&litter[i]));
 }
 
 static bool bug(enum fake_bug which, unsigned one_in)
@@ -125,7 +137,7 @@ static void thing_free(struct thing *t)
     *t = (struct thing){.used = false};
 }
 
-/* ---- Applying the log ------------------------------------------------------------------------------- */
+/* ---- Applying the log ------------------------------------------------------------------------ */
 
 static void apply_data(struct entry *e)
 {
@@ -144,13 +156,17 @@ static void apply_data(struct entry *e)
     if (e->kind == ENTRY_ZERO)
         memset(t->data + at * SECTOR_BYTES, 0, size);
     else
-        memcpy(t->data + at * SECTOR_BYTES, e->kind == ENTRY_COMPARE ? e->data + size : e->data, size);
+        memcpy(t->data + at * SECTOR_BYTES, e->kind == ENTRY_COMPARE ? e->data + size : e->data,
+               size);
     for (unsigned i = 0; i < FAKE_THINGS; i++) {
         struct thing *other = &fake.things[i];
         if (!other->used || e->kind != ENTRY_WRITE) continue;
-        bool leaks = (other->is_point && uuid_equal(&other->disk, &t->uuid) && bug(FAKE_POINT_CHANGES, 5)) ||
-                     (!other->is_point && uuid_equal(&other->uuid, &t->parent) && bug(FAKE_BRANCH_SHARES, 3));
-        if (leaks && at + e->count <= other->sectors) memcpy(other->data + at * SECTOR_BYTES, e->data, size);
+        bool leaks =
+            (other->is_point && uuid_equal(&other->disk, &t->uuid) && bug(FAKE_POINT_CHANGES, 5)) ||
+            (!other->is_point && uuid_equal(&other->uuid, &t->parent) &&
+             bug(FAKE_BRANCH_SHARES, 3));
+        if (leaks && at + e->count <= other->sectors)
+            memcpy(other->data + at * SECTOR_BYTES, e->data, size);
     }
 }
 
@@ -176,7 +192,8 @@ static void apply_cut_member(struct entry *e, unsigned i)
     point->disk = disk->uuid;
     memcpy(point->data, disk->data, disk->sectors * SECTOR_BYTES);
     if (fake.bug == FAKE_CUT_MISSES_NEWEST && fake.undo && uuid_equal(&fake.undo_disk, &disk->uuid))
-        memcpy(point->data + fake.undo_sector * SECTOR_BYTES, fake.undo, fake.undo_count * SECTOR_BYTES);
+        memcpy(point->data + fake.undo_sector * SECTOR_BYTES, fake.undo,
+               fake.undo_count * SECTOR_BYTES);
 }
 
 static void apply_revert(struct entry *e)
@@ -199,9 +216,15 @@ static void apply(struct entry *e)
     struct thing *t = find(&e->uuid), *from;
     switch (e->kind) {
     case ENTRY_WRITE:
-    case ENTRY_ZERO: apply_data(e); break;
-    case ENTRY_COMPARE: apply_compare(e); break;
-    case ENTRY_CREATE: thing_new(&e->uuid, e->count, false); break;
+    case ENTRY_ZERO:
+        apply_data(e);
+        break;
+    case ENTRY_COMPARE:
+        apply_compare(e);
+        break;
+    case ENTRY_CREATE:
+        thing_new(&e->uuid, e->count, false);
+        break;
     case ENTRY_GROW:
         t->data = realloc(t->data, e->count * SECTOR_BYTES);
         check(t->data != NULL);
@@ -225,11 +248,14 @@ static void apply(struct entry *e)
         t->parent = from->disk;
         memcpy(t->data, from->data, from->sectors * SECTOR_BYTES);
         break;
-    case ENTRY_REVERT: apply_revert(e); break;
+    case ENTRY_REVERT:
+        apply_revert(e);
+        break;
     case ENTRY_SPLIT:
         if (t) t->parent = (struct uuid){{0}};
         break;
-    case ENTRY_BASE: break;
+    case ENTRY_BASE:
+        break;
     }
 }
 
@@ -304,7 +330,7 @@ static void control(struct volume_pool *pool, enum entry_kind kind, const struct
     e->arg = arg;
 }
 
-/* ---- Host requests ------------------------------------------------------------------------------------- */
+/* ---- Host requests --------------------------------------------------------------------------- */
 
 static void copy_iov(const struct iovec *iov, unsigned count, uint8_t *memory, bool to_iov)
 {
@@ -375,14 +401,16 @@ static void later_fire(struct rt_timer *timer)
     if (done) done(arg, NULL);
 }
 
-static void answer_later(struct volume_pool *pool, struct volume_io *io, volume_done_fn *done, void *arg)
+static void answer_later(struct volume_pool *pool, struct volume_io *io, volume_done_fn *done,
+                         void *arg)
 {
     struct later *l = litter_new(sizeof *l);
     l->io = io;
     l->done = done;
     l->arg = arg;
     l->durable = fake.applied;
-    rt_timer_set(pool->rt, &l->timer, rt_now(pool->rt) + 1000 + prng_below(&fake.prng, RT_MS), later_fire);
+    rt_timer_set(pool->rt, &l->timer, rt_now(pool->rt) + 1000 + prng_below(&fake.prng, RT_MS),
+                 later_fire);
 }
 
 struct query_later {
@@ -403,11 +431,19 @@ void volume_submit(struct volume *volume, struct volume_io *io)
     io->volume = volume;
     switch (io->op) {
     case VOLUME_READ:
-    case VOLUME_FLUSH: answer_later(volume->pool, io, NULL, NULL); break;
-    case VOLUME_WRITE: submit_change(volume, io, ENTRY_WRITE); break;
+    case VOLUME_FLUSH:
+        answer_later(volume->pool, io, NULL, NULL);
+        break;
+    case VOLUME_WRITE:
+        submit_change(volume, io, ENTRY_WRITE);
+        break;
     case VOLUME_ZERO:
-    case VOLUME_UNMAP: submit_change(volume, io, ENTRY_ZERO); break;
-    case VOLUME_COMPARE_WRITE: submit_change(volume, io, ENTRY_COMPARE); break;
+    case VOLUME_UNMAP:
+        submit_change(volume, io, ENTRY_ZERO);
+        break;
+    case VOLUME_COMPARE_WRITE:
+        submit_change(volume, io, ENTRY_COMPARE);
+        break;
     }
 }
 
@@ -423,7 +459,7 @@ void volume_map_status(struct volume *volume, struct volume_map_query *query)
     rt_timer_set(volume->pool->rt, &l->timer, rt_now(volume->pool->rt) + 1000, query_fire);
 }
 
-/* ---- Crash ------------------------------------------------------------------------------------------------ */
+/* ---- Crash ----------------------------------------------------------------------------------- */
 
 static void rebuild(void)
 {
@@ -436,7 +472,8 @@ static void rebuild(void)
         e->complete = true;
         apply(e);
         if (e->kind == ENTRY_CUT && fake.bug == FAKE_CUT_LATE_MEMBER)
-            for (unsigned m = 1; m < e->member_count; m++) apply_cut_member(e, m);
+            for (unsigned m = 1; m < e->member_count; m++)
+                apply_cut_member(e, m);
     }
     fake.applied = fake.durable = fake.count;
 }
@@ -473,15 +510,18 @@ static void break_log(size_t least)
             if (uuid_equal(&fake.log[j]->uuid, &fake.log[i]->uuid)) fake.log[j]->kind = ENTRY_BASE;
         break;
     }
-    if (fake.bug == FAKE_TORN_BLOCK && last && last->kind == ENTRY_WRITE && last->count > 1) last->count /= 2;
-    if (fake.bug == FAKE_HOLE_IN_LOG && fake.count > 6 && fake.log[fake.count - 3]->kind == ENTRY_WRITE)
+    if (fake.bug == FAKE_TORN_BLOCK && last && last->kind == ENTRY_WRITE && last->count > 1)
+        last->count /= 2;
+    if (fake.bug == FAKE_HOLE_IN_LOG && fake.count > 6 &&
+        fake.log[fake.count - 3]->kind == ENTRY_WRITE)
         fake.log[fake.count - 3]->kind = ENTRY_BASE;
 }
 
 void fake_volume_crashed(enum sim_crash kind)
 {
     size_t end = fake.applied, least = kind == SIM_CRASH_POWER ? fake.durable : fake.applied;
-    while (end < fake.count && fake.log[end]->complete) end++;
+    while (end < fake.count && fake.log[end]->complete)
+        end++;
     if (fake.bug == FAKE_ACK_OUT_OF_ORDER) end = fake.applied;
     fake.count = least + prng_below(&fake.prng, end - least + 1);
     break_log(least);
@@ -504,10 +544,11 @@ void fake_volume_reset(enum fake_bug which, uint64_t seed)
     rebuild();
 }
 
-/* ---- The rest of volume.h ------------------------------------------------------------------------------------ */
+/* ---- The rest of volume.h -------------------------------------------------------------------- */
 
-void volume_pool_create(struct rt *rt, const char *path, uint64_t size_bytes, const struct uuid *pool,
-                        const struct volume_pool_options *options, bool overwrite,
+void volume_pool_create(struct rt *rt, const char *path, uint64_t size_bytes,
+                        const struct uuid *pool, const struct volume_pool_options *options,
+                        bool overwrite,
                         void (*progress)(void *arg, uint64_t done_bytes, uint64_t total_bytes),
                         volume_done_fn *done, void *arg)
 {
@@ -527,7 +568,8 @@ void volume_pool_open(struct rt *rt, const char *path, const struct volume_pool_
     rebuild();
     struct volume_pool *pool = calloc(1, sizeof *pool);
     check(pool != NULL);
-    *pool = (struct volume_pool){.rt = rt, .recovery.clean = true, .open_done = done, .open_arg = arg};
+    *pool =
+        (struct volume_pool){.rt = rt, .recovery.clean = true, .open_done = done, .open_arg = arg};
     *ret_pool = pool;
     rt_timer_set(rt, &pool->open_timer, rt_now(rt) + 1000, opened);
 }
@@ -578,8 +620,8 @@ void volume_pool_usage(struct volume_pool *pool, struct volume_pool_usage *ret_u
             blocks += !counted;
         }
     }
-    *ret_usage = (struct volume_pool_usage){.data_bytes = blocks * BLOCK_BYTES + fake.leaked,
-                                            .free_bytes = GIB, .capacity_bytes = GIB};
+    *ret_usage = (struct volume_pool_usage){
+        .data_bytes = blocks * BLOCK_BYTES + fake.leaked, .free_bytes = GIB, .capacity_bytes = GIB};
 }
 
 void volume_pool_counters(const struct volume_pool *pool, struct volume_pool_counters *ret_counters)
@@ -635,7 +677,8 @@ static void refuse(struct volume_pool *pool, enum status status, volume_done_fn 
     rt_timer_set(pool->rt, &r->timer, rt_now(pool->rt) + 1000, refuse_now);
 }
 
-void volume_disk_delete(struct volume_pool *pool, const struct uuid *disk, volume_done_fn *done, void *arg)
+void volume_disk_delete(struct volume_pool *pool, const struct uuid *disk, volume_done_fn *done,
+                        void *arg)
 {
     for (unsigned i = 0; i < FAKE_THINGS; i++) {
         const struct thing *t = &fake.things[i];
@@ -646,19 +689,20 @@ void volume_disk_delete(struct volume_pool *pool, const struct uuid *disk, volum
     control(pool, ENTRY_DELETE, disk, 0, done, arg);
 }
 
-void volume_disks(struct volume_pool *pool, void (*fn)(void *arg, const struct volume_disk_info *info),
-                  void *arg)
+void volume_disks(struct volume_pool *pool,
+                  void (*fn)(void *arg, const struct volume_disk_info *info), void *arg)
 {
     for (unsigned i = 0; i < FAKE_THINGS; i++) {
         const struct thing *t = &fake.things[i];
-        struct volume_disk_info info = {.uuid = t->uuid, .size_bytes = t->sectors * SECTOR_BYTES,
+        struct volume_disk_info info = {.uuid = t->uuid,
+                                        .size_bytes = t->sectors * SECTOR_BYTES,
                                         .depth = !uuid_is_nil(&t->parent)};
         if (t->used && !t->is_point) fn(arg, &info);
     }
 }
 
-void volume_cut(struct volume_pool *pool, const struct volume_cut *cut, struct volume_cut_result *ret_result,
-                volume_done_fn *done, void *arg)
+void volume_cut(struct volume_pool *pool, const struct volume_cut *cut,
+                struct volume_cut_result *ret_result, volume_done_fn *done, void *arg)
 {
     if (cut->deadline_ns && cut->deadline_ns <= rt_now(pool->rt)) {
         refuse(pool, STATUS_TOO_LATE, done, arg);
@@ -674,16 +718,20 @@ void volume_cut(struct volume_pool *pool, const struct volume_cut *cut, struct v
     }
 }
 
-void volume_point_delete(struct volume_pool *pool, const struct uuid *point, volume_done_fn *done, void *arg)
+void volume_point_delete(struct volume_pool *pool, const struct uuid *point, volume_done_fn *done,
+                         void *arg)
 {
     control(pool, ENTRY_POINT_DELETE, point, 0, done, arg);
 }
 
-bool volume_point_find(struct volume_pool *pool, const struct uuid *point, struct volume_point_info *ret_info)
+bool volume_point_find(struct volume_pool *pool, const struct uuid *point,
+                       struct volume_point_info *ret_info)
 {
     struct thing *t = find(point);
     if (!t) return false;
-    *ret_info = (struct volume_point_info){.uuid = *point, .disk = t->disk, .kind = VOLUME_POINT_UNDO,
+    *ret_info = (struct volume_point_info){.uuid = *point,
+                                           .disk = t->disk,
+                                           .kind = VOLUME_POINT_UNDO,
                                            .size_bytes = t->sectors * SECTOR_BYTES};
     return true;
 }
@@ -728,11 +776,10 @@ void volume_promote(struct volume_pool *pool, struct volume_promotion *job)
     answer_later(pool, NULL, promotion_answered, job);
 }
 
-void volume_promotion_cancel(struct volume_promotion *job)
-{
-}
+void volume_promotion_cancel(struct volume_promotion *job) {}
 
-void volume_split(struct volume_pool *pool, const struct uuid *disk, volume_done_fn *done, void *arg)
+void volume_split(struct volume_pool *pool, const struct uuid *disk, volume_done_fn *done,
+                  void *arg)
 {
     struct entry *e = append(pool, ENTRY_SPLIT, disk);
     e->done = done;

@@ -10,6 +10,7 @@
 
 #include "base/check.h"
 #include "base/endian.h"
+#include "direct.h"
 #include "engine_mutation.h"
 #include "pool/format.h"
 #include "rows.h"
@@ -400,6 +401,13 @@ static bool survives(const void *arg)
         sim_heal(world->sim);
         if (!world->failed && c->pool_must_fail && !failed_state)
             world_fail(world, "the pool goes on after a failed flush");
+        if (!world->failed && c->kind == SIM_FAULT_READ_ERROR) { /* what could not be read once can be read again */
+            world->lossy = false;
+            if (volume_pool_state(world->pool) != VOLUME_POOL_OK)
+                world_fail(world, "a read error has failed the pool: %s", volume_pool_trouble(world->pool));
+            else
+                world_verify(world);
+        }
         if (!world->failed && !lied) {
             world_crash_now(world);
             world->lossy = false;
@@ -412,6 +420,36 @@ static bool survives(const void *arg)
         if (!green) return false;
     }
     return true;
+}
+
+/* The leaf, then the data: each fails once, and is there the next time; a write in between works. */
+static bool read_error_of_a_leaf(const void *arg)
+{
+    struct world *world = world_create(&(struct world_options){.seed = 4});
+    struct volume *volume = direct_disk(world, 1, 1 * MIB);
+    struct uuid uuid = direct_uuid(1);
+    for (uint64_t b = 0; b < 20 && !world->failed; b++) direct_write(world, volume, b, 50 + b);
+    if (volume) volume_close(volume);
+    for (uint64_t after = 0; after < 2 && !world->failed; after++) {
+        uint8_t data[BLOCK_BYTES];
+        if (!world_reopen(world)) break;
+        volume = direct_open(world, &uuid, NULL);
+        sim_node_fault(world->node, SIM_FAULT_READ_ERROR, POOL_PATH, after);
+        if (direct_io(world, volume, VOLUME_READ, 0, SECTORS_PER_BLOCK, data) == STATUS_OK)
+            world_fail(world, "a read error was not told");
+        if (direct_write(world, volume, 30 + after, 77) != STATUS_OK)
+            world_fail(world, "after a read error nothing can be written");
+        for (uint64_t b = 0; b < 20 && !world->failed; b++) direct_expect(world, volume, b, 50 + b);
+        if (!world->failed) direct_expect(world, volume, 30 + after, 77);
+        volume_close(volume);
+        if (!world->failed) direct_settle(world);
+    }
+    return direct_end(world);
+}
+
+static void a_read_error_of_the_map_passes_too(void)
+{
+    expect_eq(rows_run_child(read_error_of_a_leaf, NULL, 60), ROW_GREEN);
 }
 
 static bool opens_with_faults(const void *arg)
@@ -440,6 +478,7 @@ int main(void)
     };
     for (unsigned i = 0; i < countof(cases); i++)
         tap_point(cases[i].name, rows_run_child(survives, &cases[i], 300) == ROW_GREEN);
+    run(a_read_error_of_the_map_passes_too);
     run(an_error_while_opening_is_told_and_harms_nothing);
     run(damage_to_a_closed_pool_is_never_served);
     run(damage_to_a_crashed_pool_is_never_served);

@@ -8,7 +8,7 @@
 #include "rows.h"
 #include "tests/lib/tap.h"
 
-/* ---- Space ------------------------------------------------------------------------------------------------ */
+/* ---- Space ----------------------------------------------------------------------------------- */
 
 enum { FULL_BLOCKS = 16384 };
 
@@ -87,7 +87,7 @@ static void deleting_works_on_a_pool_full_of_history(void)
     expect_eq(rows_run_child(full_of_history, NULL, 300), ROW_GREEN);
 }
 
-/* ---- Many ---------------------------------------------------------------------------------------------------- */
+/* ---- Many ------------------------------------------------------------------------------------ */
 
 /* Every point keeps its own version of a hot block, whatever is deleted around it. */
 static bool many_points(const void *arg)
@@ -177,7 +177,7 @@ static void branches_read_through_every_level(void)
     expect_eq(rows_run_child(deep_branches, NULL, 60), ROW_GREEN);
 }
 
-/* ---- Short buffers ------------------------------------------------------------------------------------------------ */
+/* ---- Short buffers --------------------------------------------------------------------------- */
 
 struct flood {
     struct volume_io io;

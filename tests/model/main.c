@@ -35,6 +35,7 @@ static const struct option long_options[] = {
     {"buffers", required_argument, NULL, 'B'},      {"big", no_argument, NULL, 'G'},
     {"checkpoint-every", required_argument, NULL, 'C'},
     {"open-faults", no_argument, NULL, 'O'},
+    {"latency-us", required_argument, NULL, 'L'},   {"flush-after-us", required_argument, NULL, 'F'},
     {"pace", required_argument, NULL, 'P'},
     {"trace", no_argument, NULL, 't'},              {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
@@ -46,6 +47,7 @@ static int usage(FILE *to)
             "usage: tarn-model [--seed S] [--seeds COUNT] [--ops N] [--crash none|process|power|both]\n"
             "  [--crash-every WRITES] [--crash-at WRITE] [--recovery-crashes N] [--cache tiny|SIZE]\n"
             "  [--pool SIZE] [--wal SIZE] [--disk-blocks N] [--pace N] [--checkpoint-every N] [--open-faults]\n"
+            "  [--latency-us N] [--flush-after-us N]\n"
             "  [--buffers SIZE] [--big] [--exact-space] [--written-through]\n"
             "  [--ignore-flush SITE] [--mutation NAME] [--replay FILE] [--shrink FILE] [--trace]\n"
             "--replay takes the operations from FILE, --shrink writes the fewest that still fail to it.\n");
@@ -103,6 +105,8 @@ static bool parse_one(int option, const char *value, struct arguments *a)
     case 'G': o->big_requests = true; return true;
     case 'C': o->checkpoint_every = (uint32_t)number; return is_number;
     case 'O': o->open_faults = true; return true;
+    case 'L': o->latency_ns = number * 1000; return is_number;
+    case 'F': o->flush_after_ns = number * 1000; return is_number;
     case 'N': a->seeds = number; return is_number;
     case 'c': return parse_crash(value, &o->crash);
     case 'f': return parse_site(value, &o->ignore_flush);

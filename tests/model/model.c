@@ -109,15 +109,17 @@ const char *model_describe(const struct model *model, uint32_t write, char *text
         snprintf(text, size, "zeroes (never written)");
     else if (w->completed == NEVER)
         snprintf(text, size, "%s %u (disk %u, sectors %u+%u, submitted at %u, in flight)",
-                 w->zero ? "zero" : "write", write, w->disk, w->sector, w->sector_count, w->submitted);
+                 w->zero ? "zero" : "write", write, w->disk, w->sector, w->sector_count,
+                 w->submitted);
     else
         snprintf(text, size, "%s %u (disk %u, sectors %u+%u, ticks %u to %u%s%s)",
-                 w->zero ? "zero" : "write", write, w->disk, w->sector, w->sector_count, w->submitted,
-                 w->completed, w->failed ? ", failed" : "", w->durable ? ", FUA" : "");
+                 w->zero ? "zero" : "write", write, w->disk, w->sector, w->sector_count,
+                 w->submitted, w->completed, w->failed ? ", failed" : "",
+                 w->durable ? ", FUA" : "");
     return text;
 }
 
-/* ---- Views ------------------------------------------------------------------------------------ */
+/* ---- Views ----------------------------------------------------------------------------------- */
 
 void model_view_init(struct model_view *view, uint32_t sector_count)
 {
@@ -145,7 +147,8 @@ void model_view_grow(struct model_view *view, uint32_t sector_count)
 {
     view->cells = realloc(view->cells, sector_count * sizeof *view->cells);
     check(view->cells != NULL);
-    for (uint32_t i = view->sector_count; i < sector_count; i++) view->cells[i] = EXACT;
+    for (uint32_t i = view->sector_count; i < sector_count; i++)
+        view->cells[i] = EXACT;
     view->sector_count = sector_count;
 }
 
@@ -156,7 +159,7 @@ bool model_view_is_exact(const struct model_view *view)
     return true;
 }
 
-/* ---- Chains ------------------------------------------------------------------------------------- */
+/* ---- Chains ---------------------------------------------------------------------------------- */
 
 /* The link at a cell; returns the next cell, or 0 at the end (node 0 is never used). */
 static uint32_t chain_link(const struct model *model, uint32_t cell, struct link *link)
@@ -230,13 +233,17 @@ static uint32_t chain_write(struct model *model, const struct link *links, unsig
         if (!l->node)
             cell = EXACT | l->write;
         else
-            cell = node_new(model, &(struct node){.write = l->write, .next = cell, .value = l->value,
-                                                  .after = l->after, .seen = l->seen});
+            cell = node_new(model, &(struct node){.write = l->write,
+                                                  .next = cell,
+                                                  .value = l->value,
+                                                  .after = l->after,
+                                                  .seen = l->seen});
     }
     return cell;
 }
 
-/* Drops what the horizon hides for ever; a single survivor that is in every prefix becomes exact. */
+/* Drops what the horizon hides for ever; a single survivor that is in every prefix becomes exact.
+ */
 static uint32_t chain_trim(struct model *model, uint32_t cell, uint32_t horizon)
 {
     if (cell & EXACT) return cell;
@@ -246,13 +253,14 @@ static uint32_t chain_trim(struct model *model, uint32_t cell, uint32_t horizon)
     for (unsigned i = 0; i < count; i++)
         if (!link_is_hidden(links, count, i, &bound)) kept[kept_count++] = links[i];
     check(kept_count > 0);
-    if (kept_count == 1 && link_in_prefix(&kept[0], &bound)) return EXACT | (kept[0].zero ? 0 : kept[0].value);
+    if (kept_count == 1 && link_in_prefix(&kept[0], &bound))
+        return EXACT | (kept[0].zero ? 0 : kept[0].value);
     if (kept_count == count) return cell;
     check(kept_count < CHAIN_MAX - 1);
     return chain_write(model, kept, kept_count);
 }
 
-/* ---- Writes --------------------------------------------------------------------------------------- */
+/* ---- Writes ---------------------------------------------------------------------------------- */
 
 uint32_t model_write_submit(struct model *model, struct model_view *view,
                             const struct model_write_options *options)
@@ -274,23 +282,28 @@ uint32_t model_write_submit(struct model *model, struct model_view *view,
     for (uint32_t i = 0; i < options->sector_count; i++) {
         uint32_t *cell = &view->cells[options->sector + i];
         uint32_t rest = chain_trim(model, *cell, options->horizon);
-        *cell = node_new(model, &(struct node){.write = write, .next = rest, .value = write,
-                                               .after = model->writes[write].submitted, .seen = NEVER});
+        *cell = node_new(model, &(struct node){.write = write,
+                                               .next = rest,
+                                               .value = write,
+                                               .after = model->writes[write].submitted,
+                                               .seen = NEVER});
     }
     return write;
 }
 
-uint32_t model_revert_submit(struct model *model, struct model_view *view, const struct model_view *point,
-                             uint32_t disk, uint32_t horizon)
+uint32_t model_revert_submit(struct model *model, struct model_view *view,
+                             const struct model_view *point, uint32_t disk, uint32_t horizon)
 {
     struct model_view nothing = {.sector_count = point->sector_count};
-    uint32_t write = model_write_submit(model, &nothing, &(struct model_write_options){.disk = disk});
+    uint32_t write =
+        model_write_submit(model, &nothing, &(struct model_write_options){.disk = disk});
     model->writes[write].sector_count = point->sector_count;
     check(view->sector_count >= point->sector_count);
     for (uint32_t i = 0; i < point->sector_count; i++) {
         check(point->cells[i] & EXACT);
         uint32_t rest = chain_trim(model, view->cells[i], horizon);
-        view->cells[i] = node_new(model, &(struct node){.write = write, .next = rest,
+        view->cells[i] = node_new(model, &(struct node){.write = write,
+                                                        .next = rest,
                                                         .value = point->cells[i] & ~EXACT,
                                                         .after = model->writes[write].submitted,
                                                         .seen = NEVER});
@@ -327,7 +340,7 @@ uint32_t model_write_submitted_at(const struct model *model, uint32_t write)
     return model->writes[write].submitted;
 }
 
-/* ---- Content ------------------------------------------------------------------------------------------ */
+/* ---- Content --------------------------------------------------------------------------------- */
 
 static void fill_sector(const struct model *model, uint32_t write, uint32_t sector, uint8_t *to)
 {
@@ -357,7 +370,8 @@ void model_fill(const struct model *model, uint32_t write, uint32_t first, uint3
 }
 
 /* Names the content of a sector; false when it is no write of this run, or of another place. */
-static bool identify(struct model *model, uint32_t sector, const uint8_t *data, struct found *ret_found)
+static bool identify(struct model *model, uint32_t sector, const uint8_t *data,
+                     struct found *ret_found)
 {
     static const uint8_t zeroes[SECTOR_BYTES];
     if (memcmp(data, zeroes, SECTOR_BYTES) == 0) {
@@ -366,7 +380,8 @@ static bool identify(struct model *model, uint32_t sector, const uint8_t *data, 
     }
     if (load_le64(data) != STAMP_MAGIC || load_le64(data + 8) != model->nonce)
         return problem(model, "sector %u holds garbage (first bytes %016llx %016llx)", sector,
-                       (unsigned long long)load_le64(data), (unsigned long long)load_le64(data + 8));
+                       (unsigned long long)load_le64(data),
+                       (unsigned long long)load_le64(data + 8));
     uint32_t write = load_le32(data + 16);
     if (write == 0 || write >= model->write_count || load_le32(data + 24) != sector)
         return problem(model, "sector %u holds write %u of disk %u, sector %u", sector, write,
@@ -379,7 +394,7 @@ static bool identify(struct model *model, uint32_t sector, const uint8_t *data, 
     return true;
 }
 
-/* ---- Questions about one cell ---------------------------------------------------------------------------- */
+/* ---- Questions about one cell ---------------------------------------------------------------- */
 
 bool model_cell_certain(const struct model *model, const struct model_view *view, uint32_t sector,
                         uint32_t *ret_write)
@@ -396,8 +411,8 @@ bool model_cell_certain(const struct model *model, const struct model_view *view
     return open == 1;
 }
 
-bool model_cell_may_differ(const struct model *model, const struct model_view *view, uint32_t sector,
-                           const struct model_bound *bound, const uint8_t *content)
+bool model_cell_may_differ(const struct model *model, const struct model_view *view,
+                           uint32_t sector, const struct model_bound *bound, const uint8_t *content)
 {
     struct link links[CHAIN_MAX];
     uint8_t other[SECTOR_BYTES];
@@ -410,8 +425,8 @@ bool model_cell_may_differ(const struct model *model, const struct model_view *v
     return false;
 }
 
-bool model_cell_may_be_zero(const struct model *model, const struct model_view *view, uint32_t sector,
-                            const struct model_bound *bound)
+bool model_cell_may_be_zero(const struct model *model, const struct model_view *view,
+                            uint32_t sector, const struct model_bound *bound)
 {
     struct link links[CHAIN_MAX];
     unsigned count = chain_read(model, view->cells[sector], links);
@@ -420,10 +435,10 @@ bool model_cell_may_be_zero(const struct model *model, const struct model_view *
     return false;
 }
 
-/* The allowed link that explains what was found with the least claim: for zeroes the one submitted first.
- * NULL when none is allowed. */
-static const struct link *explain(const struct link *links, unsigned count, const struct found *found,
-                                  const struct model_bound *bound)
+/* The allowed link that explains what was found with the least claim: for zeroes the one submitted
+ * first. NULL when none is allowed. */
+static const struct link *explain(const struct link *links, unsigned count,
+                                  const struct found *found, const struct model_bound *bound)
 {
     const struct link *best = NULL;
     for (unsigned i = 0; i < count; i++) {
@@ -448,7 +463,7 @@ static bool refuse(struct model *model, uint32_t sector, const struct found *fou
     return problem(model, "sector %u: nothing is allowed", sector);
 }
 
-/* ---- Torn blocks ------------------------------------------------------------------------------------------- */
+/* ---- Torn blocks ----------------------------------------------------------------------------- */
 
 static bool covers(const struct write *w, uint32_t sector)
 {
@@ -471,8 +486,8 @@ static bool may_follow(const struct model *model, const struct model_view *view,
     return !known;
 }
 
-/* found[0..count): sectors first.. of one block.  A block has one version: the writes in it can be put in
- * one order that explains every sector. */
+/* found[0..count): sectors first.. of one block.  A block has one version: the writes in it can be
+ * put in one order that explains every sector. */
 static bool check_block(struct model *model, const struct model_view *view, uint32_t first,
                         const struct found *found, uint32_t count, const struct model_bound *bound)
 {
@@ -483,13 +498,15 @@ static bool check_block(struct model *model, const struct model_view *view, uint
         for (uint32_t b = 0; b < count; b++) {
             if (!covers(w, first + b) || (!found[b].zero && found[b].write == write)) continue;
             bool fits = may_follow(model, view, first + b, &found[b], write, bound);
-            if (fits && !found[b].zero && covers(&model->writes[found[b].write], first + a)) fits = false;
+            if (fits && !found[b].zero && covers(&model->writes[found[b].write], first + a))
+                fits = false;
             if (fits) continue;
             char text[160], other[160];
             return problem(model, "block torn: sector %u holds %s, sector %u holds %s", first + a,
                            model_describe(model, write, text, sizeof text), first + b,
-                           found[b].zero ? "zeroes"
-                                         : model_describe(model, found[b].write, other, sizeof other));
+                           found[b].zero
+                               ? "zeroes"
+                               : model_describe(model, found[b].write, other, sizeof other));
         }
     }
     return true;
@@ -509,10 +526,10 @@ static bool check_blocks(struct model *model, const struct model_view *view, uin
     return true;
 }
 
-/* ---- Reads ----------------------------------------------------------------------------------------------------- */
+/* ---- Reads ----------------------------------------------------------------------------------- */
 
-/* A read that was submitted at bound->floor returned this write: all that had completed by then came
- * before it. */
+/* A read that was submitted at bound->floor returned this write: all that had completed by then
+ * came before it. */
 static void remember(struct model *model, struct model_view *view, uint32_t sector, uint32_t write,
                      uint32_t submitted)
 {
@@ -522,7 +539,8 @@ static void remember(struct model *model, struct model_view *view, uint32_t sect
     unsigned count = chain_read(model, *cell, links);
     bool changed = false;
     unsigned same = 0;
-    for (unsigned i = 0; i < count; i++) same += links[i].value == write;
+    for (unsigned i = 0; i < count; i++)
+        same += links[i].value == write;
     if (same > 1) return; /* before a revert or brought back by it: nobody knows */
     for (unsigned i = 0; i < count; i++) {
         if (links[i].value != write || !links[i].node) continue;
@@ -531,7 +549,8 @@ static void remember(struct model *model, struct model_view *view, uint32_t sect
             changed = true;
         }
         for (unsigned j = 0; j < count; j++) {
-            if (j == i || links[j].completed < links[i].after || links[j].completed >= submitted) continue;
+            if (j == i || links[j].completed < links[i].after || links[j].completed >= submitted)
+                continue;
             links[i].after = submitted;
             changed = true;
         }
@@ -539,8 +558,8 @@ static void remember(struct model *model, struct model_view *view, uint32_t sect
     if (changed) *cell = chain_write(model, links, count);
 }
 
-bool model_check_read(struct model *model, struct model_view *view, uint32_t sector, uint32_t sector_count,
-                      const uint8_t *data, const struct model_bound *bound)
+bool model_check_read(struct model *model, struct model_view *view, uint32_t sector,
+                      uint32_t sector_count, const uint8_t *data, const struct model_bound *bound)
 {
     auto_free struct found *found = calloc(sector_count, sizeof *found);
     struct link links[CHAIN_MAX];
@@ -557,11 +576,11 @@ bool model_check_read(struct model *model, struct model_view *view, uint32_t sec
     return true;
 }
 
-/* ---- Frozen states ------------------------------------------------------------------------------------------------ */
+/* ---- Frozen states --------------------------------------------------------------------------- */
 
 /* One pass over a view: every sector explained; *floor rises to what the finds prove. */
-static bool resolve_pass(struct model *model, const struct model_view *view, const struct found *found,
-                         struct model_bound *bound)
+static bool resolve_pass(struct model *model, const struct model_view *view,
+                         const struct found *found, struct model_bound *bound)
 {
     struct link links[CHAIN_MAX];
     for (uint32_t i = 0; i < view->sector_count; i++) {
@@ -574,8 +593,8 @@ static bool resolve_pass(struct model *model, const struct model_view *view, con
 }
 
 /* Compare-and-write is one batch: all of its blocks or none. */
-static bool check_atomic(struct model *model, const struct model_view *view, const struct found *found,
-                         const struct model_bound *bound)
+static bool check_atomic(struct model *model, const struct model_view *view,
+                         const struct found *found, const struct model_bound *bound)
 {
     for (uint32_t i = 0; i < view->sector_count; i++) {
         if (found[i].zero || (view->cells[i] & EXACT)) continue;
@@ -619,12 +638,13 @@ bool model_resolve(struct model *model, const struct model_frozen *frozen, unsig
     for (unsigned f = 0; ok && f < count; f++)
         for (uint32_t i = 0; i < frozen[f].view->sector_count; i++)
             frozen[f].view->cells[i] = EXACT | found[f][i].write;
-    for (unsigned f = 0; f < count; f++) free(found[f]);
+    for (unsigned f = 0; f < count; f++)
+        free(found[f]);
     free(found);
     return ok;
 }
 
-/* ---- Space ---------------------------------------------------------------------------------------------------------- */
+/* ---- Space ----------------------------------------------------------------------------------- */
 
 static bool block_is_empty(const struct model *model, const struct model_view *view, uint32_t first)
 {
@@ -637,12 +657,14 @@ uint64_t model_block_count(const struct model_view *const *views, unsigned count
 {
     uint64_t blocks = 0;
     for (unsigned v = 0; v < count; v++) {
-        for (uint32_t s = 0; s + SECTORS_PER_BLOCK <= views[v]->sector_count; s += SECTORS_PER_BLOCK) {
+        for (uint32_t s = 0; s + SECTORS_PER_BLOCK <= views[v]->sector_count;
+             s += SECTORS_PER_BLOCK) {
             const uint32_t *cells = &views[v]->cells[s];
             bool counted = block_is_empty(NULL, views[v], s);
             for (unsigned u = 0; !counted && u < v; u++)
-                counted = s + SECTORS_PER_BLOCK <= views[u]->sector_count &&
-                          memcmp(cells, &views[u]->cells[s], SECTORS_PER_BLOCK * sizeof *cells) == 0;
+                counted =
+                    s + SECTORS_PER_BLOCK <= views[u]->sector_count &&
+                    memcmp(cells, &views[u]->cells[s], SECTORS_PER_BLOCK * sizeof *cells) == 0;
             if (!counted) blocks++;
         }
     }

@@ -27,7 +27,7 @@ static struct record record_decode(const uint8_t *bytes)
                            .extra = load_le16(bytes + 10)};
 }
 
-/* ---- Picking ------------------------------------------------------------------------------------- */
+/* ---- Picking --------------------------------------------------------------------------------- */
 
 /* A usable disk, or -1. */
 static int pick_disk(const struct world *world, unsigned choice)
@@ -35,7 +35,8 @@ static int pick_disk(const struct world *world, unsigned choice)
     int there[WORLD_DISKS];
     unsigned count = 0;
     for (int i = 0; i < WORLD_DISKS; i++)
-        if (world->disks[i].state == THING_THERE && world->disks[i].handle && !world->disks[i].frozen)
+        if (world->disks[i].state == THING_THERE && world->disks[i].handle &&
+            !world->disks[i].frozen)
             there[count++] = i;
     return count ? there[choice % count] : -1;
 }
@@ -56,7 +57,6 @@ static bool slot_is_free(struct world *world)
     return false;
 }
 
-
 static struct slot *slot_get(struct world *world)
 {
     if (!world_wait(world, slot_is_free, "a request")) return NULL;
@@ -68,20 +68,41 @@ static struct slot *slot_get(struct world *world)
     return NULL;
 }
 
-
-/* Where and how much: mostly small, often in a hot corner so that requests overlap, sometimes ragged,
- * seldom larger than a batch. */
-static void pick_extent(const struct world *world, const struct record *record, uint32_t sector_count,
-                        uint32_t *ret_sector, uint32_t *ret_count)
+/* Where and how much: mostly small, often in a hot corner so that requests overlap, sometimes
+ * ragged, seldom larger than a batch. */
+static void pick_extent(const struct world *world, const struct record *record,
+                        uint32_t sector_count, uint32_t *ret_sector, uint32_t *ret_count)
 {
     uint32_t count;
     switch (record->extra & 15) {
-    case 0: case 1: case 2: case 3: count = 1 + record->count % 16; break;
-    case 4: case 5: case 6: case 7: count = 8 * (1 + record->count % 8); break;
-    case 8: case 9: case 10: case 11: count = 8; break;
-    case 12: case 13: count = 1 + record->count % 200; break;
-    case 14: count = 8 * (1 + record->count % 64); break;
-    default: count = (record->extra & 0x70) ? 1 + record->count % 100 : 1 + record->count % 1600; break;
+    case 0:
+    case 1:
+    case 2:
+    case 3:
+        count = 1 + record->count % 16;
+        break;
+    case 4:
+    case 5:
+    case 6:
+    case 7:
+        count = 8 * (1 + record->count % 8);
+        break;
+    case 8:
+    case 9:
+    case 10:
+    case 11:
+        count = 8;
+        break;
+    case 12:
+    case 13:
+        count = 1 + record->count % 200;
+        break;
+    case 14:
+        count = 8 * (1 + record->count % 64);
+        break;
+    default:
+        count = (record->extra & 0x70) ? 1 + record->count % 100 : 1 + record->count % 1600;
+        break;
     }
     if (world->options.big_requests && (record->extra & 15) >= 14) count = 1 + record->count % 8192;
     if (count > sector_count) count = sector_count;
@@ -101,8 +122,8 @@ static void slot_set_iov(struct slot *slot, unsigned choice)
     if (choice % 4 == 2 && total > 1500) first = 1, second = 1023;
     slot->iov[0] = (struct iovec){.iov_base = slot->data, .iov_len = first};
     slot->iov[1] = (struct iovec){.iov_base = slot->data + first, .iov_len = second};
-    slot->iov[2] = (struct iovec){.iov_base = slot->data + first + second,
-                                  .iov_len = total - first - second};
+    slot->iov[2] =
+        (struct iovec){.iov_base = slot->data + first + second, .iov_len = total - first - second};
     unsigned count = 1;
     if (second) count = 2;
     if (first + second < total) slot->iov[count++] = slot->iov[2];
@@ -110,7 +131,7 @@ static void slot_set_iov(struct slot *slot, unsigned choice)
     slot->io.iov_count = count;
 }
 
-/* ---- Completions ------------------------------------------------------------------------------------ */
+/* ---- Completions ----------------------------------------------------------------------------- */
 
 static void submit_chain(struct world *world, const struct slot *previous);
 
@@ -127,8 +148,8 @@ static void finish_read(struct slot *slot)
         slot->point >= 0 ? &world->points[slot->point].view : &world->disks[slot->disk].view;
     struct model_bound bound = {.floor = slot->submitted, .count_seen = true};
     if (slot->point >= 0) bound.floor = world->sets[world->points[slot->point].set].submitted;
-    if (model_check_read(world->model, view, (uint32_t)slot->io.sector, (uint32_t)slot->io.sector_count,
-                         slot->data, &bound))
+    if (model_check_read(world->model, view, (uint32_t)slot->io.sector,
+                         (uint32_t)slot->io.sector_count, slot->data, &bound))
         return;
     world_fail(world, "read of %s %d, sectors %llu+%llu, submitted at %u: %s",
                slot->point >= 0 ? "point" : "disk", slot->point >= 0 ? slot->point : slot->disk,
@@ -136,7 +157,8 @@ static void finish_read(struct slot *slot)
                slot->submitted, model_problem(world->model));
 }
 
-/* What was compared must have been there at some moment; on a difference, it may have been otherwise. */
+/* What was compared must have been there at some moment; on a difference, it may have been
+ * otherwise. */
 static void finish_compare(struct slot *slot)
 {
     struct world *world = slot->world;
@@ -163,7 +185,8 @@ static void finish_compare(struct slot *slot)
 
 static bool changes_data(enum volume_op op)
 {
-    return op == VOLUME_WRITE || op == VOLUME_ZERO || op == VOLUME_UNMAP || op == VOLUME_COMPARE_WRITE;
+    return op == VOLUME_WRITE || op == VOLUME_ZERO || op == VOLUME_UNMAP ||
+           op == VOLUME_COMPARE_WRITE;
 }
 
 static void finish_write(struct slot *slot)
@@ -192,7 +215,8 @@ static bool status_is_allowed(struct slot *slot)
     struct volume_pool_usage usage;
     volume_pool_usage(world->pool, &usage);
     world->full_count++;
-    return usage.free_bytes < usage.capacity_bytes / 4 || usage.reclaiming_bytes || usage.reclaim_pending;
+    return usage.free_bytes < usage.capacity_bytes / 4 || usage.reclaiming_bytes ||
+           usage.reclaim_pending;
 }
 
 static void slot_done(struct volume_io *io)
@@ -200,16 +224,17 @@ static void slot_done(struct volume_io *io)
     struct slot *slot = container_of(io, struct slot, io);
     struct world *world = slot->world;
     uint32_t tick = model_tick(world->model);
-    world_trace(world, "  %s %d+%llu of disk %d (from %u, write %u) done at %u: %s", op_name(io->op),
-                (int)io->sector, (unsigned long long)io->sector_count, slot->disk, slot->submitted,
-                slot->write, tick, status_info(io->status)->name);
+    world_trace(world, "  %s %d+%llu of disk %d (from %u, write %u) done at %u: %s",
+                op_name(io->op), (int)io->sector, (unsigned long long)io->sector_count, slot->disk,
+                slot->submitted, slot->write, tick, status_info(io->status)->name);
     if (!status_is_allowed(slot))
         world_fail(world, "%s of disk %d, sectors %llu+%llu: %s", op_name(io->op), slot->disk,
                    (unsigned long long)io->sector, (unsigned long long)io->sector_count,
                    status_text(io->status));
     bool ok = io->status == STATUS_OK;
     if (ok && io->op == VOLUME_READ) finish_read(slot);
-    if (io->op == VOLUME_COMPARE_WRITE && (ok || io->status == STATUS_MISCOMPARE)) finish_compare(slot);
+    if (io->op == VOLUME_COMPARE_WRITE && (ok || io->status == STATUS_MISCOMPARE))
+        finish_compare(slot);
     if (changes_data(io->op)) finish_write(slot);
     if (ok && io->op == VOLUME_FLUSH) world_made_durable(world, slot->submitted);
     if (slot->handle) volume_close(slot->handle);
@@ -220,7 +245,7 @@ static void slot_done(struct volume_io *io)
     if (ok && slot->chain_left && !world->failed) submit_chain(world, slot);
 }
 
-/* ---- Host requests ------------------------------------------------------------------------------------- */
+/* ---- Host requests --------------------------------------------------------------------------- */
 
 static void slot_submit(struct slot *slot, int disk)
 {
@@ -231,8 +256,8 @@ static void slot_submit(struct slot *slot, int disk)
     if (!slot->submitted) slot->submitted = model_tick(world->model);
     world->disks[disk].busy++;
     world_trace(world, "%s %llu+%llu of disk %d%s, write %u, at %u", op_name(slot->io.op),
-                (unsigned long long)slot->io.sector, (unsigned long long)slot->io.sector_count, disk,
-                slot->io.flags & VOLUME_FUA ? " FUA" : "", slot->write, slot->submitted);
+                (unsigned long long)slot->io.sector, (unsigned long long)slot->io.sector_count,
+                disk, slot->io.flags & VOLUME_FUA ? " FUA" : "", slot->write, slot->submitted);
     volume_submit(world->disks[disk].handle, &slot->io);
 }
 
@@ -246,13 +271,14 @@ static void slot_write_begin(struct slot *slot, int disk, bool zero, bool atomic
         count = end > sector ? end - sector : 0;
         if (count == 0) return;
     }
-    slot->write = model_write_submit(world->model, &world->disks[disk].view,
-                                     &(struct model_write_options){.disk = world->disks[disk].number,
-                                                                   .sector = sector,
-                                                                   .sector_count = count,
-                                                                   .horizon = world_horizon(world),
-                                                                   .zero = zero,
-                                                                   .atomic = atomic});
+    slot->write =
+        model_write_submit(world->model, &world->disks[disk].view,
+                           &(struct model_write_options){.disk = world->disks[disk].number,
+                                                         .sector = sector,
+                                                         .sector_count = count,
+                                                         .horizon = world_horizon(world),
+                                                         .zero = zero,
+                                                         .atomic = atomic});
     slot->submitted = model_write_submitted_at(world->model, slot->write);
     world->unflushed_writes++;
 }
@@ -274,10 +300,13 @@ static void do_flush(struct world *world, const struct record *record)
     slot_submit(slot, disk);
 }
 
-static void submit_write(struct slot *slot, int disk, uint32_t sector, uint32_t count, unsigned choice)
+static void submit_write(struct slot *slot, int disk, uint32_t sector, uint32_t count,
+                         unsigned choice)
 {
     struct world *world = slot->world;
-    slot->io = (struct volume_io){.op = VOLUME_WRITE, .sector = sector, .sector_count = count,
+    slot->io = (struct volume_io){.op = VOLUME_WRITE,
+                                  .sector = sector,
+                                  .sector_count = count,
                                   .flags = choice % 16 == 3 ? VOLUME_FUA : 0};
     slot_write_begin(slot, disk, false, false);
     slot_take_data(slot, (size_t)count * SECTOR_BYTES);
@@ -286,7 +315,8 @@ static void submit_write(struct slot *slot, int disk, uint32_t sector, uint32_t 
     slot_submit(slot, disk);
 }
 
-/* The next of a row of dependent writes: issued when the one before was acknowledged, on another disk. */
+/* The next of a row of dependent writes: issued when the one before was acknowledged, on another
+ * disk. */
 static void submit_chain(struct world *world, const struct slot *previous)
 {
     int disk = pick_disk(world, (unsigned)previous->disk + 1);
@@ -336,8 +366,11 @@ static void do_clear(struct world *world, const struct record *record, enum volu
         count = (count + SECTORS_PER_BLOCK - 1) / SECTORS_PER_BLOCK * SECTORS_PER_BLOCK;
         if (sector + count > world->disks[disk].view.sector_count) return;
     }
-    slot->io = (struct volume_io){.op = op, .sector = sector, .sector_count = count,
-                                  .flags = op == VOLUME_ZERO && record->extra >> 12 == 5 ? VOLUME_FUA : 0};
+    slot->io =
+        (struct volume_io){.op = op,
+                           .sector = sector,
+                           .sector_count = count,
+                           .flags = op == VOLUME_ZERO && record->extra >> 12 == 5 ? VOLUME_FUA : 0};
     slot_write_begin(slot, disk, true, false);
     slot_submit(slot, disk);
 }
@@ -359,8 +392,10 @@ static void do_compare_write(struct world *world, const struct record *record)
         if (!model_cell_certain(world->model, view, sector + i, &write)) write = 0;
         model_fill(world->model, write, sector + i, 1, slot->data + (size_t)i * SECTOR_BYTES);
     }
-    if (record->extra >> 13 == 0) slot->data[(record->count * 37u) % (count * SECTOR_BYTES)] ^= 0x10;
-    slot->io = (struct volume_io){.op = VOLUME_COMPARE_WRITE, .sector = sector, .sector_count = count};
+    if (record->extra >> 13 == 0)
+        slot->data[(record->count * 37u) % (count * SECTOR_BYTES)] ^= 0x10;
+    slot->io =
+        (struct volume_io){.op = VOLUME_COMPARE_WRITE, .sector = sector, .sector_count = count};
     slot_write_begin(slot, disk, false, true);
     model_fill(world->model, slot->write, sector, count, slot->data + (size_t)count * SECTOR_BYTES);
     slot_set_iov(slot, record->extra >> 4);
@@ -397,8 +432,8 @@ static void do_point_read(struct world *world, const struct record *record)
         err_free(e);
         return;
     }
-    slot->io = (struct volume_io){.op = VOLUME_READ, .sector = sector, .sector_count = count,
-                                  .done = slot_done};
+    slot->io = (struct volume_io){
+        .op = VOLUME_READ, .sector = sector, .sector_count = count, .done = slot_done};
     slot_take_data(slot, (size_t)count * SECTOR_BYTES);
     slot_set_iov(slot, record->extra >> 4);
     slot->point = point;
@@ -418,15 +453,17 @@ static void query_done(struct volume_map_query *query)
     world->disks[slot->disk].busy--;
     slot->busy = false;
     if (query->status != STATUS_OK && !world->lossy)
-        world_fail(world, "map query of disk %d failed: %s", slot->disk, status_text(query->status));
+        world_fail(world, "map query of disk %d failed: %s", slot->disk,
+                   status_text(query->status));
     if (query->status != STATUS_OK) return;
     if (query->run_sectors == 0 || query->run_sectors > query->sector_count)
         world_fail(world, "map query of %llu sectors answers a run of %llu",
                    (unsigned long long)query->sector_count, (unsigned long long)query->run_sectors);
     for (uint32_t i = 0; !query->mapped && i < query->run_sectors && !world->failed; i++)
-        if (!model_cell_may_be_zero(world->model, &world->disks[slot->disk].view, sector + i, &bound))
-            world_fail(world, "disk %d, sector %u is told to be unmapped, but holds data", slot->disk,
-                       sector + i);
+        if (!model_cell_may_be_zero(world->model, &world->disks[slot->disk].view, sector + i,
+                                    &bound))
+            world_fail(world, "disk %d, sector %u is told to be unmapped, but holds data",
+                       slot->disk, sector + i);
 }
 
 static void do_map_query(struct world *world, const struct record *record)
@@ -436,7 +473,8 @@ static void do_map_query(struct world *world, const struct record *record)
     if (disk < 0) return;
     uint32_t sector, count;
     pick_extent(world, record, world->disks[disk].view.sector_count, &sector, &count);
-    slot->query = (struct volume_map_query){.sector = sector, .sector_count = count, .done = query_done};
+    slot->query =
+        (struct volume_map_query){.sector = sector, .sector_count = count, .done = query_done};
     slot->disk = disk;
     slot->busy = true;
     slot->submitted = model_tick(world->model);
@@ -444,7 +482,7 @@ static void do_map_query(struct world *world, const struct record *record)
     volume_map_status(world->disks[disk].handle, &slot->query);
 }
 
-/* ---- The table --------------------------------------------------------------------------------------------- */
+/* ---- The table ------------------------------------------------------------------------------- */
 
 void ops_control(struct world *world, unsigned which, const uint8_t *bytes); /* ops_control.c */
 
@@ -489,12 +527,29 @@ static const struct {
     void (*run)(struct world *world, const struct record *record); /* NULL: control call `which` */
     unsigned which;
 } table[] = {
-    {73, do_write, 0},    {38, do_read, 0},     {12, do_zero, 0},          {14, do_unmap, 0},
-    {13, do_flush, 0},    {10, do_compare_write, 0}, {12, do_chain, 0},    {15, do_point_read, 0},
-    {13, NULL, TASK_CUT}, {10, NULL, TASK_POINT_DELETE}, {6, NULL, TASK_BRANCH},
-    {4, NULL, TASK_DISK_CREATE}, {4, NULL, TASK_DISK_DELETE}, {3, NULL, TASK_DISK_GROW},
-    {3, NULL, TASK_CHECKPOINT}, {6, NULL, TASK_REVERT}, {5, NULL, TASK_PROMOTE}, {5, do_resolve, 0}, {2, do_drain, 0}, {2, do_verify, 0},
-    {1, do_settle, 0},    {1, do_reopen, 0},   {4, do_map_query, 0},
+    {73, do_write, 0},
+    {38, do_read, 0},
+    {12, do_zero, 0},
+    {14, do_unmap, 0},
+    {13, do_flush, 0},
+    {10, do_compare_write, 0},
+    {12, do_chain, 0},
+    {15, do_point_read, 0},
+    {13, NULL, TASK_CUT},
+    {10, NULL, TASK_POINT_DELETE},
+    {6, NULL, TASK_BRANCH},
+    {4, NULL, TASK_DISK_CREATE},
+    {4, NULL, TASK_DISK_DELETE},
+    {3, NULL, TASK_DISK_GROW},
+    {3, NULL, TASK_CHECKPOINT},
+    {6, NULL, TASK_REVERT},
+    {5, NULL, TASK_PROMOTE},
+    {5, do_resolve, 0},
+    {2, do_drain, 0},
+    {2, do_verify, 0},
+    {1, do_settle, 0},
+    {1, do_reopen, 0},
+    {4, do_map_query, 0},
 };
 
 static void execute(struct world *world, const uint8_t *bytes)
@@ -537,7 +592,8 @@ bool ops_run_only(struct world *world, const uint8_t *records, uint32_t record_c
             ops_control(world, TASK_CHECKPOINT, records + (size_t)i * OPS_RECORD_BYTES);
         if (world->options.crash_by_op && prng_chance(&world->prng, 1, world->options.crash_every))
             world_crash_now(world);
-        while (world->crashed && !world->failed) world_recover(world);
+        while (world->crashed && !world->failed)
+            world_recover(world);
     }
     return !world->failed;
 }

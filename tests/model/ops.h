@@ -1,6 +1,6 @@
 /*
- * ops.h - random operations on a world, drawn from bytes: the same records serve seeded runs, replay,
- * shrinking and libFuzzer.  Any bytes are valid.  Threads: one.
+ * ops.h - random operations on a world, drawn from bytes: the same records serve seeded runs,
+ * replay, shrinking and libFuzzer.  Any bytes are valid.  Threads: one.
  */
 #ifndef TARN_TESTS_OPS_H
 #define TARN_TESTS_OPS_H

@@ -27,7 +27,8 @@ static struct task *task_get(struct world *world, enum task_kind kind)
     if (!world_wait(world, task_is_free, "a control call")) return NULL;
     for (unsigned i = 0; i < WORLD_TASKS; i++) {
         if (world->tasks[i].busy) continue;
-        world->tasks[i] = (struct task){.world = world, .kind = kind, .disk = -1, .point = -1, .set = -1};
+        world->tasks[i] =
+            (struct task){.world = world, .kind = kind, .disk = -1, .point = -1, .set = -1};
         return &world->tasks[i];
     }
     return NULL;
@@ -57,20 +58,23 @@ static bool task_ended(struct task *task, const char *what, struct err *e, enum 
     task->busy = false;
     if (!e && task->refusal_expected) world_fail(world, "%s succeeded, expected a refusal", what);
     if (!e) {
-        if (task->kind != TASK_CHECKPOINT && task->kind != TASK_PROMOTE) world_made_durable(world, task->submitted);
+        if (task->kind != TASK_CHECKPOINT && task->kind != TASK_PROMOTE)
+            world_made_durable(world, task->submitted);
         return true;
     }
     bool full = err_status(e) == STATUS_POOL_FULL;
     if (full) world->full_count++;
-    if (!((task->refusal_expected || task->refusal_allowed) && err_status(e) == refusal) && !full && !world->lossy)
+    if (!((task->refusal_expected || task->refusal_allowed) && err_status(e) == refusal) && !full &&
+        !world->lossy)
         world_fail(world, "%s: %s", what, err_text(e, text, sizeof text));
     if (full && (task->kind == TASK_POINT_DELETE || task->kind == TASK_DISK_DELETE))
-        world_fail(world, "%s: deleting always works, but: %s", what, err_text(e, text, sizeof text));
+        world_fail(world, "%s: deleting always works, but: %s", what,
+                   err_text(e, text, sizeof text));
     err_free(e);
     return false;
 }
 
-/* ---- Disks ---------------------------------------------------------------------------------------- */
+/* ---- Disks ----------------------------------------------------------------------------------- */
 
 static void disk_created(void *arg, struct err *e)
 {
@@ -94,14 +98,18 @@ static void do_disk_create(struct world *world, const struct choice *choice)
         uint32_t blocks = (uint32_t)(LIMIT_DISK_MIN_BYTES / BLOCK_BYTES);
         if (world->options.disk_blocks_max > blocks)
             blocks += choice->count % (world->options.disk_blocks_max - blocks + 1);
-        *disk = (struct disk){.state = THING_COMING, .uuid = new_uuid(world), .parent_disk = -1,
-                              .parent_point = -1, .number = ++world->disk_number};
+        *disk = (struct disk){.state = THING_COMING,
+                              .uuid = new_uuid(world),
+                              .parent_disk = -1,
+                              .parent_point = -1,
+                              .number = ++world->disk_number};
         model_view_init(&disk->view, blocks * SECTORS_PER_BLOCK);
         task->disk = i;
         task_start(task);
         disk->submitted = task->submitted;
         world_trace(world, "create disk %d (%u blocks)", i, blocks);
-        volume_disk_create(world->pool, &disk->uuid, (uint64_t)blocks * BLOCK_BYTES, disk_created, task);
+        volume_disk_create(world->pool, &disk->uuid, (uint64_t)blocks * BLOCK_BYTES, disk_created,
+                           task);
         return;
     }
 }
@@ -148,7 +156,8 @@ static void delete_disk(struct world *world, int disk)
 {
     struct task *task = task_get(world, TASK_DISK_DELETE);
     struct disk *d = &world->disks[disk];
-    if (!task || d->state != THING_THERE || d->busy || d->resizing || family_is_moving(world, disk)) return;
+    if (!task || d->state != THING_THERE || d->busy || d->resizing || family_is_moving(world, disk))
+        return;
     task->refusal_expected = dependents(world, disk) > 0;
     volume_close(take_ptr(&d->handle));
     task->disk = disk;
@@ -200,7 +209,7 @@ static void do_grow(struct world *world, const struct choice *choice)
     volume_disk_resize(world->pool, &disk->uuid, (uint64_t)to * SECTOR_BYTES, disk_grown, task);
 }
 
-/* ---- Cuts and points ---------------------------------------------------------------------------------- */
+/* ---- Cuts and points ------------------------------------------------------------------------- */
 
 /* The size may have grown on either side of the cut. */
 static bool fit_point(struct world *world, struct point *p, int index)
@@ -229,7 +238,8 @@ static void cut_done(void *arg, struct err *e)
     unsigned count = set->member_count;
     int points[WORLD_MEMBERS];
     memcpy(points, set->points, sizeof points);
-    for (unsigned i = 0; i < count; i++) world->disks[world->points[points[i]].disk].busy--;
+    for (unsigned i = 0; i < count; i++)
+        world->disks[world->points[points[i]].disk].busy--;
     bool ok = task_ended(task, "cut", e, STATUS_TOO_LATE);
     set->done = model_now(world->model);
     set->acked = ok;
@@ -257,14 +267,18 @@ static bool set_prepare(struct world *world, const int *disks, unsigned count, s
         for (int i = 0; i < WORLD_POINTS && found < count; i++)
             if (world->points[i].state == THING_NONE) set->points[found++] = i;
         if (found < count) return false;
-        *set = (struct set){.used = true, .uuid = new_uuid(world), .member_count = count,
-                            .points = {set->points[0], set->points[1], set->points[2], set->points[3]}};
+        *set = (struct set){
+            .used = true,
+            .uuid = new_uuid(world),
+            .member_count = count,
+            .points = {set->points[0], set->points[1], set->points[2], set->points[3]}};
         for (unsigned i = 0; i < count; i++) {
             world->points[set->points[i]] = (struct point){
                 .state = THING_COMING, .uuid = new_uuid(world), .disk = disks[i], .set = s};
-            task->members[i] = (struct volume_cut_member){
-                .disk = world->disks[disks[i]].uuid, .point = world->points[set->points[i]].uuid,
-                .kind = VOLUME_POINT_SNAPSHOT};
+            task->members[i] =
+                (struct volume_cut_member){.disk = world->disks[disks[i]].uuid,
+                                           .point = world->points[set->points[i]].uuid,
+                                           .kind = VOLUME_POINT_SNAPSHOT};
         }
         task->set = s;
         return true;
@@ -285,12 +299,14 @@ static void do_cut(struct world *world, const struct choice *choice)
     }
     if (count == 0 || !set_prepare(world, disks, count, task)) return;
     struct set *set = &world->sets[task->set];
-    task->cut = (struct volume_cut){.set = set->uuid, .member_count = count, .members = task->members};
+    task->cut =
+        (struct volume_cut){.set = set->uuid, .member_count = count, .members = task->members};
     if ((choice->flags & 15) == 7) { /* a deadline that may pass */
         task->cut.deadline_ns = rt_now(world->rt) + (choice->count % 4) * RT_MS / 2;
         task->refusal_allowed = true;
     }
-    for (unsigned i = 0; i < count; i++) world->disks[disks[i]].busy++;
+    for (unsigned i = 0; i < count; i++)
+        world->disks[disks[i]].busy++;
     task_start(task);
     set->submitted = task->submitted;
     world_trace(world, "cut %d: %u members, first disk %d", task->set, count, disks[0]);
@@ -326,13 +342,14 @@ static void do_point_delete(struct world *world, const struct choice *choice)
     for (unsigned n = 0; n < WORLD_POINTS; n++) {
         int i = (int)((choice->disk + n) % WORLD_POINTS);
         if (world->points[i].state != THING_THERE || world->points[i].busy) continue;
-        if ((choice->flags & 1) && !world->points[i].exact) world_resolve_set(world, world->points[i].set);
+        if ((choice->flags & 1) && !world->points[i].exact)
+            world_resolve_set(world, world->points[i].set);
         if (!world->crashed && !world->failed) delete_point(world, i);
         return;
     }
 }
 
-/* ---- Branches --------------------------------------------------------------------------------------------- */
+/* ---- Branches -------------------------------------------------------------------------------- */
 
 static void branch_done(void *arg, struct err *e)
 {
@@ -369,8 +386,11 @@ static void do_branch(struct world *world, const struct choice *choice)
         if (p->state != THING_THERE || world->disks[disk].state != THING_NONE || task->busy) return;
     }
     unsigned depth = world->disks[p->disk].depth + 1;
-    world->disks[disk] = (struct disk){.state = THING_COMING, .uuid = new_uuid(world),
-                                       .parent_disk = p->disk, .parent_point = point, .depth = depth,
+    world->disks[disk] = (struct disk){.state = THING_COMING,
+                                       .uuid = new_uuid(world),
+                                       .parent_disk = p->disk,
+                                       .parent_point = point,
+                                       .depth = depth,
                                        .number = ++world->disk_number};
     task->disk = disk;
     task->point = point;
@@ -382,14 +402,16 @@ static void do_branch(struct world *world, const struct choice *choice)
     volume_branch(world->pool, &p->uuid, &world->disks[disk].uuid, branch_done, task);
     if (p->exact) return;
     int set = p->set;
-    if (!world_drain(world) || world->disks[disk].state != THING_COMING || !world->disks[disk].acked) return;
+    if (!world_drain(world) || world->disks[disk].state != THING_COMING ||
+        !world->disks[disk].acked)
+        return;
     if (!world_resolve_set(world, set)) return;
     model_view_copy(&p->view, &world->disks[disk].view);
     world->disks[disk].state = THING_THERE;
     world_open_handles(world);
 }
 
-/* ---- Revert ----------------------------------------------------------------------------------------------- */
+/* ---- Revert ---------------------------------------------------------------------------------- */
 
 void world_undo_view(struct world *world, int disk)
 {
@@ -470,7 +492,8 @@ static bool undo_prepare(struct world *world, struct task *task)
     for (int i = 0; i < WORLD_SETS && set < 0; i++)
         if (!world->sets[i].used) set = i;
     if (undo < 0 || set < 0) return false;
-    world->sets[set] = (struct set){.used = true, .uuid = new_uuid(world), .member_count = 1, .points = {undo}};
+    world->sets[set] =
+        (struct set){.used = true, .uuid = new_uuid(world), .member_count = 1, .points = {undo}};
     world->points[undo] = (struct point){
         .state = THING_COMING, .uuid = new_uuid(world), .disk = task->disk, .set = set};
     task->set = set;
@@ -518,14 +541,15 @@ static void do_revert(struct world *world, const struct choice *choice)
     p->busy++;
     task_start(task);
     world->sets[task->set].submitted = task->submitted;
-    disk->revert_write =
-        model_revert_submit(world->model, &disk->view, &p->view, disk->number, world_horizon(world));
+    disk->revert_write = model_revert_submit(world->model, &disk->view, &p->view, disk->number,
+                                             world_horizon(world));
     world_trace(world, "revert disk %d to point %d, undo point %d, write %u", p->disk, point,
                 disk->revert_undo, disk->revert_write);
-    volume_revert(world->pool, &disk->uuid, &p->uuid, &world->points[disk->revert_undo].uuid, reverted, task);
+    volume_revert(world->pool, &disk->uuid, &p->uuid, &world->points[disk->revert_undo].uuid,
+                  reverted, task);
 }
 
-/* ---- Promote and split ------------------------------------------------------------------------------------ */
+/* ---- Promote and split ----------------------------------------------------------------------- */
 
 void world_was_split(struct world *world, int disk)
 {
@@ -588,8 +612,8 @@ static void do_promote(struct world *world, const struct choice *choice)
     for (unsigned n = 0; task && n < WORLD_DISKS; n++) {
         int i = (int)((choice->disk + n) % WORLD_DISKS);
         struct disk *disk = &world->disks[i];
-        if (disk->state != THING_THERE || !disk->handle || disk->parent_disk < 0 || disk->promoting ||
-            disk->splitting || disk->frozen)
+        if (disk->state != THING_THERE || !disk->handle || disk->parent_disk < 0 ||
+            disk->promoting || disk->splitting || disk->frozen)
             continue;
         task->disk = i;
         task->sector_count = choice->extra; /* a quarter is split at once */
@@ -604,7 +628,7 @@ static void do_promote(struct world *world, const struct choice *choice)
     }
 }
 
-/* ---- Checkpoint, the table, the end ---------------------------------------------------------------------------- */
+/* ---- Checkpoint, the table, the end ---------------------------------------------------------- */
 
 static void checkpoint_done(void *arg, struct err *e)
 {
@@ -621,19 +645,41 @@ static void do_checkpoint(struct world *world, const struct choice *choice)
 
 void ops_control(struct world *world, unsigned which, const uint8_t *bytes)
 {
-    struct choice choice = {.disk = bytes[1], .flags = bytes[2], .sector = load_le32(bytes + 4),
-                            .count = load_le16(bytes + 8), .extra = load_le16(bytes + 10)};
+    struct choice choice = {.disk = bytes[1],
+                            .flags = bytes[2],
+                            .sector = load_le32(bytes + 4),
+                            .count = load_le16(bytes + 8),
+                            .extra = load_le16(bytes + 10)};
     switch ((enum task_kind)which) {
-    case TASK_CUT: do_cut(world, &choice); break;
-    case TASK_POINT_DELETE: do_point_delete(world, &choice); break;
-    case TASK_BRANCH: do_branch(world, &choice); break;
-    case TASK_DISK_CREATE: do_disk_create(world, &choice); break;
-    case TASK_DISK_DELETE: do_disk_delete(world, &choice); break;
-    case TASK_DISK_GROW: do_grow(world, &choice); break;
-    case TASK_CHECKPOINT: do_checkpoint(world, &choice); break;
-    case TASK_REVERT: do_revert(world, &choice); break;
-    case TASK_PROMOTE: do_promote(world, &choice); break;
-    case TASK_SPLIT: break;
+    case TASK_CUT:
+        do_cut(world, &choice);
+        break;
+    case TASK_POINT_DELETE:
+        do_point_delete(world, &choice);
+        break;
+    case TASK_BRANCH:
+        do_branch(world, &choice);
+        break;
+    case TASK_DISK_CREATE:
+        do_disk_create(world, &choice);
+        break;
+    case TASK_DISK_DELETE:
+        do_disk_delete(world, &choice);
+        break;
+    case TASK_DISK_GROW:
+        do_grow(world, &choice);
+        break;
+    case TASK_CHECKPOINT:
+        do_checkpoint(world, &choice);
+        break;
+    case TASK_REVERT:
+        do_revert(world, &choice);
+        break;
+    case TASK_PROMOTE:
+        do_promote(world, &choice);
+        break;
+    case TASK_SPLIT:
+        break;
     }
 }
 
@@ -654,14 +700,17 @@ bool world_empty(struct world *world)
     if (!world_drain(world)) return false;
     for (unsigned lap = 0; lap < WORLD_DISKS; lap++) { /* branches before their parents */
         for (int i = 0; i < WORLD_DISKS; i++)
-            if (world->disks[i].state == THING_THERE && !world->disks[i].promoting && dependents(world, i) == 0) delete_disk(world, i);
+            if (world->disks[i].state == THING_THERE && !world->disks[i].promoting &&
+                dependents(world, i) == 0)
+                delete_disk(world, i);
         if (!world_drain(world)) return false;
     }
     for (int i = 0; i < WORLD_DISKS; i++)
         if (world->disks[i].state != THING_NONE)
             return world_fail(world, "disk %d could not be deleted: %u dependents, %u calls", i,
                               dependents(world, i), world->disks[i].busy);
-    if (!world_call(world, "settle", call_settle) || !world_call(world, "check", call_check)) return false;
+    if (!world_call(world, "settle", call_settle) || !world_call(world, "check", call_check))
+        return false;
     struct volume_pool_usage usage;
     volume_pool_usage(world->pool, &usage);
     if (usage.data_bytes != 0)

@@ -48,12 +48,15 @@ char *rows_command(const struct world_options *o, char *text, size_t size)
     static const char *const crashes[] = {"none", "process", "power", "both"};
     int used = snprintf(text, size,
                         "tests/model/tarn-model --seed %llu --ops %u --crash %s --crash-every %u "
-                        "--recovery-crashes %u --cache %llu --pool %llu --wal %llu --disk-blocks %u --pace %u --buffers %llu "
-                        "--checkpoint-every %u",
+                        "--recovery-crashes %u --cache %llu --pool %llu --wal %llu --disk-blocks %u --pace %u "
+                        "--buffers %llu "
+                        "--checkpoint-every %u --latency-us %llu --flush-after-us %llu",
                         (unsigned long long)o->seed, o->op_count, crashes[o->crash], o->crash_every,
                         o->recovery_crashes, (unsigned long long)o->cache_bytes,
                         (unsigned long long)o->pool_bytes, (unsigned long long)o->wal_bytes,
-                        o->disk_blocks_max, o->pace, (unsigned long long)o->buffer_bytes, o->checkpoint_every);
+                        o->disk_blocks_max, o->pace, (unsigned long long)o->buffer_bytes, o->checkpoint_every,
+                        (unsigned long long)o->latency_ns / 1000,
+                        (unsigned long long)o->flush_after_ns / 1000);
     snprintf(text + used, size - (size_t)used, "%s%s%s%s%s%s", o->open_faults ? " --open-faults" : "",
              o->big_requests ? " --big" : "", o->no_ragged_zero ? " --exact-space" : "",
              o->written_through ? " --written-through" : "", o->ignore_flush ? " --ignore-flush " : "",

@@ -1,14 +1,17 @@
 /*
  * world.h - a simulated server with one pool, driven beside the reference model (model.h).
  *
- * Words: a SLOT holds one host request in flight, a TASK one control call in flight.  A POINT whose content
- * was not read yet is OPEN: several contents are allowed; resolving reads the points of its SET together,
- * checks them and makes them exact.  A BASE is the state after a recovery, which becomes the model's.
+ * Words: a SLOT holds one host request in flight, a TASK one control call in flight.  A POINT whose
+ * content was not read yet is OPEN: several contents are allowed; resolving reads the points of its
+ * SET together, checks them and makes them exact.  A BASE is the state after a recovery, which
+ * becomes the model's.
  *
  * Every wait steps the simulator and ends early when the node crashes or the world has failed: each
- * function that waits returns false then, and its caller goes home.  The one loop in ops.c recovers.
+ * function that waits returns false then, and its caller goes home.  The one loop in ops.c
+ * recovers.
  *
- * Threads: one.  Ownership: world_destroy frees everything.  Failure: the first one is kept in `failure`.
+ * Threads: one.  Ownership: world_destroy frees everything.  Failure: the first one is kept in
+ * `failure`.
  */
 #ifndef TARN_TESTS_WORLD_H
 #define TARN_TESTS_WORLD_H
@@ -35,18 +38,19 @@ struct world_options {
     uint64_t cache_bytes;
     uint64_t pool_bytes, wal_bytes;
     uint64_t flush_after_ns;
-    uint64_t buffer_bytes;     /* bound of rt_buf; 0 = 64 MiB */
-    bool big_requests;         /* now and then up to 4 MiB */
-    uint32_t disk_blocks_max;  /* of a new disk */
-    unsigned pace;             /* events between operations: 1 = many in flight, 10 = few; 0 = 1 */
-    bool written_through;      /* not sparse */
-    bool no_ragged_zero;       /* so that the space oracle is exact */
-    bool open_faults;          /* errors of the device while a crashed pool is opened; then once more */
+    uint64_t buffer_bytes;    /* bound of rt_buf; 0 = 64 MiB */
+    uint64_t latency_ns;      /* of the device, at most; 0 = 2 ms */
+    bool big_requests;        /* now and then up to 4 MiB */
+    uint32_t disk_blocks_max; /* of a new disk */
+    unsigned pace;            /* events between operations: 1 = many in flight, 10 = few; 0 = 1 */
+    bool written_through;     /* not sparse */
+    bool no_ragged_zero;      /* so that the space oracle is exact */
+    bool open_faults; /* errors of the device while a crashed pool is opened; then once more */
     bool trace;
     enum rt_flush_site ignore_flush;
-    bool crash_by_op;          /* crash between events, not at a write (for an engine without files) */
+    bool crash_by_op; /* crash between events, not at a write (for an engine without files) */
     void (*on_crash)(enum sim_crash kind);
-    const uint8_t *ops;        /* records to replay instead of drawing them; op_count of them */
+    const uint8_t *ops; /* records to replay instead of drawing them; op_count of them */
 };
 
 struct world;
@@ -61,14 +65,22 @@ struct slot {
     struct volume *handle; /* to close afterwards (reads of points) */
     int disk, point;       /* -1 */
     uint32_t submitted, write, horizon;
-    unsigned chain_left;   /* dependent writes still to come (ops.c) */
+    unsigned chain_left; /* dependent writes still to come (ops.c) */
     uint32_t expect_sectors;
     bool busy;
 };
 
 enum task_kind {
-    TASK_CUT, TASK_POINT_DELETE, TASK_BRANCH, TASK_DISK_CREATE, TASK_DISK_DELETE, TASK_DISK_GROW,
-    TASK_CHECKPOINT, TASK_REVERT, TASK_PROMOTE, TASK_SPLIT,
+    TASK_CUT,
+    TASK_POINT_DELETE,
+    TASK_BRANCH,
+    TASK_DISK_CREATE,
+    TASK_DISK_DELETE,
+    TASK_DISK_GROW,
+    TASK_CHECKPOINT,
+    TASK_REVERT,
+    TASK_PROMOTE,
+    TASK_SPLIT,
 };
 
 struct task {
@@ -90,18 +102,18 @@ struct disk {
     struct uuid uuid;
     struct model_view view;
     struct volume *handle;
-    int parent_disk;       /* -1; a branch */
-    int parent_point;      /* the point while it still exists; -1 */
-    unsigned depth, busy;  /* busy: requests and tasks in flight on it */
+    int parent_disk;      /* -1; a branch */
+    int parent_point;     /* the point while it still exists; -1 */
+    unsigned depth, busy; /* busy: requests and tasks in flight on it */
     bool resizing;
     bool promoting, promoted, splitting; /* promoted: blocks may be there twice */
-    bool frozen;           /* nothing new: a revert under way changes its size */
-    uint32_t revert_write; /* of the revert under way or in doubt; 0 = none */
-    uint32_t revert_from, revert_to; /* sectors */
-    int revert_undo;       /* point */
-    bool acked;            /* made for certain, although the content is not known yet */
-    uint32_t number;       /* unique in the run, for stamps */
-    uint32_t submitted;    /* of the create, branch or delete under way */
+    bool frozen;                         /* nothing new: a revert under way changes its size */
+    uint32_t revert_write;               /* of the revert under way or in doubt; 0 = none */
+    uint32_t revert_from, revert_to;     /* sectors */
+    int revert_undo;                     /* point */
+    bool acked;                /* made for certain, although the content is not known yet */
+    uint32_t number;           /* unique in the run, for stamps */
+    uint32_t submitted;        /* of the create, branch or delete under way */
     uint32_t new_sector_count; /* of the resize under way */
 };
 
@@ -110,14 +122,14 @@ struct point {
     struct uuid uuid;
     struct model_view view;
     int disk, set;
-    bool exact;            /* was read; must never change */
+    bool exact; /* was read; must never change */
     unsigned busy;
 };
 
 struct set {
     bool used;
     struct uuid uuid;
-    uint32_t submitted;    /* the cut contains all that completed before */
+    uint32_t submitted; /* the cut contains all that completed before */
     uint32_t done;
     bool acked;
     unsigned member_count;
@@ -132,27 +144,28 @@ struct world {
     struct rt *rt;
     struct model *model;
     struct volume_pool *pool;
-    struct prng prng;          /* crashes and other things that are not ops */
+    struct prng prng; /* crashes and other things that are not ops */
     struct disk disks[WORLD_DISKS];
     struct point points[WORLD_POINTS];
     struct set sets[WORLD_SETS];
     struct slot slots[WORLD_SLOTS];
     struct task tasks[WORLD_TASKS];
-    uint32_t durable;          /* floor after power loss */
-    uint32_t hold;             /* states since this tick will be asked for; 0 = none */
-    uint32_t disk_number;      /* of the newest disk */
+    uint32_t durable;     /* floor after power loss */
+    uint32_t hold;        /* states since this tick will be asked for; 0 = none */
+    uint32_t disk_number; /* of the newest disk */
     unsigned unflushed_writes;
-    uint64_t still_ns;         /* the time, and how many events it has stood still for */
+    uint64_t still_ns; /* the time, and how many events it has stood still for */
     uint32_t still_events;
     bool failed, crashed, done;
-    bool lossy;                /* faults were injected: errors are allowed, failed calls are in doubt */
+    bool lossy; /* faults were injected: errors are allowed, failed calls are in doubt */
     enum sim_crash crash_kind; /* of the armed crash */
     bool power_lost;           /* in this series of crashes */
-    uint32_t crash_count, recovery_crash_count, cut_count, revert_count, promote_count, split_count, verify_count, full_count;
+    uint32_t crash_count, recovery_crash_count, cut_count, revert_count, promote_count, split_count,
+        verify_count, full_count;
     struct volume_pool_counters counters; /* of the pools before this one, some of them */
     char failure[768];
-    struct slot reader;        /* of world_read_all */
-    bool call_done;            /* of world_call */
+    struct slot reader; /* of world_read_all */
+    bool call_done;     /* of world_call */
     struct err *call_error;
 };
 
@@ -178,14 +191,15 @@ bool world_call(struct world *world, const char *what, world_call_fn *call);
 
 bool world_open_handles(struct world *world);
 /* Reads a whole view (blocking; handle is closed by the caller).  data: sector_count sectors. */
-bool world_read_all(struct world *world, struct volume *handle, uint32_t sector_count, uint8_t *data);
+bool world_read_all(struct world *world, struct volume *handle, uint32_t sector_count,
+                    uint8_t *data);
 bool world_resolve_set(struct world *world, int set);
 bool world_resolve_all(struct world *world);
-bool world_verify(struct world *world);       /* everything is as the model says; drains first */
-bool world_settle(struct world *world);       /* and the space oracle */
-bool world_close(struct world *world);        /* cleanly; the end */
-bool world_reopen(struct world *world);       /* clean close and open */
-bool world_recover(struct world *world);      /* after a crash; new base */
+bool world_verify(struct world *world);  /* everything is as the model says; drains first */
+bool world_settle(struct world *world);  /* and the space oracle */
+bool world_close(struct world *world);   /* cleanly; the end */
+bool world_reopen(struct world *world);  /* clean close and open */
+bool world_recover(struct world *world); /* after a crash; new base */
 void world_arm_crash(struct world *world);
 void world_crash_now(struct world *world);
 /* Deletes everything and demands all space back. */

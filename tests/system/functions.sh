@@ -373,11 +373,13 @@ ISCSI=127.0.0.1:3260
 API=127.0.0.1:7260
 INITIATOR=iqn.2026-11.example:db1
 CHAP_USER=db1
+CHAP_FILE=$WORK/chap.secret
 CHAP_SECRET=$(od -An -N12 -tx1 /dev/urandom | tr -d ' \n')
 
 write_tarn_conf()
 {
     mkdir -p "$WORK/state"
+    (umask 077 && printf %s "$CHAP_SECRET" > "$CHAP_FILE")
     cat > "$WORK/tarn.conf" << CONF
 [server]
 state_dir = $WORK/state
@@ -429,7 +431,7 @@ lun_attach() # NAME LUN [ro]: the file $LUNS/NAME is then the LUN
     if [ "${3:-}" = ro ]; then read_only=on writable=off; fi
     : > "$file"
     spawn "lun-$name" qemu-storage-daemon \
-        --object "secret,id=chap,data=$CHAP_SECRET" \
+        --object "secret,id=chap,file=$CHAP_FILE" \
         --blockdev "driver=iscsi,node-name=lun,transport=tcp,portal=$ISCSI,target=$TARGET,lun=$lun,user=$CHAP_USER,password-secret=chap,initiator-name=$INITIATOR,cache.direct=on,discard=unmap,read-only=$read_only" \
         --export "fuse,id=export,node-name=lun,mountpoint=$file,writable=$writable,allow-other=off"
     wait_until 15 "LUN $lun to appear" lun_there "$name" || die "$WHY: $(tail -n 3 "$WORK/log/lun-$name.log")"

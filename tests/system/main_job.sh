@@ -47,8 +47,7 @@ serve_two_disks()
     tarn pool create main --file "$WORK/main.pool" --size "$POOL_SIZE" > "$WORK/log/pool-create.log" 2>&1
     tarn disk create pgdata --size "$DATA_SIZE" > /dev/null
     tarn disk create pgwal --size "$WAL_SIZE" > /dev/null
-    (umask 077 && printf %s "$CHAP_SECRET" > "$WORK/chap.secret")
-    tarn host create db1 --initiator "$INITIATOR" --auth chap --chap-secret-file "$WORK/chap.secret" > /dev/null
+    tarn host create db1 --initiator "$INITIATOR" --auth chap --chap-secret-file "$CHAP_FILE" > /dev/null
     tarn map add db1 pgdata --lun "$LUN_DATA" > /dev/null
     tarn map add db1 pgwal --lun "$LUN_WAL" > /dev/null
     TARGET=$(target_name)

@@ -292,6 +292,15 @@ static void no_unit_attention_comes_between_arm_and_confirm(void)
     expect_eq(set->holder_count, 1);
     expect(rig_do(rig, "set_confirm", "{s:s}", "name", "s"));
     expect_eq(set->holder_count, 0);
+    /* a set that is never confirmed lets go when it is created */
+    expect(rig_do(rig, "set_prepare", "{s:s, s:[s]}", "name", "t", "disks", "a"));
+    struct list_node *last = rig->control->sets.head.prev;
+    set = container_of(list_entry(last, struct object, link), struct set, object);
+    expect(rig_do(rig, "set_arm", "{s:s}", "name", "t"));
+    expect(rig_do(rig, "set_commit", "{s:s}", "name", "t"));
+    expect_eq(set->holder_count, 1);
+    expect(rig_do(rig, "set_finish", "{s:s}", "name", "t"));
+    expect_eq(set->holder_count, 0);
     rig_destroy(rig);
 }
 

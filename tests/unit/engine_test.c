@@ -207,7 +207,7 @@ static void a_full_pool_refuses_new_blocks_and_takes_overwrites(void)
     rig_create(&r, 1, 1 * GIB, 0);
     uint64_t full = fill(&r);
     expect(full > 12000); /* of 15,872 */
-    uint64_t more = 0; /* a leaf of its own costs less than a full one: a few blocks fit there */
+    uint64_t more = 0;    /* a leaf of its own costs less than a full one: a few blocks fit there */
     while (more < 16 && put(&r, full + 5000 + more, 1, 1) == STATUS_OK)
         more++;
     expect(more < 16);
@@ -478,8 +478,9 @@ static void branches_are_eight_deep_and_no_deeper(void)
         require(put(&r, 7, 1, 100 + depth) == STATUS_OK);
     }
     expect_eq(do_io(&r, VOLUME_UNMAP, 7, 1, 0), STATUS_OK);
-    expect(has(&r, 7, 0));                          /* the hole hides the parent (E20) */
-    expect_eq(data_blocks(&r), LIMIT_BRANCH_DEPTH + 1); /* each disk's one; the last is its point's */
+    expect(has(&r, 7, 0)); /* the hole hides the parent (E20) */
+    expect_eq(data_blocks(&r),
+              LIMIT_BRANCH_DEPTH + 1); /* each disk's one; the last is its point's */
     expect_eq(check_pool(&r), STATUS_OK);
     rig_destroy(&r);
 }
@@ -531,7 +532,8 @@ static void what_is_under_way_comes_before_a_revert_and_what_is_later_behind_it(
     struct heard heard = {.watch.fn = hear};
     rig_create(&r, 15, 64 * MIB, 0);
     volume_watch_add(r.volume, &heard.watch);
-    require(put(&r, 1, 1, 1) == STATUS_OK && put(&r, 2, 1, 1) == STATUS_OK && cut(&r, 10) == STATUS_OK);
+    require(put(&r, 1, 1, 1) == STATUS_OK && put(&r, 2, 1, 1) == STATUS_OK &&
+            cut(&r, 10) == STATUS_OK);
     memset(bytes[0], 2, BLOCK_BYTES);
     memset(bytes[1], 3, BLOCK_BYTES);
     begin_write(&r, &before, &iov[0], 1, bytes[0]);
@@ -636,7 +638,8 @@ static void a_revert_that_makes_no_sense_is_refused_and_changes_nothing(void)
     struct rig r;
     struct uuid other = uuid_of(2), point = uuid_of(10), undo = uuid_of(11), nil = {{0}};
     rig_create(&r, 19, 64 * MIB, 0);
-    require(put(&r, 1, 1, 1) == STATUS_OK && cut(&r, 10) == STATUS_OK && put(&r, 1, 1, 2) == STATUS_OK);
+    require(put(&r, 1, 1, 1) == STATUS_OK && cut(&r, 10) == STATUS_OK &&
+            put(&r, 1, 1, 2) == STATUS_OK);
     volume_disk_create(r.pool, &other, 64 * MIB, call_done, &r);
     require(finish(&r) == STATUS_OK);
     volume_revert(r.pool, &other, &point, &undo, call_done, &r);

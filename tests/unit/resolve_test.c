@@ -1,6 +1,6 @@
 /*
- * The pure rules of views (resolve.h) against a model that copies: every short history of one block, with
- * reverts nested in each other, undone, and cleared away.
+ * The pure rules of views (resolve.h) against a model that copies: every short history of one
+ * block, with reverts nested in each other, undone, and cleared away.
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -12,7 +12,8 @@
 
 enum { MOST = 12, ZERO = 0, FALLS = -1 };
 
-/* One block's history beside what each view must hold: the generation that was written, ZERO or FALLS. */
+/* One block's history beside what each view must hold: the generation that was written, ZERO or
+ * FALLS. */
 struct history {
     struct version versions[MOST]; /* newest first */
     struct view_record records[MOST];
@@ -154,15 +155,33 @@ static bool go_on(const struct history *from, unsigned left)
         if ((way == 5 || way == 8) && newest == 0) continue;
         bool ok = true;
         switch (way) {
-        case 0: put(&h, false); break;
-        case 1: put(&h, true); break;
-        case 2: cut(&h); break;
-        case 3: ok = sweep(&h); break;
-        case 4: revert(&h, 0); break;
-        case 5: revert(&h, newest); break;
-        case 6: revert(&h, newest / 2); break;
-        case 7: drop(&h, 0); break;
-        default: drop(&h, newest); break;
+        case 0:
+            put(&h, false);
+            break;
+        case 1:
+            put(&h, true);
+            break;
+        case 2:
+            cut(&h);
+            break;
+        case 3:
+            ok = sweep(&h);
+            break;
+        case 4:
+            revert(&h, 0);
+            break;
+        case 5:
+            revert(&h, newest);
+            break;
+        case 6:
+            revert(&h, newest / 2);
+            break;
+        case 7:
+            drop(&h, 0);
+            break;
+        default:
+            drop(&h, newest);
+            break;
         }
         if (!ok || !views_are_right(&h) || !write_is_judged_right(&h)) return false;
         if (!go_on(&h, left - 1)) return false;
@@ -192,14 +211,20 @@ static void long_histories_read_right(void)
             bool room = h.point_count < MOST - 1 && h.version_count < MOST && h.record_count < MOST;
             unsigned way = (unsigned)(state >> 20) % (room ? 10 : 4), ok = 1;
             unsigned point = h.point_count ? (unsigned)(state >> 40) % h.point_count : 0;
-            if (way < 2) ok = sweep(&h);
-            else if (way < 4 && h.point_count) drop(&h, point);
-            else if (room && way < 7) put(&h, way == 4);
-            else if (room && way == 7) cut(&h);
-            else if (room && h.point_count) revert(&h, point);
+            if (way < 2)
+                ok = sweep(&h);
+            else if (way < 4 && h.point_count)
+                drop(&h, point);
+            else if (room && way < 7)
+                put(&h, way == 4);
+            else if (room && way == 7)
+                cut(&h);
+            else if (room && h.point_count)
+                revert(&h, point);
             require(ok && views_are_right(&h) && write_is_judged_right(&h));
         }
-        while (h.point_count) drop(&h, h.point_count / 2);
+        while (h.point_count)
+            drop(&h, h.point_count / 2);
         require(sweep(&h) && sweep(&h) && views_are_right(&h));
         expect_eq(h.record_count, 0);
     }
