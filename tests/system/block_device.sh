@@ -13,6 +13,7 @@ attach_device()
 {
     truncate -s "$DEVICE_BYTES" "$WORK/device"
     DEVICE=$(losetup -f --show "$WORK/device")
+    # shellcheck disable=SC2034  # open is all that it has to be
     exec {device_fd}<> "$DEVICE"
     losetup -d "$DEVICE"
 }
@@ -48,6 +49,7 @@ pool_check_clean()
 
 is_pattern()
 {
+    # shellcheck disable=SC2034  # prove prints it
     WHY="the LUN holds something else"
     cmp -s -n "$(stat -c %s "$WORK/pattern")" "$WORK/pattern" "$LUNS/lun"
 }
@@ -68,6 +70,7 @@ chapter "A disk on it"
 tarn disk create disk --size 64M > /dev/null
 tarn host create db1 --initiator "$INITIATOR" --auth chap --chap-secret-file "$CHAP_FILE" > /dev/null
 tarn map add db1 disk --lun 1 > /dev/null
+# shellcheck disable=SC2034  # for lun_attach
 TARGET=$(target_name)
 lun_attach lun 1
 cleanup_push lun_detach lun
