@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/log.h"
 #include "control/control_int.h"
@@ -169,10 +170,11 @@ static enum control_auth auth_of(const struct host *host)
     return strcmp(host->row.auth, "none") == 0 ? CONTROL_AUTH_NONE : CONTROL_AUTH_CHAP;
 }
 
+/* Names that differ in case only are one (RFC 7143 4.2.7.2); the target asks in lower case. */
 static bool has_initiator(const struct host *host, const char *name)
 {
     for (unsigned i = 0; i < host->row.initiator_count; i++) {
-        if (strcmp(host->row.initiators[i], name) == 0) return true;
+        if (strcasecmp(host->row.initiators[i], name) == 0) return true;
     }
     return false;
 }

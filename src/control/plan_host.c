@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "control/control_int.h"
 
@@ -47,7 +48,7 @@ static struct err *take_initiators(struct op *op, struct catalog_host *row)
                             "iqn.YEAR-MONTH.DOMAIN:NAME, eui.HEX or naa.HEX");
         }
         for (unsigned j = 0; j < row->initiator_count; j++) {
-            if (strcmp(row->initiators[j], name) == 0) {
+            if (strcasecmp(row->initiators[j], name) == 0) {
                 return err_new(STATUS_BAD_REQUEST, "initiator \"%s\" is named twice", name);
             }
         }

@@ -52,7 +52,7 @@ enum {
     LOGOUT_REQUEST_S = 3,
 };
 #define BUFFER_PATIENCE_NS                                                                         \
-    (500 * RT_MS) /* then a write that no memory was found for gets TASK SET FULL */
+    (50 * RT_MS) /* then a write that no memory was found for gets TASK SET FULL */
 
 struct iscsi_conn;
 struct iscsi_task;

@@ -243,7 +243,7 @@ bool receive_into_bulk(struct iscsi_conn *conn)
 {
     struct iscsi_rx *rx = &conn->rx;
     if (!rx->bulk) {
-        rx->bulk = rt_buf_get(conn->rt, rx->pdu.data_bytes);
+        rx->bulk = rt_buf_get_for(conn->rt, rx->pdu.data_bytes, RT_BUF_TRANSFER);
         if (!rx->bulk) return false;
         rx->bulk_bytes = rx->pdu.data_bytes;
     }

@@ -77,6 +77,9 @@ static enum rx_verdict nop_begin(struct iscsi_conn *conn)
     struct iscsi_rx *rx = &conn->rx;
     /* Without a task tag it wants no answer: it is one, to a ping of ours (RFC 7143 11.18). */
     if (rx->pdu.itt == ISCSI_TAG_NONE) return RX_TAKE;
+    /* A discovery session has shown no secret: none of the memory of I/O for it. */
+    if (conn->discovery && rx->pdu.data_bytes > 0)
+        return session_reject(conn, ISCSI_REJECT_PROTOCOL);
     if (rx->pdu.data_bytes > 0 && !receive_into_bulk(conn)) {
         task_wait_for_buffers(conn);
         return RX_WAIT;

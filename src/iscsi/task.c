@@ -89,7 +89,7 @@ static bool get_buffers(struct iscsi_task *task)
     while (left > 0) {
         uint32_t size_bytes = min_of(left, (uint32_t)TASK_BUFFER_BYTES);
         check(task->buffer_count < TASK_BUFFERS);
-        void *buffer = rt_buf_get(task->conn->rt, size_bytes);
+        void *buffer = rt_buf_get_for(task->conn->rt, size_bytes, RT_BUF_TRANSFER);
         if (!buffer) {
             put_buffers(task);
             return false;
@@ -424,7 +424,8 @@ enum rx_verdict task_command_begin(struct iscsi_conn *conn)
     if (!task) return verdict;
 
     rx->task = task;
-    if (!task->failed && !task->aborted && !get_buffers(task)) {
+    bool wants = task->expect > 0 && !task->failed && !task->aborted;
+    if (wants && !get_buffers(task)) {
         bool data_comes = rx->pdu.data_bytes > 0 || task->unsolicited;
         if (!data_comes) {
             rx->task = NULL;
@@ -441,9 +442,11 @@ enum rx_verdict task_command_begin(struct iscsi_conn *conn)
         }
         fail(task, data_phase);
         task->refuse_status = SCSI_STATUS_TASK_SET_FULL;
+    } else if (wants) {
+        conn->starved = false;
     }
+    /* Patience is had once, not once per command: what frees memory may stand behind them all. */
     rt_timer_cancel(conn->rt, &conn->patience);
-    conn->starved = false;
     task->state = TASK_DATA_OUT;
     task->burst_final = !task->unsolicited;
     set_dest(task, rx->pdu.data_bytes);

@@ -99,12 +99,12 @@ static uint32_t pop(struct rt_buf_class *class, uint32_t *head)
     return index;
 }
 
-void *rt_buffers_get(struct rt_buffers *buffers, size_t size_bytes)
+void *rt_buffers_get(struct rt_buffers *buffers, size_t size_bytes, uint64_t limit_bytes)
 {
     unsigned class_index = class_of(size_bytes);
     struct rt_buf_class *class = &buffers->classes[class_index];
     size_t size = class_bytes(class_index);
-    if (buffers->in_use_bytes + size > buffers->bound_bytes) return NULL;
+    if (buffers->in_use_bytes + size > limit_bytes) return NULL;
     uint32_t index;
     if (class->hot) {
         index = pop(class, &class->hot);

@@ -278,8 +278,14 @@ const char *rt_sock_local(const struct rt_sock *sock)
 
 void *rt_buf_get(struct rt *rt, size_t size_bytes)
 {
+    return rt_buf_get_for(rt, size_bytes, RT_BUF_ENGINE);
+}
+
+void *rt_buf_get_for(struct rt *rt, size_t size_bytes, enum rt_buf_use use)
+{
     if (rt->dead) return NULL;
-    return rt_buffers_get(&rt->buffers, size_bytes);
+    uint64_t quarter = rt->buffers.bound_bytes / 4;
+    return rt_buffers_get(&rt->buffers, size_bytes, rt->buffers.bound_bytes - use * quarter);
 }
 
 void rt_buf_put(struct rt *rt, void *buf, size_t size_bytes)

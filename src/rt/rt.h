@@ -214,6 +214,14 @@ ON_LOOP const char *rt_sock_local(const struct rt_sock *sock);
 /* Buffers aligned to BLOCK_BYTES from a bounded pool (rt's creator sets the bound); size is rounded up
  * to a power of two between 4 KiB and 1 MiB.  NULL means back-pressure: wait with rt_buf_wait. */
 ON_LOOP void *rt_buf_get(struct rt *rt, size_t size_bytes);
+/* Who stands nearer to the host may take less, so that what he holds can always be finished below: a
+ * write that waits with all its data for the engine never holds the memory that the engine waits for. */
+enum rt_buf_use {
+    RT_BUF_ENGINE,   /* all of it: what rt_buf_get takes */
+    RT_BUF_COMMAND,  /* three quarters: data-in and working memory of a command */
+    RT_BUF_TRANSFER, /* half: data on its way from a host */
+};
+ON_LOOP void *rt_buf_get_for(struct rt *rt, size_t size_bytes, enum rt_buf_use use);
 ON_LOOP void rt_buf_put(struct rt *rt, void *buf, size_t size_bytes); /* the same size as in get */
 struct rt_buf_waiter {
     struct list_node link;

@@ -87,7 +87,8 @@ struct rt_buffers {
 };
 struct err *rt_buffers_init(struct rt_buffers *buffers, uint64_t bound_bytes) MUST_CHECK;
 void rt_buffers_fini(struct rt_buffers *buffers);
-void *rt_buffers_get(struct rt_buffers *buffers, size_t size_bytes);
+/* NULL where more than limit_bytes would be in use; limit_bytes is at most the bound. */
+void *rt_buffers_get(struct rt_buffers *buffers, size_t size_bytes, uint64_t limit_bytes);
 void rt_buffers_put(struct rt_buffers *buffers, void *buf, size_t size_bytes);
 /* Wakes waiters in order while anything is free. */
 void rt_buffers_run_waiters(struct rt_buffers *buffers);

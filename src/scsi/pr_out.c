@@ -258,12 +258,14 @@ static void perform(struct pr_request *r)
     }
 }
 
+/* A PREEMPT AND ABORT that waits has done its work: two of them, each of which cancelled the other,
+ * must not wait for each other. */
 static bool tasks_are_ending(const struct scsi_lun *lun)
 {
     list_for_each (node, &lun->tasks) {
         struct scsi_task *task = list_entry(node, struct scsi_task, lun_link);
         const struct scsi_task_state *state = scsi_state(task);
-        if (state->cancelled && state->phase != SCSI_PHASE_BEGUN) return true;
+        if (state->cancelled && !state->preempting && state->phase != SCSI_PHASE_BEGUN) return true;
     }
     return false;
 }

@@ -145,7 +145,7 @@ static bool get_buffers(struct scsi_task *task)
     unsigned i = state->have_bytes / SCSI_CHUNK_BYTES;
     while (state->have_bytes < state->need_bytes) {
         uint32_t size = chunk_bytes(state, state->have_bytes);
-        void *buf = rt_buf_get(state->rt, size);
+        void *buf = rt_buf_get_for(state->rt, size, RT_BUF_COMMAND);
         if (!buf) return false;
         task->iov[i++] = (struct iovec){.iov_base = buf, .iov_len = size};
         state->have_bytes += size;

@@ -221,6 +221,14 @@ struct err *freezer_create(const struct freeze_ops *ops, const char *const *moun
     return NULL;
 }
 
+static bool is_anything_frozen(const struct freezer *f)
+{
+    for (unsigned i = 0; i < f->watch.count; i++) {
+        if (atomic_load(&f->watch.shared->state[i]) == WATCH_FROZEN) return true;
+    }
+    return false;
+}
+
 void freezer_destroy(struct freezer *f)
 {
     if (!f) return;
@@ -235,7 +243,8 @@ void freezer_destroy(struct freezer *f)
     }
     if (f->channel >= 0) {
         const char done = WATCH_SAY_DONE;
-        (void)send(f->channel, &done, 1, MSG_NOSIGNAL);
+        /* A thaw of ours that failed is still its business: it thaws when it finds us gone. */
+        if (!is_anything_frozen(f)) (void)send(f->channel, &done, 1, MSG_NOSIGNAL);
         close(f->channel);
     }
     if (f->watchdog > 0) waitpid(f->watchdog, NULL, 0);

@@ -22,9 +22,10 @@ enum { FAKE_FS_COUNT = 4, FAKE_LOG_MAX = 64, FAKE_WAIT_MS = 20000 };
 
 struct fake_world {
     atomic_int frozen[FAKE_FS_COUNT];
-    atomic_int freeze_error[FAKE_FS_COUNT]; /* errno that freeze answers */
-    atomic_int waits_for[FAKE_FS_COUNT];    /* 1 + index: freeze blocks until that one is thawed */
-    atomic_int lost[FAKE_FS_COUNT];         /* 1: somebody else thaws it at once */
+    atomic_int freeze_error[FAKE_FS_COUNT];  /* errno that freeze answers */
+    atomic_int waits_for[FAKE_FS_COUNT];     /* 1 + index: freeze blocks until that one is thawed */
+    atomic_int lost[FAKE_FS_COUNT];          /* 1: somebody else thaws it at once */
+    atomic_int thaw_failures[FAKE_FS_COUNT]; /* so many thaws answer EIO and do nothing */
     atomic_int log_count;
     char log[FAKE_LOG_MAX][16]; /* "freeze 0", "commit", ... */
 };
@@ -91,6 +92,10 @@ static inline int fake_freeze_fs(int fd)
 static inline int fake_thaw_fs(int fd)
 {
     unsigned i = fake_index(fd);
+    if (atomic_load(&fake_world->thaw_failures[i]) > 0) {
+        atomic_fetch_sub(&fake_world->thaw_failures[i], 1);
+        return EIO;
+    }
     if (!atomic_exchange(&fake_world->frozen[i], 0)) return EINVAL;
     fake_note_index("thaw", i);
     return 0;

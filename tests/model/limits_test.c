@@ -239,6 +239,50 @@ static void reads_and_ragged_writes_do_not_wait_for_each_other(void)
         expect_eq(rows_run_child(flood, &seed, 100), ROW_GREEN);
 }
 
+/* ---- A deletion beside a write ---------------------------------------------------------------------------------- */
+
+static void deleted(void *arg, struct err *e)
+{
+    unsigned *left = arg;
+    if (!e) (*left)--;
+    err_free(e);
+}
+
+/* The write still keeps for the point what it supersedes; the sweep for the point must not pass before it. */
+static bool delete_beside_write(const void *arg)
+{
+    enum { ROUNDS = 150 };
+    struct world *world = world_create(&(struct world_options){.seed = *(const uint64_t *)arg});
+    struct volume *volume = direct_disk(world, 1, 1 * MIB);
+    uint8_t data[BLOCK_BYTES] = {1};
+    for (uint32_t i = 0; i < ROUNDS && !world->failed; i++) {
+        unsigned left = 2;
+        struct uuid point = direct_uuid(100 + i);
+        struct flood f = {.left = &left, .iov = {.iov_base = data, .iov_len = BLOCK_BYTES}};
+        direct_write(world, volume, i, i);
+        if (direct_cut(world, 1, 100 + i) != STATUS_OK) world_fail(world, "cut %u", i);
+        f.io = (struct volume_io){.op = VOLUME_WRITE, .sector = i * SECTORS_PER_BLOCK,
+                                  .sector_count = SECTORS_PER_BLOCK, .iov = &f.iov, .iov_count = 1,
+                                  .done = flood_done};
+        volume_submit(volume, &f.io);
+        world_step(world, i % 7);
+        volume_point_delete(world->pool, &point, deleted, &left);
+        if (!world->failed && !sim_run_until(world->sim, none_left, &left, 100 * RT_SECOND))
+            world_fail(world, "a deletion beside a write hangs or fails");
+    }
+    if (!world->failed && direct_settle(world) && direct_data_blocks(world) != ROUNDS)
+        world_fail(world, "%llu blocks in use, expected %d", (unsigned long long)direct_data_blocks(world),
+                   ROUNDS);
+    if (volume && !world->failed) volume_close(volume);
+    return direct_end(world);
+}
+
+static void a_deletion_beside_a_write_gives_all_space_back(void)
+{
+    for (uint64_t seed = 1; seed <= 4; seed++)
+        expect_eq(rows_run_child(delete_beside_write, &seed, 60), ROW_GREEN);
+}
+
 int main(void)
 {
     run(a_full_pool_without_history_can_be_overwritten);
@@ -246,5 +290,6 @@ int main(void)
     run(every_point_of_many_keeps_its_content);
     run(branches_read_through_every_level);
     run(reads_and_ragged_writes_do_not_wait_for_each_other);
+    run(a_deletion_beside_a_write_gives_all_space_back);
     return tap_done();
 }

@@ -92,7 +92,6 @@ damaged_pool_is_said()
     # Both superblocks, and everything near them.
     dd if=/dev/urandom "of=$WORK/main.pool" bs=4k count=64 conv=notrunc status=none
     start_tarnd
-    # shellcheck disable=SC2034  # prove prints it
     WHY=$(quietly_tarn pool show main 2>&1) || return 1
     [ "$(quietly_tarn pool show main --json | json 'd["state"] != "ok" and d["trouble"] != ""')" = True ]
 }

@@ -16,7 +16,6 @@ session()
 run_session()
 {
     timeout 120 bash -euo pipefail -x "$WORK/session.sh" > "$WORK/log/session.log" 2>&1 < /dev/null && return
-    # shellcheck disable=SC2034  # prove prints it
     WHY=$(tail -n 5 "$WORK/log/session.log")
     return 1
 }

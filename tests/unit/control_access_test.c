@@ -151,6 +151,28 @@ static void hosts_are_found_by_their_initiators(void)
     rig_destroy(rig);
 }
 
+/* The target asks with the name in its normal form, which is lower case. */
+static void initiators_are_found_whatever_the_case_they_were_written_in(void)
+{
+    struct rig *rig = rig_create(RIG_MEMORY);
+    struct control_host_access access;
+    expect(rig_do(rig, "host_create", "{s:s, s:[s]}", "name", "h", "initiators",
+                  "iqn.1998-01.com.vmware:ESX01-Prod"));
+    for (unsigned round = 0; round < 2; round++) {
+        expect_eq(
+            control_find_initiator(rig->control, "iqn.1998-01.com.vmware:esx01-prod", &access),
+            STATUS_OK);
+        expect(rig_restart(rig));
+    }
+    expect_eq(rig_fails(rig, "host_create", "{s:s, s:[s]}", "name", "i", "initiators",
+                        "iqn.1998-01.com.vmware:esx01-prod"),
+              STATUS_EXISTS);
+    expect_eq(rig_fails(rig, "host_create", "{s:s, s:[s,s]}", "name", "j", "initiators", "iqn.a",
+                        "iqn.A"),
+              STATUS_BAD_REQUEST);
+    rig_destroy(rig);
+}
+
 static void bad_hosts_are_refused(void)
 {
     struct rig *rig = rig_create(RIG_MEMORY);
@@ -516,6 +538,7 @@ int main(void)
     run(the_backup_operator_serves_snapshots_but_no_disks);
     run(tokens_open_until_they_are_revoked);
     run(hosts_are_found_by_their_initiators);
+    run(initiators_are_found_whatever_the_case_they_were_written_in);
     run(bad_hosts_are_refused);
     run(lun_numbers_rest_before_something_else_gets_them);
     run(snapshots_take_the_number_that_was_freed_first);

@@ -221,6 +221,67 @@ static void prepare_refuses_what_cannot_work(void)
     rig_destroy(rig);
 }
 
+static bool branch_off(struct rig *rig, unsigned depth)
+{
+    char snapshot[8], branch[8];
+    snprintf(snapshot, sizeof snapshot, "p%u", depth);
+    snprintf(branch, sizeof branch, "w%u", depth + 1);
+    return rig_do(rig, "snapshot_branch", "{s:s, s:s}", "name", snapshot, "new_name", branch);
+}
+
+static bool cut_one(struct rig *rig, const char *disk, unsigned depth)
+{
+    char snapshot[8];
+    snprintf(snapshot, sizeof snapshot, "p%u", depth);
+    return rig_do(rig, "snapshot_create", "{s:[s], s:s}", "disks", disk, "name", snapshot);
+}
+
+/* What could not be branched off afterwards is refused before anything is frozen (design 6.3). */
+static void prepare_refuses_a_disk_that_is_too_deep(void)
+{
+    struct rig *rig = rig_create(RIG_REAL);
+    rig_furnish(rig);
+    char disk[8] = "a";
+    for (unsigned depth = 0; depth < LIMIT_BRANCH_DEPTH; depth++) {
+        expect(cut_one(rig, disk, depth));
+        expect(branch_off(rig, depth));
+        snprintf(disk, sizeof disk, "w%u", depth + 1);
+    }
+    unsigned before = points(rig);
+    expect_eq(rig_fails(rig, "set_prepare", "{s:[s,s], s:s}", "disks", "b", disk, "name", "s"),
+              STATUS_LIMIT_REACHED);
+    expect(strstr(rig->message, disk) != NULL);
+    expect_eq(rig_fails(rig, "set_show", "{s:s}", "name", "s"), STATUS_NOT_FOUND);
+    expect_eq(points(rig), before);
+    rig_destroy(rig);
+}
+
+static void prepare_refuses_a_pool_without_room(void)
+{
+    struct rig *rig = rig_create(RIG_REAL);
+    rig_furnish(rig);
+    json_t *pool = rig_ok(rig, "pool_show", "{s:s}", "name", "p");
+    long long room = rig_number(pool, "free_bytes");
+    json_decref(pool);
+    expect(room > 3 * (long long)MIB);
+    json_t *disks = json_pack("[s,s,s]", "a", "b", "c");
+    /* Each member wants 1 MiB: as many disks as there are MiB free, and one more. */
+    for (long long i = 3; i < room / (long long)MIB + 1; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "d%lld", i);
+        expect(rig_do(rig, "disk_create", "{s:s, s:s}", "name", name, "size", "1M"));
+        json_array_append_new(disks, json_string(name));
+    }
+    json_t *answer = rig_call(rig, "set_prepare", json_pack("{s:o, s:s}", "disks", disks, "name", "s"));
+    expect(answer == NULL);
+    expect_eq(rig->status, STATUS_POOL_FULL);
+    expect(rig->next[0] != '\0');
+    json_decref(answer);
+    expect_eq(rig_fails(rig, "set_show", "{s:s}", "name", "s"), STATUS_NOT_FOUND);
+    expect(prepare(rig, "s")); /* two disks have room */
+    rig_destroy(rig);
+}
+
 static void the_same_uuid_prepares_the_same_set(void)
 {
     struct rig *rig = rig_create(RIG_MEMORY);
@@ -321,6 +382,8 @@ int main(void)
     run(a_set_stays_armed_for_ten_seconds_at_most);
     run(a_commit_just_after_its_time_cuts_nothing);
     run(prepare_refuses_what_cannot_work);
+    run(prepare_refuses_a_disk_that_is_too_deep);
+    run(prepare_refuses_a_pool_without_room);
     run(the_same_uuid_prepares_the_same_set);
     run(snapshot_create_is_a_whole_set_that_is_not_application_consistent);
     run(branches_stand_over_snapshots);

@@ -440,6 +440,30 @@ static void a_failed_flush_fails_the_pool_and_reads_go_on(void)
     rig_destroy(&r);
 }
 
+/* How many of 16 worlds lose an acknowledged write that nobody flushed, after so long. */
+static unsigned lost_after(uint64_t age_ns)
+{
+    unsigned lost = 0;
+    for (uint64_t seed = 1; seed <= 16; seed++) {
+        struct rig r;
+        rig_create(&r, seed, 64 * MIB, 0);
+        check(put(&r, 1, 1, 4) == STATUS_OK);
+        sim_run_for(r.sim, age_ns);
+        crash(&r, SIM_CRASH_POWER);
+        check(open_pool(&r, 0) == STATUS_OK);
+        open_disk(&r);
+        lost += !has(&r, 1, 4);
+        rig_destroy(&r);
+    }
+    return lost;
+}
+
+static void what_nobody_flushes_is_durable_soon(void)
+{
+    expect(lost_after(0) > 0);           /* acknowledged is not durable */
+    expect_eq(lost_after(RT_SECOND), 0); /* 200 ms and an fdatasync (E5) */
+}
+
 /* ---- Points
  * ---------------------------------------------------------------------------------------------- */
 
@@ -457,6 +481,35 @@ static void a_cut_behind_its_deadline_cuts_nothing(void)
     expect_eq(finish(&r), STATUS_TOO_LATE);
     struct volume_point_info info;
     expect(!volume_point_find(r.pool, &member.point, &info));
+    rig_destroy(&r);
+}
+
+/* A cut waits for its fdatasync; writers do not wait for the cut (E13, E26). */
+static void writers_go_on_while_a_cut_waits_for_its_flush(void)
+{
+    struct rig r;
+    rig_create(&r, 15, 64 * MIB, 0);
+    require(put(&r, 1, 1, 3) == STATUS_OK);
+    struct volume_cut_member member = {
+        .disk = r.disk, .point = uuid_of(10), .kind = VOLUME_POINT_SNAPSHOT};
+    struct volume_cut c = {.set = uuid_of(10), .member_count = 1, .members = &member};
+    struct volume_cut_result result;
+    sim_run_for(r.sim, RT_SECOND);
+    sim_node_fault(r.node, SIM_FAULT_HANG, POOL_PATH, 1); /* the record is written, the flush hangs */
+    volume_cut(r.pool, &c, &result, call_done, &r);
+    sim_run_for(r.sim, RT_SECOND);
+    for (unsigned i = 0; i < 50; i++)
+        expect_eq(put(&r, 1 + i % 5, 1, 50 + i), STATUS_OK);
+    expect(!r.is_done);
+    sim_heal(r.sim);
+    expect_eq(finish(&r), STATUS_OK);
+    expect(has(&r, 1, 95));
+    struct volume *live = r.volume;
+    struct err *e = volume_open(r.pool, NULL, &member.point, VOLUME_READ_ONLY, &r.volume);
+    require(!e);
+    expect(has(&r, 1, 3));
+    volume_close(r.volume);
+    r.volume = live;
     rig_destroy(&r);
 }
 
@@ -792,7 +845,9 @@ int main(void)
     run(creating_over_something_is_refused_and_changes_nothing);
     run(a_write_that_failed_once_is_repeated);
     run(a_failed_flush_fails_the_pool_and_reads_go_on);
+    run(what_nobody_flushes_is_durable_soon);
     run(a_cut_behind_its_deadline_cuts_nothing);
+    run(writers_go_on_while_a_cut_waits_for_its_flush);
     run(branches_are_eight_deep_and_no_deeper);
     run(what_is_under_way_comes_before_a_revert_and_what_is_later_behind_it);
     run(a_revert_brings_the_size_back_and_refuses_what_no_longer_fits);

@@ -512,6 +512,29 @@ static void discovery_session_has_no_scsi(void)
     rig_fini(&rig);
 }
 
+/* No secret was asked for: it must not hold memory that the I/O of others needs. */
+static void discovery_session_gets_no_ping_data_back(void)
+{
+    struct rig rig;
+    rig_init(&rig, 0);
+    struct wire *w = discover(&rig, RIG_ONE, "");
+    struct wire_pdu p;
+    for (uint32_t data_bytes = 512;; data_bytes = 0) {
+        uint8_t bhs[ISCSI_BHS_BYTES];
+        iscsi_pdu_start(bhs, ISCSI_OP_NOP_OUT, 0x80);
+        store_be32(bhs + ISCSI_AT_ITT, 700);
+        store_be32(bhs + ISCSI_AT_TTT, ISCSI_TAG_NONE);
+        store_be32(bhs + ISCSI_AT_CMDSN, w->cmd_sn++);
+        wire_send(w, bhs, rig_pattern, data_bytes);
+        if (data_bytes == 0) break;
+        require(wire_expect(w, ISCSI_OP_REJECT, ISCSI_TAG_NONE, &p));
+        expect_eq(p.bhs[2], ISCSI_REJECT_PROTOCOL);
+    }
+    require(wire_expect(w, ISCSI_OP_NOP_IN, 700, &p));
+    wire_close(w);
+    rig_fini(&rig);
+}
+
 static void discovery_is_for_known_initiators(void)
 {
     struct rig rig;
@@ -604,6 +627,7 @@ int main(void)
     run(discovery_tells_name_and_addresses);
     run(long_answers_are_continued);
     run(discovery_session_has_no_scsi);
+    run(discovery_session_gets_no_ping_data_back);
     run(discovery_is_for_known_initiators);
     run(normal_session_may_ask_for_its_own_target);
     run(same_nexus_ends_the_old_session);

@@ -441,7 +441,7 @@ static void lun_may_go_under_a_write_that_is_coming_in(void)
 static void writes_without_memory_wait_or_are_told_to_come_again(void)
 {
     struct rig rig;
-    rig_init(&rig, 1 * MIB);
+    rig_init(&rig, 2 * MIB); /* half of it is for transfers */
     struct wire *w = wire_session(&rig, KEYS "FirstBurstLength=262144\n");
     struct wire_pdu p;
     uint8_t cdb[16];
@@ -455,6 +455,14 @@ static void writes_without_memory_wait_or_are_told_to_come_again(void)
     uint32_t refused = wire_command(w, MORE, 0, cdb, 4096, rig_pattern, 512);
     wire_data_out(w, 0x80, refused, ISCSI_TAG_NONE, 0, 512, rig_pattern, 4096 - 512);
     expect_eq(wire_status(w, refused), SCSI_STATUS_TASK_SET_FULL);
+    /* The connection has waited once; it does not wait again for each command. */
+    uint64_t before_ns = sim_now(rig.sim);
+    for (unsigned i = 0; i < 20; i++) {
+        refused = wire_command(w, MORE, 0, cdb, 4096, rig_pattern, 512);
+        wire_data_out(w, 0x80, refused, ISCSI_TAG_NONE, 0, 512, rig_pattern, 4096 - 512);
+        expect_eq(wire_status(w, refused), SCSI_STATUS_TASK_SET_FULL);
+    }
+    expect(sim_now(rig.sim) - before_ns < RT_SECOND);
     wire_answer_r2t(w, &p, rig_pattern, 262144);
     unsigned r2ts = 0, responses = 0;
     while (responses < 2) {

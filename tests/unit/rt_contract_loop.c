@@ -389,6 +389,22 @@ static void buffers_are_aligned_and_apart(void)
 
 enum { SMALL_BUFFERS = 1024 }; /* of 4 KiB: all that the bound of 4 MiB allows */
 
+static void buffers_leave_something_for_who_stands_below(void)
+{
+    static const enum rt_buf_use uses[] = {RT_BUF_TRANSFER, RT_BUF_COMMAND, RT_BUF_ENGINE};
+    void *taken[SMALL_BUFFERS];
+    unsigned count = 0;
+    for (unsigned i = 0; i < countof(uses); i++) {
+        void *buf;
+        while ((buf = rt_buf_get_for(rt, BLOCK_BYTES, uses[i])))
+            taken[count++] = buf;
+        expect_eq(rt_buf_in_use_bytes(rt), SMALL_BUFFERS / 4 * (2 + i) * BLOCK_BYTES);
+    }
+    while (count > 0)
+        rt_buf_put(rt, taken[--count], BLOCK_BYTES);
+    expect_eq(rt_buf_in_use_bytes(rt), 0);
+}
+
 static void buffers_are_bounded_and_never_fragment(void)
 {
     static void *bufs[SMALL_BUFFERS];
@@ -487,6 +503,7 @@ const struct contract_case loop_cases[] = {
     CASE(destroying_a_worker_waits_for_its_work),
     CASE(a_nearer_timer_is_not_kept_by_a_far_one),
     CASE(buffers_are_aligned_and_apart),
+    CASE(buffers_leave_something_for_who_stands_below),
     CASE(buffers_are_bounded_and_never_fragment),
     CASE(who_waits_for_a_buffer_is_called_in_order),
 };

@@ -371,6 +371,47 @@ static void preempt_and_abort_waits_for_the_tasks_of_the_preempted(void)
     pr_out(b, CLEAR, 0, 2, 0);
 }
 
+static void begin_preempt_and_abort(struct rig_task *preempt, struct scsi_nexus *nexus,
+                                    struct iovec *list)
+{
+    static const uint8_t field[8];
+    scsi_task_begin(&preempt->task, nexus, field, (uint8_t[10]){0x5F, 5, 5, [8] = 24}, 10);
+    preempt->task.out_iov = list;
+    preempt->task.out_iov_count = 1;
+    preempt->task.out_bytes = 24;
+    rig_execute(preempt);
+    rig_run_idle(&rig);
+}
+
+/* Challenge and defence of two nodes: the second cancels the first, which still waits. */
+static void two_that_preempt_and_abort_each_other_both_end(void)
+{
+    static struct rig_task running, first, second;
+    static uint8_t list_b[24] = {[7] = 2, [15] = 1}, list_a[24] = {[7] = 1, [15] = 2};
+    static const uint8_t field[8];
+    start_anew();
+    pr_out(a, REGISTER, 0, 0, 1);
+    pr_out(b, REGISTER, 0, 0, 2);
+    pr_out(a, RESERVE, 5, 1, 0);
+    memvol_hold(rig.pool, true);
+    scsi_task_begin(&running.task, a, field, (uint8_t[10]){0x2F, 0, [7] = 8, 0}, 10);
+    rig_execute(&running);
+    begin_preempt_and_abort(&first, b, &(struct iovec){list_b, 24});
+    expect_eq(attention(a), 0x2A05);
+    expect_eq(pr_out(a, REGISTER, 0, 0, 1), 0);
+    begin_preempt_and_abort(&second, a, &(struct iovec){list_a, 24});
+    expect(!first.done && !second.done);
+    memvol_hold(rig.pool, false);
+    rig_run_idle(&rig);
+    expect(running.done && first.done && second.done);
+    expect_eq(second.task.scsi_status, 0);
+    scsi_task_release(&running.task);
+    scsi_task_release(&first.task);
+    scsi_task_release(&second.task);
+    expect_eq(attention(b), 0x2A05);
+    pr_out(a, CLEAR, 0, 1, 0);
+}
+
 static void a_registration_outlives_its_session_and_belongs_to_the_port(void)
 {
     start_anew();
@@ -502,6 +543,7 @@ int main(void)
     run(preempt_of_all_registrants_with_key_0_leaves_the_sender_alone);
     run(preempt_of_the_own_key_changes_the_type);
     run(preempt_and_abort_waits_for_the_tasks_of_the_preempted);
+    run(two_that_preempt_and_abort_each_other_both_end);
     run(a_registration_outlives_its_session_and_belongs_to_the_port);
     run(full_status_names_every_port);
     run(capabilities_and_wrong_requests);

@@ -111,6 +111,22 @@ static void a_thaw_by_someone_else_is_noticed(void)
     freezer_destroy(f);
 }
 
+static void a_thaw_that_fails_is_tried_again_before_the_watchdog_goes(void)
+{
+    fake_start_over();
+    atomic_store(&fake_world->thaw_failures[0], 3);
+    struct freezer *f = make(2, LONG_MS, false);
+    require(f);
+    expect_eq(freezer_freeze(f), STATUS_OK);
+    expect(!freezer_thaw(f));
+    expect(fake_anything_frozen());
+    struct err *e = freezer_explain(f);
+    expect(e && strstr(err_frame(e, 0), "thaw") != NULL);
+    err_free(e);
+    freezer_destroy(f);
+    expect(!fake_anything_frozen());
+}
+
 /* The stacked case in the wrong order: the freeze of the inner one waits for the frozen outer one.
  */
 static void a_freeze_that_blocks_ends_with_the_hold_and_leaves_nothing_frozen(void)
@@ -240,6 +256,7 @@ int main(void)
     run(what_cannot_freeze_is_refused_unless_allowed);
     run(the_watchdog_ends_a_hold_that_is_too_long_and_the_thaw_tells);
     run(a_thaw_by_someone_else_is_noticed);
+    run(a_thaw_that_fails_is_tried_again_before_the_watchdog_goes);
     run(a_freeze_that_blocks_ends_with_the_hold_and_leaves_nothing_frozen);
     run(when_the_requester_is_killed_the_watchdog_thaws_at_once);
     run(when_the_requester_is_killed_during_a_freeze_nothing_stays_frozen);
