@@ -562,6 +562,16 @@ void world_was_split(struct world *world, int disk)
         }
 }
 
+void world_decide_split(struct world *world, int disk, unsigned depth)
+{
+    struct disk *d = &world->disks[disk];
+    if (d->parent_disk >= 0 && depth == 0) {
+        if (!d->splitting) world_fail(world, "branch %d has lost its parent", disk);
+        world_was_split(world, disk);
+    }
+    d->splitting = d->promoting = false;
+}
+
 static void split_done(void *arg, struct err *e)
 {
     struct task *task = arg;

@@ -19,8 +19,7 @@ bool world_fail(struct world *world, const char *format, ...)
 {
     if (world->failed) return false;
     world->failed = true;
-    int used =
-        snprintf(world->failure, sizeof world->failure, "tick %u: ", model_now(world->model));
+    int used = snprintf(world->failure, sizeof world->failure, "tick %u: ", model_now(world->model));
     va_list args;
     va_start(args, format);
     vsnprintf(world->failure + used, sizeof world->failure - (size_t)used, format, args);
@@ -97,8 +96,7 @@ bool world_drain(struct world *world)
 uint32_t world_horizon(const struct world *world)
 {
     uint32_t horizon = model_now(world->model);
-    bool power =
-        world->options.crash == WORLD_CRASH_POWER || world->options.crash == WORLD_CRASH_BOTH;
+    bool power = world->options.crash == WORLD_CRASH_POWER || world->options.crash == WORLD_CRASH_BOTH;
     if (power && world->durable < horizon) horizon = world->durable;
     if (world->hold && world->hold < horizon) horizon = world->hold;
     for (unsigned i = 0; i < WORLD_SLOTS; i++)
@@ -156,8 +154,8 @@ static void call_create(struct world *world, volume_done_fn *done, void *arg)
     pool_options(world, &options);
     struct uuid uuid;
     prng_fill(&world->prng, &uuid, sizeof uuid);
-    volume_pool_create(world->rt, POOL_PATH, world->options.pool_bytes, &uuid, &options, false,
-                       NULL, done, arg);
+    volume_pool_create(world->rt, POOL_PATH, world->options.pool_bytes, &uuid, &options, false, NULL,
+                       done, arg);
 }
 
 static void call_open(struct world *world, volume_done_fn *done, void *arg)
@@ -188,16 +186,14 @@ static void call_check(struct world *world, volume_done_fn *done, void *arg)
 int world_disk_by_uuid(const struct world *world, const struct uuid *uuid)
 {
     for (int i = 0; i < WORLD_DISKS; i++)
-        if (world->disks[i].state != THING_NONE && uuid_equal(&world->disks[i].uuid, uuid))
-            return i;
+        if (world->disks[i].state != THING_NONE && uuid_equal(&world->disks[i].uuid, uuid)) return i;
     return -1;
 }
 
 int world_point_by_uuid(const struct world *world, const struct uuid *uuid)
 {
     for (int i = 0; i < WORLD_POINTS; i++)
-        if (world->points[i].state != THING_NONE && uuid_equal(&world->points[i].uuid, uuid))
-            return i;
+        if (world->points[i].state != THING_NONE && uuid_equal(&world->points[i].uuid, uuid)) return i;
     return -1;
 }
 
@@ -227,8 +223,7 @@ bool world_open_handles(struct world *world)
     for (int i = 0; i < WORLD_DISKS; i++) {
         struct disk *disk = &world->disks[i];
         if (disk->state != THING_THERE || disk->handle) continue;
-        struct err *e =
-            volume_open(world->pool, &disk->uuid, NULL, VOLUME_READ_WRITE, &disk->handle);
+        struct err *e = volume_open(world->pool, &disk->uuid, NULL, VOLUME_READ_WRITE, &disk->handle);
         char text[300];
         if (e) {
             world_fail(world, "open disk %d: %s", i, err_text(e, text, sizeof text));
@@ -263,20 +258,15 @@ static bool reader_is_idle(struct world *world)
     return !world->reader.busy;
 }
 
-bool world_read_all(struct world *world, struct volume *handle, uint32_t sector_count,
-                    uint8_t *data)
+bool world_read_all(struct world *world, struct volume *handle, uint32_t sector_count, uint8_t *data)
 {
     struct slot *slot = &world->reader;
     for (uint32_t at = 0; at < sector_count;) {
         uint32_t count = min_of(sector_count - at, (uint32_t)1024);
         slot->iov[0] = (struct iovec){.iov_base = data + (size_t)at * SECTOR_BYTES,
                                       .iov_len = (size_t)count * SECTOR_BYTES};
-        slot->io = (struct volume_io){.op = VOLUME_READ,
-                                      .sector = at,
-                                      .sector_count = count,
-                                      .iov = slot->iov,
-                                      .iov_count = 1,
-                                      .done = reader_done};
+        slot->io = (struct volume_io){.op = VOLUME_READ, .sector = at, .sector_count = count,
+                                      .iov = slot->iov, .iov_count = 1, .done = reader_done};
         slot->busy = true;
         volume_submit(handle, &slot->io);
         if (!world_wait(world, reader_is_idle, "a read")) return false;
@@ -331,8 +321,8 @@ bool world_resolve_set(struct world *world, int set)
     }
     struct model_bound bound = {.floor = s->submitted, .count_seen = true};
     if (ok && !model_resolve(world->model, frozen, count, &bound))
-        ok = world_fail(world, "cut %d, submitted at %u, done at %u: %s", set, s->submitted,
-                        s->done, model_problem(world->model));
+        ok = world_fail(world, "cut %d, submitted at %u, done at %u: %s", set, s->submitted, s->done,
+                        model_problem(world->model));
     for (unsigned i = 0; i < count; i++) {
         world->points[read[i]].busy--;
         if (ok) world->points[read[i]].exact = true;
@@ -374,8 +364,7 @@ static bool resolve_live(struct world *world, struct model_bound *bound, const c
     }
     if (ok && !model_resolve(world->model, frozen, count, bound))
         ok = world_fail(world, "%s: %s", when, model_problem(world->model));
-    for (unsigned i = 0; i < count; i++)
-        free(data[i]);
+    for (unsigned i = 0; i < count; i++) free(data[i]);
     return ok;
 }
 
@@ -422,8 +411,8 @@ bool world_flush(struct world *world)
 bool world_verify(struct world *world)
 {
     if (!world_drain(world) || !world_resolve_all(world) || !world_flush(world)) return false;
-    struct model_bound bound = {
-        .floor = model_tick(world->model), .count_durable = true, .count_seen = true};
+    struct model_bound bound = {.floor = model_tick(world->model), .count_durable = true,
+                                .count_seen = true};
     if (!resolve_live(world, &bound, "verify") || !verify_exact_points(world)) return false;
     world->verify_count++;
     world_trace(world, "verified");
@@ -442,8 +431,8 @@ static bool check_space(struct world *world)
         if (world->points[i].state == THING_THERE) views[count++] = &world->points[i].view;
     for (int i = 0; i < WORLD_DISKS; i++) { /* a deleted point under a branch keeps what it will */
         const struct disk *disk = &world->disks[i];
-        if (disk->state != THING_THERE) continue;
-        if (disk->promoted || (disk->parent_disk >= 0 && disk->parent_point < 0)) return true;
+        bool is_pinned = disk->parent_disk >= 0 && disk->parent_point < 0;
+        if (disk->state == THING_THERE && (disk->promoted || is_pinned)) return true;
     }
     uint64_t blocks = model_block_count(views, count);
     struct volume_pool_usage usage;
@@ -498,13 +487,11 @@ bool world_reopen(struct world *world)
 static enum sim_crash draw_crash_kind(struct world *world)
 {
     switch (world->options.crash) {
-    case WORLD_CRASH_POWER:
-        return SIM_CRASH_POWER;
+    case WORLD_CRASH_POWER: return SIM_CRASH_POWER;
     case WORLD_CRASH_BOTH:
         return prng_chance(&world->prng, 1, 2) ? SIM_CRASH_POWER : SIM_CRASH_PROCESS;
     case WORLD_CRASH_NONE:
-    case WORLD_CRASH_PROCESS:
-        break;
+    case WORLD_CRASH_PROCESS: break;
     }
     return SIM_CRASH_PROCESS;
 }
@@ -569,12 +556,10 @@ static void bury(struct world *world)
         world->disks[i].handle = NULL;
         world->disks[i].busy = 0;
     }
-    for (int i = 0; i < WORLD_POINTS; i++)
-        world->points[i].busy = 0;
+    for (int i = 0; i < WORLD_POINTS; i++) world->points[i].busy = 0;
 }
 
-/* One error somewhere in the opening: it is refused with a reason or good, and good the next time.
- */
+/* One error somewhere in the opening: it is refused with a reason or good, and good the next time. */
 static bool open_with_fault(struct world *world)
 {
     static const enum sim_fault_kind kinds[] = {SIM_FAULT_READ_ERROR, SIM_FAULT_WRITE_ERROR,
@@ -640,11 +625,7 @@ static void call_disk(void *arg, const struct volume_disk_info *info)
         return;
     }
     roll->disk_there[disk] = true;
-    struct disk *d = &roll->world->disks[disk];
-    bool is_split = d->parent_disk >= 0 && info->depth == 0;
-    if (is_split && !d->splitting) world_fail(roll->world, "branch %d has lost its parent", disk);
-    if (is_split) world_was_split(roll->world, disk);
-    d->splitting = d->promoting = false;
+    world_decide_split(roll->world, disk, info->depth);
     roll->disk_sectors[disk] = (uint32_t)(info->size_bytes / SECTOR_BYTES);
 }
 
@@ -664,8 +645,7 @@ static void call_point(void *arg, const struct volume_point_info *info)
 }
 
 /* Which disks are there; what was in doubt is decided. */
-static bool decide_disks(struct world *world, const struct roll_call *roll,
-                         struct model_bound *bound)
+static bool decide_disks(struct world *world, const struct roll_call *roll, struct model_bound *bound)
 {
     for (int i = 0; i < WORLD_DISKS; i++) {
         struct disk *disk = &world->disks[i];
@@ -684,25 +664,22 @@ static bool decide_disks(struct world *world, const struct roll_call *roll,
         if (disk->resizing && roll->disk_sectors[i] == disk->new_sector_count)
             model_view_grow(&disk->view, disk->new_sector_count);
         disk->resizing = false;
-        if (disk->state == THING_COMING && disk->parent_disk >= 0)
-            continue; /* its point comes first */
+        if (disk->state == THING_COMING && disk->parent_disk >= 0) continue; /* its point comes first */
         disk->state = THING_THERE;
         if (roll->disk_sectors[i] != disk->view.sector_count)
-            return world_fail(world, "disk %d has %u sectors, expected %u", i,
-                              roll->disk_sectors[i], disk->view.sector_count);
+            return world_fail(world, "disk %d has %u sectors, expected %u", i, roll->disk_sectors[i],
+                              disk->view.sector_count);
     }
     return true;
 }
 
-static bool decide_points(struct world *world, const struct roll_call *roll,
-                          struct model_bound *bound)
+static bool decide_points(struct world *world, const struct roll_call *roll, struct model_bound *bound)
 {
     for (int i = 0; i < WORLD_SETS; i++) {
         struct set *set = &world->sets[i];
         if (!set->used || set->acked) continue;
         unsigned there = 0, count = set->member_count;
-        for (unsigned m = 0; m < count; m++)
-            there += roll->point_there[set->points[m]];
+        for (unsigned m = 0; m < count; m++) there += roll->point_there[set->points[m]];
         if (there != 0 && there != count)
             return world_fail(world, "half a set: %u of %u members of cut %d", there, count, i);
         if (there) bound->floor = max_of(bound->floor, set->submitted);
@@ -722,8 +699,8 @@ static bool decide_points(struct world *world, const struct roll_call *roll,
         struct disk *disk = &world->disks[p->disk];
         if (roll->point_sectors[i] == p->view.sector_count) continue;
         if (p->exact || roll->point_sectors[i] != disk->view.sector_count)
-            return world_fail(world, "point %d has %u sectors, expected %u", i,
-                              roll->point_sectors[i], p->view.sector_count);
+            return world_fail(world, "point %d has %u sectors, expected %u", i, roll->point_sectors[i],
+                              p->view.sector_count);
         model_view_grow(&p->view, roll->point_sectors[i]);
     }
     return true;
@@ -753,8 +730,7 @@ static bool check_recovered(struct world *world, struct model_bound *bound)
     bound->floor = max_of(bound->floor, world->power_lost ? world->durable : bound->floor);
     adopt_branches(world);
     if (!world_open_handles(world)) return false;
-    return resolve_live(world, bound,
-                        world->power_lost ? "after power loss" : "after a process crash") &&
+    return resolve_live(world, bound, world->power_lost ? "after power loss" : "after a process crash") &&
            verify_exact_points(world);
 }
 
@@ -794,19 +770,14 @@ struct world *world_create_only(const struct world_options *options)
     if (!world->options.disk_blocks_max) world->options.disk_blocks_max = 512;
     prng_init(&world->prng, options->seed * 2 + 1);
     world->model = model_create(prng_u64(&world->prng) | 1);
-    world->sim = sim_create(&(struct sim_options){.seed = options->seed,
-                                                  .buffer_bytes = options->buffer_bytes,
-                                                  .file_latency_max_ns = options->latency_ns});
+    world->sim = sim_create(&(struct sim_options){.seed = options->seed, .buffer_bytes = options->buffer_bytes,
+                                                   .file_latency_max_ns = options->latency_ns});
     world->node = sim_node_create(world->sim, "server");
     world->rt = sim_node_boot(world->node);
-    for (int i = 0; i < WORLD_DISKS; i++)
-        world->disks[i].parent_disk = world->disks[i].parent_point = -1;
-    for (int i = 0; i < WORLD_POINTS; i++)
-        world->points[i].disk = world->points[i].set = -1;
-    for (int i = 0; i < WORLD_SLOTS; i++)
-        world->slots[i].world = world;
-    for (int i = 0; i < WORLD_TASKS; i++)
-        world->tasks[i].world = world;
+    for (int i = 0; i < WORLD_DISKS; i++) world->disks[i].parent_disk = world->disks[i].parent_point = -1;
+    for (int i = 0; i < WORLD_POINTS; i++) world->points[i].disk = world->points[i].set = -1;
+    for (int i = 0; i < WORLD_SLOTS; i++) world->slots[i].world = world;
+    for (int i = 0; i < WORLD_TASKS; i++) world->tasks[i].world = world;
     world->reader.world = world;
     sim_node_ignore_flush(world->node, options->ignore_flush);
     world_call(world, "create the pool", call_create);
@@ -825,10 +796,8 @@ void world_destroy(struct world *world)
     if (!world) return;
     if (sim_node_is_up(world->node)) sim_node_crash(world->node, SIM_CRASH_PROCESS);
     bury(world);
-    for (int i = 0; i < WORLD_DISKS; i++)
-        model_view_fini(&world->disks[i].view);
-    for (int i = 0; i < WORLD_POINTS; i++)
-        model_view_fini(&world->points[i].view);
+    for (int i = 0; i < WORLD_DISKS; i++) model_view_fini(&world->disks[i].view);
+    for (int i = 0; i < WORLD_POINTS; i++) model_view_fini(&world->points[i].view);
     sim_destroy(world->sim);
     model_destroy(world->model);
     free(world);

@@ -215,6 +215,8 @@ void world_point_forget(struct world *world, int point);
 /* The undo point's content: the disk without the revert that is under way. */
 /* The disk is a branch no more. */
 void world_was_split(struct world *world, int disk);
+/* A split in doubt was done if the disk has no parent. */
+void world_decide_split(struct world *world, int disk, unsigned depth);
 void world_undo_view(struct world *world, int disk);
 /* Reverts in doubt were done if their undo points are there. */
 void world_decide_reverts(struct world *world, const bool *point_there);
