@@ -128,6 +128,19 @@ static struct err *check_kind(const struct shadow_options *options, const struct
         "with --allow-crash-consistent it is copied as after a power failure");
 }
 
+/* Another mount of the root's file system: a bind mount, a subvolume. */
+static struct err *check_not_root(const struct shadow_options *options,
+                                  const struct mount_table *table, const struct resolved *r)
+{
+    const struct mount_entry *root = mount_table_find(table, "/");
+    if (options->no_freeze || !root || root->dev != r->dev) return NULL;
+    return err_next(
+        err_new(STATUS_NOT_SUPPORTED,
+                "%s is of the file system of /: freezing it would freeze this program too",
+                r->point),
+        "keep the data on a file system of its own");
+}
+
 /* Puts the file systems into run->points in the order of freezing; several disks may lie under one.
  */
 static struct err *resolve_all(struct run *run, const struct mount_table *table,
@@ -140,6 +153,7 @@ static struct err *resolve_all(struct run *run, const struct mount_table *table,
         struct resolved one = {0};
         struct err *e = resolve_one(table, sysroot, options->mounts[i].mount, &one);
         bool seen = false;
+        if (!e) e = check_not_root(options, table, &one);
         if (!e) e = check_kind(options, &one);
         for (unsigned other = 0; other < *found_count; other++)
             seen = seen || found[other].dev == one.dev;

@@ -709,6 +709,7 @@ static void publish(struct tl_pool *p)
 void batch_fail_all(struct tl_pool *p)
 {
     bool is_behind = false;
+    check(p->in_flight.head.next != NULL); /* for the analyzer: an initialised list has no NULL */
     list_for_each_safe (node, &p->in_flight) {
         struct batch *b = list_entry(node, struct batch, link);
         is_behind = is_behind || (b->has_failed && b->pending == 0);

@@ -100,7 +100,7 @@ static struct shadow_report report;
 static struct err *failure;
 static char failure_text[1024];
 
-/* mountinfo of three ext4, one vfat and / ; fs1 is mounted twice */
+/* mountinfo of three ext4, one vfat and / ; fs1 is mounted twice, and / has a bind mount */
 static bool write_mountinfo(void)
 {
     char path[160];
@@ -116,8 +116,9 @@ static bool write_mountinfo(void)
             "2 1 8:2 / %s rw - ext4 /dev/b rw\n"
             "3 1 8:3 / %s rw - xfs /dev/c rw\n"
             "4 1 8:3 / %s rw - xfs /dev/c rw\n"
-            "5 1 8:4 / %s rw - vfat /dev/d rw\n",
-            fake_points[0], fake_points[1], fake_points[2], fake_points[3]);
+            "5 1 8:4 / %s rw - vfat /dev/d rw\n"
+            "6 1 8:1 /srv %s/bound rw - ext4 /dev/a rw\n",
+            fake_points[0], fake_points[1], fake_points[2], fake_points[3], fake_root);
     return fclose(file) == 0;
 }
 
@@ -230,6 +231,17 @@ static void the_root_of_the_system_is_refused(void)
 {
     start_over();
     mounts[0].mount = "/";
+    expect(!make());
+    expect_eq(err_status(failure), STATUS_NOT_SUPPORTED);
+    expect_str(fake_log(), "");
+}
+
+static void another_mount_of_the_root_is_refused_as_well(void)
+{
+    char bound[160];
+    start_over();
+    snprintf(bound, sizeof bound, "%s/bound", fake_root);
+    mounts[0].mount = bound;
     expect(!make());
     expect_eq(err_status(failure), STATUS_NOT_SUPPORTED);
     expect_str(fake_log(), "");
@@ -467,6 +479,7 @@ int main(void)
     run(the_report_has_all_figures);
     run(a_file_system_named_twice_is_frozen_once);
     run(the_root_of_the_system_is_refused);
+    run(another_mount_of_the_root_is_refused_as_well);
     run(what_is_no_mount_point_is_refused_with_the_one_that_holds_it);
     run(a_kind_that_cannot_freeze_is_refused_before_anything_happens);
     run(when_allowed_such_a_kind_makes_the_copy_crash_consistent);
