@@ -9,8 +9,8 @@
 
 enum {
     GROUP_BITS = 32768,
-    GOOD_RUN = 8,          /* runs shorter than this are taken only when none is near */
-    SEARCH_BITS = 1 << 18, /* how far to look for a good run */
+    GOOD_RUN = 8,       /* runs shorter than this are taken only when none is near */
+    SEARCH_BITS = 1024, /* how far behind the first free block to look for a good run */
 };
 
 static bool get(const uint64_t *bits, uint64_t i)
@@ -106,15 +106,15 @@ static uint64_t next_free(const struct alloc *a, uint64_t at, uint64_t to)
 static bool search(const struct alloc *a, uint64_t from, uint64_t to, uint32_t want, uint32_t good,
                    uint64_t *best_block, uint32_t *best)
 {
-    uint64_t budget = SEARCH_BITS;
-    for (uint64_t at = next_free(a, from, to); at < to; at = next_free(a, at, to)) {
+    uint64_t first = next_free(a, from, to);
+    for (uint64_t at = first; at < to; at = next_free(a, at, to)) {
         uint32_t n = run_length(a, at, want);
         if (n > *best) {
             *best = n;
             *best_block = at;
         }
         if (*best >= good) return true;
-        if (at - from > budget) return *best > 0;
+        if (at - first > SEARCH_BITS) return true;
         at += n;
     }
     return false;

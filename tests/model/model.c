@@ -458,7 +458,7 @@ static bool refuse(struct model *model, uint32_t sector, const struct found *fou
         model_describe(model, links[i].value, want, sizeof want);
         return problem(model, "sector %u holds %s; allowed (floor %u) is %s%s", sector,
                        found->zero ? "zeroes" : model_describe(model, found->write, is, sizeof is),
-                       bound->floor, want, count > 1 ? " or later" : "");
+                       bound->floor, want, count > 1 ? " or another" : "");
     }
     return problem(model, "sector %u: nothing is allowed", sector);
 }

@@ -18,7 +18,7 @@ static const struct row rows[] = {
     {"without_crashes", 7,
      {.seed = 1, .op_count = 2500, .pace = 6}},
     {"many_in_flight", 4,
-     {.seed = 100, .op_count = 2500, .pace = 1, .no_ragged_zero = true}},
+     {.seed = 100, .op_count = 2500, .pace = 1, .no_ragged_zero = true, .written_through = true}},
     {"with_a_tiny_cache", 4,
      {.seed = 200, .op_count = 2500, .pace = 4, .cache_bytes = MODEL_TINY_CACHE_BYTES,
       .disk_blocks_max = 2048}},
