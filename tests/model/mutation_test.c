@@ -19,7 +19,7 @@ static const struct world_options worlds[] = {
     {.op_count = 800, .pace = 2, .crash = WORLD_CRASH_POWER, .crash_every = 150, .recovery_crashes = 2,
      .disk_blocks_max = 8000, .wal_bytes = 32 * MIB, .big_requests = true}, /* blocks are reused soon */
 };
-enum { SEEDS_PER_WORLD = 15 };
+enum { SEEDS_PER_WORLD = 60 };
 
 struct mutant {
     enum rt_flush_site site;
