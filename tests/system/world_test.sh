@@ -48,6 +48,40 @@ killed_world_leaves_nothing() # CASE
     rm -r "$dir"
 }
 
+# Inside a box: a process that has left session and parent behind.
+box() # DIRECTORY NUMBER
+{
+    setsid sleep "$2" > /dev/null 2>&1 &
+    disown
+    touch "$1/ready"
+    sleep 60
+}
+
+killed_box_leaves_nothing()
+{
+    local dir number=7$$$RANDOM pid
+    dir=$(mktemp -d)
+    "$0" box "$dir" "$number" > "$dir/out" 2>&1 &
+    pid=$!
+    disown
+    wait_until 20 "the box" test -e "$dir/ready" || { WHY="$WHY: $(tail -n 3 "$dir/out")" && return 1; }
+    pgrep -fx "sleep $number" > /dev/null || { WHY="the box started nothing" && return 1; }
+    kill -KILL "$pid"
+    wait_until 10 "what it had started to go" no_process "sleep $number" || return 1
+    rm -r "$dir"
+}
+
+no_process() # COMMAND LINE
+{
+    ! pgrep -fx "$1" > /dev/null
+}
+
+if [ "${1:-}" = box ]; then
+    . "$TARN_ROOT/tools/box.sh"
+    enter_box "$0" "$@"
+    box "$2" "$3"
+    exit 0
+fi
 requires qemu-storage-daemon mkfs.ext4 fsfreeze losetup python3
 if [ "${1:-}" = inside ]; then
     WORK_SIZE=200M enter_world "$0" "$@"
@@ -58,4 +92,5 @@ fi
 prove "a world killed while it writes leaves nothing" killed_world_leaves_nothing busy
 prove "a world killed while a file system is frozen leaves nothing" killed_world_leaves_nothing frozen
 prove "a world killed while a writer sleeps on a frozen file system leaves nothing" killed_world_leaves_nothing stuck
+prove "a killed ./check leaves no process: a box dies with all that it started" killed_box_leaves_nothing
 finish
