@@ -18,6 +18,7 @@ enum status session_init(struct iscsi_conn *conn)
         .target_name = conn->server->target_name,
         .target_port_group = (uint16_t)(conn->portal_index + 1),
         .relative_target_port = (uint16_t)(conn->portal_index + 1),
+        .portal_count = conn->server->portal_count,
     };
     struct scsi_nexus_options with_isid = options;
     memcpy(with_isid.isid, conn->isid, sizeof conn->isid);

@@ -32,7 +32,7 @@ static void build_page(unsigned index, const struct scsi_mode_state *mode, bool 
         p[2] = changeable || mode->descriptor_sense ? 0x04 : 0;
         p[4] = changeable || mode->software_write_protect ? 0x08 : 0;
         if (changeable) break;
-        p[2] |= 0x02;              /* GLTSD */
+        p[2] |= 0x22;              /* TST=001b: a task set per nexus (tmf.c); GLTSD */
         p[3] = 0x10;               /* commands may be reordered */
         store_be16(p + 8, 0xFFFF); /* busy for any time */
         break;

@@ -31,7 +31,7 @@ static bool is_illegal(const struct reply *r, uint16_t asc)
 }
 
 static const uint8_t caching[20] = {0x08, 0x12, 0x04};
-static const uint8_t control[12] = {0x0A, 0x0A, 0x02, 0x10, 0, 0, 0, 0, 0xFF, 0xFF};
+static const uint8_t control[12] = {0x0A, 0x0A, 0x22, 0x10, 0, 0, 0, 0, 0xFF, 0xFF};
 static const uint8_t exceptions[12] = {0x1C, 0x0A, 0x08};
 
 static void all_pages_come_in_order_behind_the_block_descriptor(void)
@@ -135,7 +135,7 @@ static void sense_has_the_format_that_was_set(void)
 {
     uint8_t list[8 + 12] = {0};
     memcpy(list + 8, control, 12);
-    list[10] = 0x06;
+    list[10] = 0x26;
     expect_eq(select10(list, sizeof list)->status, SCSI_STATUS_GOOD);
     uint8_t cdb[16] = {0x88, 0, 0, 0, 1, [13] = 1};
     struct reply *r = rig_cdb(&rig, rig.nexus, 0, cdb, 16);
@@ -150,7 +150,7 @@ static void sense_has_the_format_that_was_set(void)
     expect_eq(r->sense_bytes, 16);
     expect_eq(r->sense[8], 2);
     expect_eq(r->sense[12], 0xC0);
-    list[10] = 0x02;
+    list[10] = 0x22;
     expect_eq(select10(list, sizeof list)->status, SCSI_STATUS_GOOD);
     r = rig_cdb(&rig, rig.nexus, 0, cdb, 16);
     expect_eq(r->sense[0], 0x70); /* 2^40 does not fit: not valid */
