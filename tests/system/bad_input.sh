@@ -62,19 +62,30 @@ answered() # STATUS METHOD PATH BODY [TOKEN]
 
 survives_strange_bytes()
 {
-    local i
+    local i before
+    before=$(inventory)
     for i in 1 2 3 4 5; do
         head -c $((i * 1000)) /dev/urandom | timeout 5 bash -c 'exec 3<> "/dev/tcp/${1%:*}/${1#*:}"; cat >&3; cat <&3' \
             bash "$ISCSI" > /dev/null 2>&1 || true
     done
     WHY="tarnd is gone: $(tail -n 3 "$WORK/log/tarnd.log")"
-    alive tarnd && quietly_tarn server show > /dev/null
+    alive tarnd && quietly_tarn server show > /dev/null || return 1
+    WHY="before: $before; now: $(inventory)"
+    [ "$(inventory)" = "$before" ]
+}
+
+inventory()
+{
+    local noun
+    for noun in pool disk host map snapshot set; do quietly_tarn "$noun" list --json; done | grep -v '_ns"\|session' | cksum
 }
 
 config_refused() # WORD, the file on stdin
 {
     cat > "$WORK/bad.conf"
-    tarnd_refuses "$1" -c "$WORK/bad.conf"
+    tarnd_refuses "$1" -c "$WORK/bad.conf" || return 1
+    WHY="it made $WORK/other"
+    [ ! -e "$WORK/other" ]
 }
 
 tarnd_refuses() # WORD ARGUMENTS...
