@@ -5,7 +5,7 @@
 #include "timeline/map.h"
 #include "timeline/tables.h"
 
-enum { SKIPS_PER_TURN = 4096, LEAVES_PER_BATCH = 64 };
+enum { SKIPS_PER_TURN = 4096, LEAVES_PER_BATCH = 4 };
 
 static void step(struct rt_message *message);
 
