@@ -9,20 +9,12 @@
 
 enum { FAKE_THINGS = 64, FAKE_LOG = 200000 };
 
+/* clang-format off */
 enum entry_kind {
-    ENTRY_WRITE,
-    ENTRY_ZERO,
-    ENTRY_COMPARE,
-    ENTRY_CREATE,
-    ENTRY_GROW,
-    ENTRY_DELETE,
-    ENTRY_CUT,
-    ENTRY_POINT_DELETE,
-    ENTRY_BRANCH,
-    ENTRY_REVERT,
-    ENTRY_SPLIT,
-    ENTRY_BASE
+    ENTRY_WRITE, ENTRY_ZERO, ENTRY_COMPARE, ENTRY_CREATE, ENTRY_GROW, ENTRY_DELETE, ENTRY_BRANCH, ENTRY_SPLIT,
+    ENTRY_CUT, ENTRY_POINT_DELETE, ENTRY_REVERT, ENTRY_BASE
 };
+/* clang-format on */
 
 /* A disk or a point. */
 struct thing {

@@ -10,8 +10,7 @@
 
 #define POOL_PATH "/pool"
 #define HANG_NS (300 * RT_SECOND)
-
-enum { STILL_EVENTS_MAX = 1000000 };
+#define STILL_EVENTS_MAX 1000000
 
 /* ---- Failure, trace, stepping ---------------------------------------------------------------- */
 
@@ -741,19 +740,16 @@ bool world_recover(struct world *world)
     bury(world);
     if (!boot_and_open(world)) return false;
     const struct volume_recovery *recovery = volume_pool_recovery(world->pool);
-    world_trace(world, "recovered: %llu batches replayed, %llu blocks verified, %llu batches cut",
-                (unsigned long long)recovery->batches_replayed,
-                (unsigned long long)recovery->blocks_verified,
-                (unsigned long long)recovery->batches_cut);
-    if (volume_pool_state(world->pool) != VOLUME_POOL_OK)
-        return world_fail(world, "after a crash: %s", volume_pool_trouble(world->pool));
+    world_trace(world, "recovered: %ju batches replayed, %ju blocks verified, %ju batches cut",
+                (uintmax_t)recovery->batches_replayed, (uintmax_t)recovery->blocks_verified,
+                (uintmax_t)recovery->batches_cut);
+    bool is_ok = volume_pool_state(world->pool) == VOLUME_POOL_OK;
+    if (!is_ok) return world_fail(world, "after a crash: %s", volume_pool_trouble(world->pool));
     struct model_bound bound = {.floor = world->power_lost ? world->durable : crashed_at,
-                                .count_durable = true,
-                                .count_seen = !world->power_lost};
+                                .count_durable = true, .count_seen = !world->power_lost};
     if (!check_recovered(world, &bound)) return false;
     world->durable = model_tick(world->model);
-    world->power_lost = false;
-    world->unflushed_writes = 0;
+    world->unflushed_writes = world->power_lost = 0;
     world_trace(world, "recovered state is allowed, floor %u", bound.floor);
     world_arm_crash(world);
     return true;
