@@ -560,23 +560,32 @@ static void apply_bitmap(struct tl_pool *p, const struct wal_record *r, uint64_t
     if (!is_insert && p->is_open) alloc_queue_push(&p->alloc, r->phys, r->count, seq);
 }
 
+static void apply_to_complete(struct leaf *leaf, const struct wal_record *r, uint64_t seq)
+{
+    bool is_hole = r->flags & WAL_HOLE;
+    unsigned first = (unsigned)(r->lba % FORMAT_LEAF_BLOCKS);
+    uint64_t generation = r->flags & WAL_FILED ? r->generation : seq;
+    for (unsigned i = 0; i < r->count; i++) {
+        if (r->type == WAL_REMOVE) {
+            bool was_there = leaf_remove(leaf, first + i, r->generation);
+            check(was_there || !leaf->disk->pool->is_open); /* E10 */
+        } else {
+            leaf_insert(leaf, first + i, generation, is_hole ? 0 : r->phys + i,
+                        is_hole ? 0 : load_le32(r->crcs + 4 * i), is_hole ? VERSION_HOLE : 0);
+        }
+    }
+}
+
 static void apply_to_leaf(struct leaf *leaf, const struct wal_record *r, uint64_t seq)
 {
-    bool is_open = leaf->disk->pool->is_open, is_hole = r->flags & WAL_HOLE;
+    bool is_hole = r->flags & WAL_HOLE;
     unsigned first = (unsigned)(r->lba % FORMAT_LEAF_BLOCKS);
     if (leaf->state == LEAF_READY) {
-        for (unsigned i = 0; i < r->count; i++) {
-            if (r->type == WAL_REMOVE) {
-                bool was_there = leaf_remove(leaf, first + i, r->generation);
-                check(was_there || !is_open); /* E10 */
-            } else {
-                leaf_insert(leaf, first + i, r->flags & WAL_FILED ? r->generation : seq, is_hole ? 0 : r->phys + i,
-                            is_hole ? 0 : load_le32(r->crcs + 4 * i), is_hole ? VERSION_HOLE : 0);
-            }
-        }
+        apply_to_complete(leaf, r, seq);
         return;
     }
-    check(r->type == WAL_INSERT || !is_open); /* removals are named for complete leaves only */
+    /* Removals are named for complete leaves only. */
+    check(r->type == WAL_INSERT || !leaf->disk->pool->is_open);
     struct leaf_op op = {.seq = seq, .first = (uint16_t)first, .count = (uint16_t)r->count};
     op.is_removal = r->type == WAL_REMOVE;
     op.generation = op.is_removal || (r->flags & WAL_FILED) ? r->generation : seq;
