@@ -504,6 +504,61 @@ void volume_split(struct volume_pool *pool, const struct uuid *disk, volume_done
     pool->ops->split(pool, disk, done, arg);
 }
 
+/* ---- Not yet: replaced by replace.c and gate.c ------------------------------------------------ */
+
+static void replace_refused(void *arg, struct err *e)
+{
+    struct volume_replacement *job = arg;
+    job->done(job, e);
+}
+
+void volume_replace(struct volume_pool *pool, struct volume_replacement *job)
+{
+    job->pool = pool;
+    job->private_ = NULL;
+    volume_done_later(pool, replace_refused, job,
+                      err_new(STATUS_NOT_SUPPORTED, "this kind of pool cannot replace disks"));
+}
+
+void volume_replacement_pause(struct volume_replacement *job, bool is_paused)
+{
+    job->is_paused = is_paused;
+}
+
+void volume_replacement_cancel(struct volume_replacement *job)
+{
+    job->is_cancelled = true;
+}
+
+void volume_cut_pools(struct volume_cut_part *parts, unsigned count, uint64_t limit_ns,
+                      volume_done_fn *done, void *arg)
+{
+    (void)limit_ns;
+    check(count > 0);
+    if (count == 1)
+        volume_cut(parts[0].pool, &parts[0].cut, &parts[0].result, done, arg);
+    else
+        volume_done_later(parts[0].pool, done, arg,
+                          err_new(STATUS_NOT_SUPPORTED, "a cut over several pools is not possible"));
+}
+
+void volume_pool_sets(struct volume_pool *pool,
+                      void (*fn)(void *arg, const struct volume_set_info *info), void *arg)
+{
+    (void)pool;
+    (void)fn;
+    (void)arg;
+}
+
+void volume_pool_watch_space(struct volume_pool *pool, uint64_t low_bytes, void (*fn)(void *arg),
+                             void *arg)
+{
+    (void)pool;
+    (void)low_bytes;
+    (void)fn;
+    (void)arg;
+}
+
 /* ---- Views and I/O
  * --------------------------------------------------------------------------------- */
 

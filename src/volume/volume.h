@@ -109,6 +109,10 @@ const struct uuid *volume_pool_uuid(const struct volume_pool *pool);
 enum volume_pool_state volume_pool_state(const struct volume_pool *pool);
 const char *volume_pool_trouble(const struct volume_pool *pool); /* "" when fine */
 void volume_pool_usage(struct volume_pool *pool, struct volume_pool_usage *ret_usage);
+/* fn(arg) in a later turn whenever free_bytes falls below low_bytes or rises to it again; at once if
+ * it is below already.  One per pool: the last call counts; fn NULL ends it. */
+void volume_pool_watch_space(struct volume_pool *pool, uint64_t low_bytes, void (*fn)(void *arg),
+                             void *arg);
 const struct volume_recovery *volume_pool_recovery(const struct volume_pool *pool);
 unsigned volume_pool_capabilities(const struct volume_pool *pool);
 /* Counters for metrics, the bench and its deterministic twins. */
@@ -196,6 +200,28 @@ struct volume_cut_result {
  * nothing was cut. */
 void volume_cut(struct volume_pool *pool, const struct volume_cut *cut,
                 struct volume_cut_result *ret_result, volume_done_fn *done, void *arg);
+/* One part of a cut over several pools: the same set in all, each with its own members. */
+struct volume_cut_part {
+    struct volume_pool *pool;
+    struct volume_cut cut;
+    struct volume_cut_result result;
+};
+/* Cuts all parts at one instant (E22): the gates of all pools are closed (acknowledgements and
+ * publication), all records are appended, all gates are opened; each pool's record names all pools
+ * and members (E23).  limit_ns: how long gates may stay closed; then nothing is cut: TOO_LATE.
+ * done without error: all records are durable.  With one part: as volume_cut, without a gate.
+ * The parts are the caller's until done. */
+void volume_cut_pools(struct volume_cut_part *parts, unsigned count, uint64_t limit_ns,
+                      volume_done_fn *done, void *arg);
+/* The sets that were cut over several pools and still have a point in this one. */
+struct volume_set_info {
+    struct uuid set;
+    unsigned pool_count; /* with this one */
+    const struct uuid *pools;
+};
+void volume_pool_sets(struct volume_pool *pool,
+                      void (*fn)(void *arg, const struct volume_set_info *info), void *arg);
+
 /* O(1) and durable; space comes back in the background.  IN_USE while a handle is open on it; with
  * branches it turns into a nameless pin. */
 void volume_point_delete(struct volume_pool *pool, const struct uuid *point, volume_done_fn *done,
@@ -237,6 +263,26 @@ void volume_promotion_cancel(struct volume_promotion *job); /* done follows, wit
  * it was not promoted since the pool was opened. */
 void volume_split(struct volume_pool *pool, const struct uuid *disk, volume_done_fn *done,
                   void *arg);
+
+/* Gives a disk the content of any other view (E19): a point of another disk, or of a branch of its
+ * own, from the same or another pool or engine.  A background job copies what differs into a hidden
+ * stage, then one record makes it visible and keeps what the disk was as the undo point.  Until
+ * then the destination is untouched and fully usable; what is written to it meanwhile belongs to
+ * what it was.  Its size becomes the content's; handles are told as by volume_revert.  After a
+ * crash, an error or a cancel nothing has changed: begin again. */
+struct volume_replacement {
+    struct uuid disk, undo_point;
+    struct volume *content; /* a handle on a point (READ_ONLY), open until done */
+    void (*progress)(struct volume_replacement *job, uint64_t done_bytes,
+                     uint64_t total_bytes); /* or NULL */
+    void (*done)(struct volume_replacement *job, struct err *e);
+    bool is_paused, is_cancelled; /* see volume_replacement_pause and _cancel */
+    struct volume_pool *pool;
+    void *private_;
+};
+void volume_replace(struct volume_pool *pool, struct volume_replacement *job);
+void volume_replacement_pause(struct volume_replacement *job, bool is_paused);
+void volume_replacement_cancel(struct volume_replacement *job); /* done follows, with CANCELLED */
 
 /* ---- Views and I/O --------------------------------------------------------------------------- */
 
