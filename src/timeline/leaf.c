@@ -191,12 +191,28 @@ uint8_t *leaf_encode(const struct leaf *leaf, uint64_t applied_seq, uint64_t *re
     return payload;
 }
 
-static int compare_versions(const void *a_, const void *b_)
+/* By block, the newest version first: the order in memory. */
+static bool is_before(const struct version *a, const struct version *b)
 {
-    const struct version *a = a_, *b = b_;
-    if (a->block != b->block) return a->block < b->block ? -1 : 1;
-    uint64_t ga = version_generation(a), gb = version_generation(b);
-    return ga > gb ? -1 : ga < gb;
+    if (a->block != b->block) return a->block < b->block;
+    return version_generation(a) > version_generation(b);
+}
+
+/* On disk versions stand by layers, so those of one block come newest first: counting them per block
+ * says where each goes, and no comparison is needed. */
+static void order_by_block(struct leaf *leaf)
+{
+    uint32_t at[FORMAT_LEAF_BLOCKS + 1] = {0};
+    struct version *ordered = malloc(leaf->version_capacity * sizeof *ordered);
+    check(ordered != NULL);
+    for (uint32_t i = 0; i < leaf->version_count; i++)
+        at[leaf->versions[i].block + 1]++;
+    for (unsigned b = 1; b < FORMAT_LEAF_BLOCKS; b++)
+        at[b] += at[b - 1];
+    for (uint32_t i = 0; i < leaf->version_count; i++)
+        ordered[at[leaf->versions[i].block]++] = leaf->versions[i];
+    free(leaf->versions);
+    leaf->versions = ordered;
 }
 
 static bool take_run(struct buf_reader *r, struct leaf *leaf, uint32_t version_count,
@@ -236,10 +252,9 @@ bool leaf_decode(struct leaf *leaf, const uint8_t *payload, uint64_t bytes, uint
     for (uint32_t i = 0; i < runs && good; i++)
         good = take_run(&r, leaf, version_count, data_start, data_end);
     good = good && leaf->version_count == version_count;
-    if (good && version_count > 1)
-        qsort(leaf->versions, version_count, sizeof *leaf->versions, compare_versions);
+    if (good && version_count > 1) order_by_block(leaf);
     for (uint32_t i = 1; good && i < version_count; i++)
-        good = compare_versions(&leaf->versions[i - 1], &leaf->versions[i]) != 0;
+        good = is_before(&leaf->versions[i - 1], &leaf->versions[i]);
     if (!good) {
         leaf->version_count = 0;
         return false;
