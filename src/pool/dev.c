@@ -35,7 +35,7 @@ void dev_set_add(struct dev_set *set, enum rt_file_op op, uint64_t block, uint32
 
 static void set_pump(struct dev_set *set);
 
-static void slot_done(struct rt_file_io *io)
+static void transfer_done(struct rt_file_io *io)
 {
     struct dev_slot *slot = container_of(io, struct dev_slot, io);
     struct dev_set *set = slot->set;
@@ -60,7 +60,7 @@ static void set_pump(struct dev_set *set)
         slot->io.offset = item->block * BLOCK_BYTES;
         slot->io.iov = &slot->iov;
         slot->io.iov_count = 1;
-        slot->io.done = slot_done;
+        slot->io.done = transfer_done;
         set->slot_is_busy[i] = true;
         set->active++;
         rt_file_submit(set->rt, &slot->io);
@@ -92,44 +92,70 @@ void flusher_init(struct flusher *f, struct rt *rt, struct rt_file *file)
 {
     *f = (struct flusher){.rt = rt, .file = file};
     list_init(&f->waiting);
-    list_init(&f->current);
+    for (unsigned i = 0; i < FLUSH_SLOTS; i++) {
+        f->slots[i].flusher = f;
+        list_init(&f->slots[i].requests);
+    }
 }
 
-static void flusher_start(struct flusher *f);
+static void slot_start(struct flusher *f);
 
-static void flusher_done(struct rt_file_io *io)
+static void answer(struct list *requests, enum status status)
 {
-    struct flusher *f = container_of(io, struct flusher, io);
-    enum status status = io->status;
-    struct list done;
-    list_init(&done);
-    list_splice_back(&done, &f->current);
-    f->is_active = false;
-    if (status == STATUS_OK) {
-        f->flush_count++;
-        if (f->flushed) f->flushed(f->arg, f->covers);
-    } else {
-        f->has_failed = true;
-        list_splice_back(&done, &f->waiting);
-        if (f->failed) f->failed(f->arg); /* E5: sticky, never tried again */
-    }
-    /* Whoever is told last may free the flusher. */
-    if (!list_is_empty(&f->waiting)) flusher_start(f);
-    for (struct list_node *node; (node = list_pop_front(&done));) {
+    for (struct list_node *node; (node = list_pop_front(requests));) {
         struct flush_request *r = list_entry(node, struct flush_request, link);
         r->done(r, status);
     }
 }
 
-static void flusher_start(struct flusher *f)
+/* A device may forget what it failed to flush once: whoever came later has failed too (E5). */
+static void fail_flusher(struct flusher *f, struct list *done)
 {
-    struct flush_request *first = list_entry(list_front(&f->waiting), struct flush_request, link);
-    list_splice_back(&f->current, &f->waiting);
-    f->is_active = true;
-    f->covers = f->complete ? f->complete(f->arg) : 0; /* E5: reaped before this submission */
-    f->io = (struct rt_file_io){
-        .op = RT_FILE_SYNC, .site = first->site, .file = f->file, .done = flusher_done};
-    rt_file_submit(f->rt, &f->io);
+    if (f->has_failed) return;
+    f->has_failed = true;
+    list_splice_back(done, &f->waiting);
+    if (f->failed) f->failed(f->arg); /* sticky, never tried again */
+}
+
+/* Whoever is told last may free the flusher. */
+static void slot_done(struct rt_file_io *io)
+{
+    struct flush_slot *slot = container_of(io, struct flush_slot, io);
+    struct flusher *f = slot->flusher;
+    struct list good, bad;
+    enum status failure = STATUS_POOL_FAILED;
+    list_init(&good);
+    list_init(&bad);
+    slot->is_done = true;
+    while (f->active > 0 && f->slots[f->first].is_done) {
+        slot = &f->slots[f->first];
+        f->first = (f->first + 1) % FLUSH_SLOTS;
+        f->active--;
+        if (slot->io.status == STATUS_OK && !f->has_failed) {
+            f->flush_count++;
+            if (f->flushed) f->flushed(f->arg, slot->covers);
+            list_splice_back(&good, &slot->requests);
+        } else {
+            if (slot->io.status != STATUS_OK) failure = slot->io.status;
+            list_splice_back(&bad, &slot->requests);
+            fail_flusher(f, &bad);
+        }
+    }
+    if (!list_is_empty(&f->waiting) && f->active < FLUSH_SLOTS) slot_start(f);
+    answer(&good, STATUS_OK);
+    answer(&bad, failure);
+}
+
+static void slot_start(struct flusher *f)
+{
+    struct flush_slot *slot = &f->slots[(f->first + f->active++) % FLUSH_SLOTS];
+    struct flush_request *oldest = list_entry(list_front(&f->waiting), struct flush_request, link);
+    list_splice_back(&slot->requests, &f->waiting);
+    slot->is_done = false;
+    slot->covers = f->complete ? f->complete(f->arg) : 0; /* E5: reaped before this submission */
+    slot->io = (struct rt_file_io){
+        .op = RT_FILE_SYNC, .site = oldest->site, .file = f->file, .done = slot_done};
+    rt_file_submit(f->rt, &slot->io);
 }
 
 void flusher_submit(struct flusher *f, struct flush_request *request, enum rt_flush_site site,
@@ -139,5 +165,5 @@ void flusher_submit(struct flusher *f, struct flush_request *request, enum rt_fl
     request->done = done;
     list_node_init(&request->link);
     list_push_back(&f->waiting, &request->link);
-    if (!f->is_active && !f->has_failed) flusher_start(f);
+    if (f->active < FLUSH_SLOTS && !f->has_failed) slot_start(f);
 }

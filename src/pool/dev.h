@@ -2,8 +2,9 @@
  * dev.h - many reads and writes of the pool's file as one step, and the one place that flushes it.
  *
  * Words: a SET is a list of transfers, run a few at a time; done is called once, when all have
- * ended. The FLUSHER shares one fdatasync among all who wait (E5): it is submitted after their
- * writes completed; who comes while one is under way waits for the next.
+ * ended. The FLUSHER shares fdatasyncs among all who wait (E5): one is submitted after their
+ * writes completed; who comes while one is under way waits for the next.  The next may be submitted
+ * while one is under way, but counts only when that one has succeeded too.
  *
  * Threads: the loop.  Ownership: sets and requests are embedded in the caller's objects and must
  * stay until done.  Failures: the first bad status; the others still end.
@@ -54,18 +55,30 @@ void dev_set_clear(struct dev_set *set);
 
 struct flush_request {
     struct list_node link;
+    unsigned number; /* the caller's */
     enum rt_flush_site site;
     void (*done)(struct flush_request *request, enum status status);
+};
+
+enum { FLUSH_SLOTS = 2 };
+
+/* One fdatasync under way. */
+struct flush_slot {
+    struct rt_file_io io;
+    struct flusher *flusher;
+    struct list requests;
+    uint64_t covers; /* what it will make durable */
+    bool is_done;    /* but one before it is not */
 };
 
 struct flusher {
     struct rt *rt;
     struct rt_file *file;
-    struct rt_file_io io;
-    struct list waiting, current;
-    bool is_active, has_failed;      /* after a failure nothing is submitted or answered any more */
-    uint64_t covers;                 /* what the fdatasync under way will make durable */
-    uint64_t (*complete)(void *arg); /* the newest sequence with a complete prefix */
+    struct flush_slot slots[FLUSH_SLOTS]; /* a ring: active ones from `first` on, oldest first */
+    unsigned first, active;
+    struct list waiting;
+    bool has_failed;                          /* nothing is submitted or answered any more */
+    uint64_t (*complete)(void *arg);          /* the newest sequence with a complete prefix */
     void (*flushed)(void *arg, uint64_t seq); /* D is at least seq now; before the requests' done */
     void (*failed)(void *arg);
     void *arg;

@@ -108,7 +108,7 @@ struct rt_file_info {
 };
 
 /* Every flush has a name, so that the simulated device can ignore one kind per run and the suite must
- * notice (DECISIONS A18; E30).  Add a row where a new flush is added. */
+ * notice (E30).  Add a row where a new flush is added. */
 enum rt_flush_site {
     RT_FLUSH_NONE = 0,
 #define X(name, why) RT_FLUSH_##name,

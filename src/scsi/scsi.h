@@ -43,7 +43,7 @@ enum {
 
 /* ---- Logical units --------------------------------------------------------------------------- */
 
-/* Fixed for life at creation (DESIGN of identity: doc/design). */
+/* Fixed for life at creation (doc/design/0020-device-server.md). */
 struct scsi_identity {
     uint8_t naa[16];    /* NAA 3h: 8 bytes used; NAA 6h: 16 */
     unsigned naa_bytes; /* 8 or 16 */

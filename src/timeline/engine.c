@@ -274,7 +274,7 @@ static bool is_quiet(const struct tl_pool *p)
 {
     return list_is_empty(&p->promotions) && list_is_empty(&p->in_flight) &&
            list_is_empty(&p->readers) && list_is_empty(&p->loads) && list_is_empty(&p->trims) &&
-           map_writers_are_idle(p) && !p->flusher.is_active &&
+           map_writers_are_idle(p) && p->flusher.active == 0 &&
            p->ckpt.set.active == 0 && (!p->sweep.is_active || !tl_is_ok(p)) && !p->pump_is_posted &&
            !p->trim_map_post && !p->sweep.is_posted && !p->base.refuse_is_posted &&
            list_is_empty(&p->base.later) && (p->ckpt.phase == CHECKPOINT_IDLE || !tl_is_ok(p));

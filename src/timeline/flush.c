@@ -40,7 +40,11 @@ static void note_durable(struct tl_pool *p, uint64_t seq)
 static uint64_t complete_seq(void *arg)
 {
     struct tl_pool *p = arg;
-    p->flushing_bytes = p->unflushed_bytes;
+    uint64_t bytes = p->unflushed_bytes;
+    for (unsigned i = 0; i < p->flushing_count; i++)
+        bytes -= p->flushing_bytes[i];
+    p->flushing_bytes[p->flushing_count++] = bytes;
+    p->flush_begun_seq = p->published_seq;
     return p->published_seq;
 }
 
@@ -49,8 +53,10 @@ static void flushed(void *arg, uint64_t seq)
     struct tl_pool *p = arg;
     p->counters.device_flushes++;
     if (mutation_is(MUTATION_LATE_FLUSH_JOINS)) seq = p->published_seq;
-    p->unflushed_bytes -= p->flushing_bytes;
-    p->flushing_bytes = 0;
+    p->unflushed_bytes -= p->flushing_bytes[0];
+    for (unsigned i = 1; i < p->flushing_count; i++)
+        p->flushing_bytes[i - 1] = p->flushing_bytes[i];
+    p->flushing_count--;
     note_durable(p, seq);
     queue_release(p);
     pump_soon(p);
@@ -72,8 +78,9 @@ static void request_done(struct tl_pool *p, bool *is_active, enum status status)
 
 static void host_flush_done(struct flush_request *r, enum status status)
 {
-    struct tl_pool *p = container_of(r, struct tl_pool, host_flush);
-    request_done(p, &p->host_flush_is_active, status);
+    unsigned which = r->number;
+    struct tl_pool *p = container_of(r - which, struct tl_pool, host_flushes[0]);
+    request_done(p, &p->host_flush_is_active[which], status);
 }
 
 static void self_flush_done(struct flush_request *r, enum status status)
@@ -177,15 +184,29 @@ static bool finish_admin(struct tl_pool *p)
     return is_waiting;
 }
 
+/* One for those who wait; a second beside it if it covers more: they come one after the other all the
+ * same, but the device need not be idle between them. */
+static void host_flush(struct tl_pool *p)
+{
+    unsigned active = 0, free_one = 0;
+    for (unsigned i = 0; i < FLUSH_SLOTS; i++) {
+        if (p->host_flush_is_active[i])
+            active++;
+        else
+            free_one = i;
+    }
+    if (active == FLUSH_SLOTS || (active > 0 && p->published_seq <= p->flush_begun_seq)) return;
+    p->host_flush_is_active[free_one] = true;
+    p->host_flushes[free_one].number = free_one;
+    flusher_submit(&p->flusher, &p->host_flushes[free_one], RT_FLUSH_HOST, host_flush_done);
+}
+
 void flush_pump(struct tl_pool *p)
 {
     if (p->base.state == VOLUME_POOL_DAMAGED)
         finish_ios(p); /* nothing was written: nothing to flush */
     if (!tl_is_ok(p)) return;
-    if (finish_ios(p) && !p->host_flush_is_active) {
-        p->host_flush_is_active = true;
-        flusher_submit(&p->flusher, &p->host_flush, RT_FLUSH_HOST, host_flush_done);
-    }
+    if (finish_ios(p)) host_flush(p);
     /* A flush that covers unpublished batches is of no use to their waiters. */
     if (finish_admin(p) && !p->admin_flush_is_active && p->published_seq > p->durable_seq) {
         p->admin_flush_is_active = true;

@@ -384,11 +384,15 @@ struct tl_pool {
         uint64_t in, durable; /* batch `in` holds D = durable */
     } recording[RECORDINGS];
     unsigned recording_count;
-    uint64_t unflushed_bytes, flushing_bytes;
+    uint64_t unflushed_bytes;
+    uint64_t flushing_bytes[FLUSH_SLOTS]; /* of them, by fdatasync under way, oldest first */
+    unsigned flushing_count;
     struct rt_timer flush_timer;
     struct flush_request self_flush, admin_flush;
-    bool self_flush_is_active, admin_flush_is_active, host_flush_is_active;
-    struct flush_request host_flush;
+    bool self_flush_is_active, admin_flush_is_active;
+    struct flush_request host_flushes[FLUSH_SLOTS];
+    bool host_flush_is_active[FLUSH_SLOTS];
+    uint64_t flush_begun_seq; /* what the newest fdatasync covers */
     struct list flush_waiters;   /* ios: FLUSH and FUA */
     struct list admin_waiters;   /* tl_waiter: D >= seq */
     struct list publish_waiters; /* tl_waiter: published >= seq */
