@@ -8,7 +8,7 @@
 #include "base/log.h"
 #include "catalog/catalog_int.h"
 
-enum { SCHEMA_VERSION = 1, APPLICATION_ID = 0x5461726E /* "Tarn" */ };
+enum { SCHEMA_VERSION = 2, APPLICATION_ID = 0x5461726E /* "Tarn" */ };
 
 static const char schema[] =
 #include "catalog/schema.sql.inc"
@@ -147,13 +147,6 @@ static struct err *query_number(struct catalog *catalog, const char *sql, uint64
 /* ---- Transactions
  * ---------------------------------------------------------------------------------- */
 
-static struct err *append_audit(struct catalog *catalog, const struct catalog_audit *audit)
-{
-    return catalog_run(
-        catalog, "INSERT INTO audit(at_ns, actor, verb, arguments, result) VALUES(?,?,?,?,?)",
-        "itttt", audit->at_ns, audit->actor, audit->verb, audit->arguments, audit->result);
-}
-
 /*
  * A COMMIT whose flush failed is rolled back in memory, but its frames, complete, are in the log: a
  * crash now would bring back what was answered as failed.  The next transaction writes over them;
@@ -175,7 +168,7 @@ struct err *catalog_transact(struct catalog *catalog, catalog_fn *fn, void *arg,
 {
     TRY(execute(catalog, "BEGIN IMMEDIATE"));
     struct err *e = fn ? fn(catalog, arg) : NULL;
-    if (!e && audit) e = append_audit(catalog, audit);
+    if (!e && audit) e = catalog_audit_append(catalog, audit);
     bool whole = e == NULL;
     if (whole) e = execute(catalog, "COMMIT");
     if (!e) return NULL;
@@ -193,6 +186,7 @@ static struct err *make_schema(struct catalog *catalog, void *arg)
     struct uuid server = rt_uuid(catalog->rt);
     TRY(catalog_run(catalog, "INSERT INTO server(one, uuid, created_ns) VALUES(1, ?, ?)", "ui",
                     &server, rt_wall(catalog->rt)));
+    TRY(catalog_audit_begin(catalog, &server));
     char pragma[64];
     snprintf(pragma, sizeof pragma, "PRAGMA application_id = %d", APPLICATION_ID);
     TRY(execute(catalog, pragma));
@@ -211,6 +205,13 @@ static struct err *check_version(struct catalog *catalog, const char *path)
         return err_next(
             err_new(STATUS_BAD_CONFIG, "%s is a database, but not a catalog of Tarn", path),
             "set another state_dir");
+    }
+    if (version < SCHEMA_VERSION) {
+        return err_next(err_new(STATUS_FORMAT_VERSION,
+                                "%s was made by an earlier development version (schema %u, this"
+                                " program knows %u)",
+                                path, (unsigned)version, (unsigned)SCHEMA_VERSION),
+                        "use the program that made it, or begin with a new state_dir");
     }
     if (version > SCHEMA_VERSION) {
         return err_next(err_new(STATUS_FORMAT_VERSION,
@@ -264,8 +265,8 @@ struct err *catalog_open(struct rt *rt, const char *directory, struct catalog **
     catalog->rt = rt;
     struct err *e = rt_path_make_directory(rt, directory);
     if (!e) e = catalog_vfs_register(rt, &catalog->vfs);
+    if (!e) e = catalog_key_load(catalog, directory); /* a new database needs it */
     if (!e) e = open_database(catalog, directory);
-    if (!e) e = catalog_key_load(catalog, directory);
     if (e) {
         catalog_close(catalog);
         return err_wrap(e, "open the catalog in %s", directory);

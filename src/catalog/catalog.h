@@ -31,6 +31,7 @@ enum {
     CATALOG_INITIATOR_SIZE = 224, /* RFC 7143 4.2.7.1: 223 bytes */
     CATALOG_INITIATORS_MAX = 16,  /* per host */
     CATALOG_NAA_BYTES = 8,
+    CATALOG_CHAIN_BYTES = 32, /* SHA-256 */
 };
 
 enum catalog_state { CATALOG_CREATING, CATALOG_READY, CATALOG_DELETING };
@@ -225,6 +226,33 @@ struct err *catalog_find_idempotency(struct catalog *catalog, const char *key, c
                                      char **ret_answer) MUST_CHECK;
 struct err *catalog_put_idempotency(struct catalog *catalog,
                                     const struct catalog_idempotency *row) MUST_CHECK;
+
+/* ---- The audit (audit.c): rows are appended by catalog_transact ---- */
+
+struct catalog_audit_query {
+    uint64_t before; /* sequence; newest first from there */
+    unsigned limit;
+    const char *actor, *verb; /* NULL: any */
+};
+typedef void catalog_audit_fn(void *arg, uint64_t sequence, const struct catalog_audit *row);
+struct err *catalog_audit_list(struct catalog *catalog, const struct catalog_audit_query *query,
+                               catalog_audit_fn *fn, void *arg) MUST_CHECK;
+struct err *catalog_audit_head(struct catalog *catalog, uint64_t *ret_sequence,
+                               uint8_t ret_chain[CATALOG_CHAIN_BYTES]) MUST_CHECK;
+
+/* A verification goes on in steps; begin with zeroes and, to compare a head that was noted
+ * elsewhere, its sequence and chain.  It is over when `ended`. */
+struct catalog_audit_check {
+    uint64_t noted_sequence;
+    uint8_t noted_chain[CATALOG_CHAIN_BYTES];
+    bool begun, ended, is_broken;
+    uint64_t sequence; /* of the last good record */
+    uint8_t chain[CATALOG_CHAIN_BYTES];
+    uint64_t broken_sequence;
+    char reason[100];
+};
+struct err *catalog_audit_verify(struct catalog *catalog, struct catalog_audit_check *check,
+                                 unsigned rows) MUST_CHECK;
 
 /* For tests: rows of a table. */
 struct err *catalog_count(struct catalog *catalog, const char *table,

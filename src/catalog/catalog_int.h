@@ -33,6 +33,11 @@ struct err *catalog_step(struct catalog *catalog, sqlite3_stmt *statement,
                          bool *ret_row) MUST_CHECK;
 struct err *catalog_sql_error(struct catalog *catalog, const char *what) MUST_CHECK;
 
+/* audit.c; append within a transaction. */
+struct err *catalog_audit_begin(struct catalog *catalog, const struct uuid *server) MUST_CHECK;
+struct err *catalog_audit_append(struct catalog *catalog,
+                                 const struct catalog_audit *audit) MUST_CHECK;
+
 /* Seals under the key file; who and field are bound in.  An empty secret seals to nothing. */
 enum {
     CATALOG_SEAL_EXTRA = 12 + 16,

@@ -100,14 +100,20 @@ CREATE TABLE job(
   started_ns INTEGER NOT NULL,
   finished_ns INTEGER NOT NULL,
   answer TEXT NOT NULL) STRICT;
+-- Only grows; chained (audit.c).
 CREATE TABLE audit(
-  sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+  sequence INTEGER PRIMARY KEY,
   at_ns INTEGER NOT NULL,
   actor TEXT NOT NULL,
   verb TEXT NOT NULL,
   arguments TEXT NOT NULL,
   result TEXT NOT NULL,
-  chain BLOB) STRICT; -- reserved: hash over the row and its predecessor
+  chain BLOB NOT NULL) STRICT;
+CREATE TABLE audit_head(
+  one INTEGER PRIMARY KEY CHECK (one = 1),
+  sequence INTEGER NOT NULL,
+  chain BLOB NOT NULL,
+  mac BLOB NOT NULL) STRICT;
 CREATE TABLE idempotency(
   key TEXT NOT NULL,
   actor TEXT NOT NULL,

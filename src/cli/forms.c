@@ -78,6 +78,17 @@ static const struct cli_form forms[] = {
      .positionals = "name",
      .examples = {"tarn token create nightly-backup --role backup-operator"},
      .note = "The token is shown once; the server keeps only a hash of it."},
+    {.id = "audit_list",
+     .examples = {"tarn audit list --limit 20", "tarn audit list --actor admin --verb disk_delete"},
+     .note = "Every change has a record, and so has every refusal; refusals of one caller and verb "
+             "are recorded once a minute, with their number. Secrets are not in it."},
+    {.id = "audit_verify",
+     .examples = {"tarn audit verify", "tarn audit verify --head 1042:9f86d081..."},
+     .note = "Each record is bound to all before it (SHA-256), and the last one to the server's key "
+             "file. Records that were edited, removed, added or cut off are named. Whoever has the "
+             "key file, or puts back an old copy of the whole state directory, is found only by a "
+             "head that was noted elsewhere: tarn audit verify prints it, and the log of each start "
+             "has it."},
     {.id = "shadow_create",
      .positionals = "mounts...",
      .shown = "MOUNT=DISK...",

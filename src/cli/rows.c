@@ -85,6 +85,7 @@ static const struct {
     {"set", "snapshot sets, step by step (what shadow and VSS do underneath)"},
     {"job", "long work on the server"},
     {"token", "access for people and scripts"},
+    {"audit", "who changed what, and whether that record is whole"},
 };
 
 const char *cli_noun(size_t index)

@@ -6,6 +6,7 @@
  * object.
  */
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -204,6 +205,13 @@ static void as_recovery(const json_t *object, const char *key, char text[CLI_CEL
              json_integer_value(json_object_get(r, "batches_cut")),
              text_format_duration((uint64_t)json_integer_value(json_object_get(r, "duration_ns")),
                                   duration));
+}
+
+static void as_json(const json_t *object, const char *key, char text[CLI_CELL_MAX])
+{
+    char *dump = json_dumps(json_object_get(object, key), JSON_COMPACT | JSON_SORT_KEYS);
+    put_text(text, dump);
+    free(dump);
 }
 
 /* ---- The views ---- */
@@ -406,6 +414,17 @@ static const struct cell token_lines[] = {{"name", "name", as_text, 0},
                                           {"made", "created_at", as_time, 0},
                                           END};
 
+static const struct cell audit_columns[] = {{"RECORD", "sequence", as_text, RIGHT},
+                                            {"TIME", "at", as_time, 0},
+                                            {"WHO", "actor", as_text, 0},
+                                            {"WHAT", "verb", as_verb, 0},
+                                            {"RESULT", "result", as_text, 0},
+                                            {"ARGUMENTS", "arguments", as_json, 0},
+                                            END};
+static const struct cell audit_lines[] = {{"records", "records", as_text, 0},
+                                          {"head", "head", as_text, 0},
+                                          END};
+
 static const struct view views[] = {
     {"server", NULL, NULL, server_lines, {{0}}, NULL},
     {"pool",
@@ -452,6 +471,7 @@ static const struct view views[] = {
      "No snapshot yet. Cut one: tarn snapshot create DISK --name NAME"},
     {"job", "jobs", job_columns, job_lines, {{0}}, "No jobs."},
     {"token", "tokens", token_columns, token_lines, {{0}}, "No tokens."},
+    {"audit", "records", audit_columns, audit_lines, {{0}}, "No such record."},
 };
 
 static const struct view *view_of(const char *noun)
@@ -553,6 +573,7 @@ static const struct {
     {"snapshot_branch", "The branch is made; it is a writable disk."},
     {"snapshot_create", "Cut:"},
     {"token_create", "The token is shown only now:"},
+    {"audit_verify", "Every record is as it was written."},
 };
 
 static void print_job_result(FILE *out, const struct cli_row *verb, const json_t *job)

@@ -149,6 +149,14 @@ struct job {
     uint64_t size_bytes;
 };
 
+/* Refused calls of one actor and verb within a minute (audit.c). */
+enum { DENIALS_MAX = 64 };
+struct denial {
+    const char *verb; /* NULL: free */
+    char actor[64];
+    uint64_t until_ns, repeated;
+};
+
 struct control_counters {
     uint64_t calls, failures, sets_committed, sets_aborted, lapsed;
 };
@@ -173,6 +181,8 @@ struct control {
     bool started, stopping, stopped;
     uint64_t started_ns; /* wall */
     struct control_counters counters;
+    struct denial denials[DENIALS_MAX];
+    uint64_t denials_uncounted;
     void (*on_started)(void *arg, struct err *e);
     void (*on_stopped)(void *arg);
     void *start_arg, *stop_arg;
@@ -307,6 +317,8 @@ void op_done(void *arg, struct err *e); /* volume_done_fn: next or fail */
 void op_catalog(struct op *op,
                 catalog_fn *fn); /* fn(catalog, op) on the worker, then next or fail */
 void op_catalog_audited(struct op *op, catalog_fn *fn);
+/* Audited with another result than OK; op->audit_arguments may be set before. */
+void op_catalog_record(struct op *op, catalog_fn *fn, const char *result);
 void op_worker(struct op *op,
                struct err *(*fn)(struct op *op)); /* on the worker, without a transaction */
 void op_end(struct op *op);                       /* no more steps */
@@ -334,7 +346,7 @@ bool arg_is_given(const struct op *op, const char *name);
 
 /* plans: one per verb of verbs.def, by family */
 extern const struct op_plan plans_read[], plans_pool[], plans_disk[], plans_host[], plans_set[],
-    plans_snapshot[], plans_token[]; /* end with verb NULL */
+    plans_snapshot[], plans_token[], plans_audit[]; /* end with verb NULL */
 const struct op_plan *plan_find(const char *verb);
 struct err *require_role(const struct op *op, enum control_role role, const char *what) MUST_CHECK;
 /* Answers {"dry_run":true,"would":[...]} (takes would) and ends. */
@@ -410,6 +422,10 @@ struct err *set_store_write(struct catalog *catalog, void *arg); /* catalog_fn; 
 /* Starts the cut; done gets op.  Afterwards set_cut_note. */
 void set_cut(struct op *op, struct set *set, bool leased, volume_done_fn *done);
 void set_cut_note(struct op *op, struct set *set);
+
+/* audit.c: false when the refusal is counted only. */
+bool audit_denial_is_first(struct control *control, const char *actor, const char *verb);
+void audit_tick(struct control *control); /* about once a second */
 
 /* plan_token.c */
 void token_draw(struct rt *rt, char text[80], uint8_t hash[32]);

@@ -258,6 +258,11 @@ void op_catalog_audited(struct op *op, catalog_fn *fn)
     catalog_start(op, fn, true, "OK");
 }
 
+void op_catalog_record(struct op *op, catalog_fn *fn, const char *result)
+{
+    catalog_start(op, fn, true, result);
+}
+
 /* ---- Idempotency: the answer to the same request under the same key is the same for 24 h
  * -------------- */
 
@@ -354,6 +359,8 @@ static bool worth_an_audit(const struct op *op)
 {
     if (!op->verb || op->verb->method == VERB_GET || op->audited || !op->error) return false;
     enum status status = err_status(op->error);
+    if (status == STATUS_DENIED)
+        return audit_denial_is_first(op->control, op->actor.name, op->verb->id);
     return status != STATUS_BAD_REQUEST && status != STATUS_NOT_FOUND && status != STATUS_AMBIGUOUS;
 }
 

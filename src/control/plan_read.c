@@ -6,7 +6,8 @@
 #include "control/control_int.h"
 
 static const struct op_plan *const families[] = {plans_read, plans_pool,     plans_disk, plans_host,
-                                                 plans_set,  plans_snapshot, plans_token};
+                                                 plans_set,  plans_snapshot, plans_token,
+                                                 plans_audit};
 
 const struct op_plan *plan_find(const char *verb)
 {

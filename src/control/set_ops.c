@@ -412,6 +412,7 @@ void set_lease_tick(struct rt_timer *timer)
         lapse(control, container_of(list_entry(node, struct object, link), struct set, object),
               now);
     }
+    audit_tick(control);
     rt_timer_set(control->rt, timer, now + control->options.lease_tick_ns, set_lease_tick);
 }
 

@@ -379,9 +379,22 @@ static struct err *write_decided(struct catalog *catalog, void *arg)
     return write_jobs(catalog, control);
 }
 
+/* The head of the audit goes to the log of each start: a place that a rewritten catalog does not
+ * reach. */
+static struct err *write_and_tell(struct catalog *catalog, void *arg)
+{
+    uint64_t sequence = 0;
+    uint8_t chain[CATALOG_CHAIN_BYTES];
+    char hex[2 * CATALOG_CHAIN_BYTES + 1];
+    TRY(catalog_audit_head(catalog, &sequence, chain));
+    log_info("audit", "head=%llu:%s", (unsigned long long)sequence,
+             text_format_hex(chain, sizeof chain, hex));
+    return write_decided(catalog, arg);
+}
+
 static void step_write(struct op *op)
 {
-    op_catalog(op, write_decided);
+    op_catalog_audited(op, write_and_tell);
 }
 
 /* Old history of aborted sets; they have no members. */
