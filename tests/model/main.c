@@ -35,6 +35,7 @@ static const struct option long_options[] = {
     {"buffers", required_argument, NULL, 'B'},      {"big", no_argument, NULL, 'G'},
     {"checkpoint-every", required_argument, NULL, 'C'},
     {"open-faults", no_argument, NULL, 'O'},
+    {"slow-reads", no_argument, NULL, 'Z'},
     {"latency-us", required_argument, NULL, 'L'},   {"flush-after-us", required_argument, NULL, 'F'},
     {"pace", required_argument, NULL, 'P'},
     {"trace", no_argument, NULL, 't'},              {"help", no_argument, NULL, 'h'},
@@ -46,7 +47,7 @@ static int usage(FILE *to)
     fprintf(to,
             "usage: tarn-model [--seed S] [--seeds COUNT] [--ops N] [--crash none|process|power|both]\n"
             "  [--crash-every WRITES] [--crash-at WRITE] [--recovery-crashes N] [--cache tiny|SIZE]\n"
-            "  [--pool SIZE] [--wal SIZE] [--disk-blocks N] [--pace N] [--checkpoint-every N] [--open-faults]\n"
+            "  [--pool SIZE] [--wal SIZE] [--disk-blocks N] [--pace N] [--checkpoint-every N]\n  [--open-faults] [--slow-reads]\n"
             "  [--latency-us N] [--flush-after-us N]\n"
             "  [--buffers SIZE] [--big] [--exact-space] [--written-through]\n"
             "  [--ignore-flush SITE] [--mutation NAME] [--replay FILE] [--shrink FILE] [--trace]\n"
@@ -105,6 +106,7 @@ static bool parse_one(int option, const char *value, struct arguments *a)
     case 'G': o->big_requests = true; return true;
     case 'C': o->checkpoint_every = (uint32_t)number; return is_number;
     case 'O': o->open_faults = true; return true;
+    case 'Z': o->slow_reads = true; return true;
     case 'L': o->latency_ns = number * 1000; return is_number;
     case 'F': o->flush_after_ns = number * 1000; return is_number;
     case 'N': a->seeds = number; return is_number;

@@ -12,7 +12,6 @@
 /* A cell is EXACT | write number, or the index of a node. */
 #define EXACT ((uint32_t)1 << 31)
 #define NEVER UINT32_MAX
-#define STAMP_MAGIC ((uint64_t)0x3a504d4154536e72)
 
 enum { CHAIN_MAX = 256 };
 
@@ -349,7 +348,7 @@ static void fill_sector(const struct model *model, uint32_t write, uint32_t sect
         memset(to, 0, SECTOR_BYTES);
         return;
     }
-    store_le64(to, STAMP_MAGIC);
+    store_le64(to, MODEL_STAMP_MAGIC);
     store_le64(to + 8, model->nonce);
     store_le32(to + 16, write);
     store_le32(to + 20, w->disk);
@@ -378,7 +377,7 @@ static bool identify(struct model *model, uint32_t sector, const uint8_t *data,
         *ret_found = (struct found){.zero = true};
         return true;
     }
-    if (load_le64(data) != STAMP_MAGIC || load_le64(data + 8) != model->nonce)
+    if (load_le64(data) != MODEL_STAMP_MAGIC || load_le64(data + 8) != model->nonce)
         return problem(model, "sector %u holds garbage (first bytes %016llx %016llx)", sector,
                        (unsigned long long)load_le64(data),
                        (unsigned long long)load_le64(data + 8));

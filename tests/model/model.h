@@ -28,6 +28,9 @@
 #include "base/attr.h"
 #include "base/limits.h"
 
+/* Each sector written begins with it. */
+#define MODEL_STAMP_MAGIC ((uint64_t)0x3a504d4154536e72)
+
 struct model;
 
 struct model_view {

@@ -45,6 +45,7 @@ static const struct row rows[] = {
     {"a_slow_device_that_flushes_often", 4,
      {.seed = 1000, .op_count = 700, .pace = 2, .crash = WORLD_CRASH_BOTH, .crash_every = 120,
       .recovery_crashes = 2, .latency_ns = 20 * RT_MS, .flush_after_ns = RT_MS, .no_ragged_zero = true}},
+    {"readers_that_linger", 4, {.seed = 1100, .op_count = 1000, .pace = 3, .slow_reads = true}},
     {"crashes_on_a_full_pool", 4,
      {.seed = 900, .op_count = 1500, .pace = 6, .crash = WORLD_CRASH_BOTH, .crash_every = 400,
       .recovery_crashes = 2, .disk_blocks_max = 6000, .wal_bytes = 32 * MIB, .big_requests = true}},

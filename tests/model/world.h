@@ -46,6 +46,7 @@ struct world_options {
     bool written_through;     /* not sparse */
     bool no_ragged_zero;      /* so that the space oracle is exact */
     bool open_faults; /* errors of the device while a crashed pool is opened; then once more */
+    bool slow_reads;  /* of the device: now and then one takes seconds */
     bool trace;
     enum rt_flush_site ignore_flush;
     bool crash_by_op; /* crash between events, not at a write (for an engine without files) */

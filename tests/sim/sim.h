@@ -40,6 +40,10 @@ enum sim_fault_kind {
     SIM_FAULT_LOST_WRITE,   /* reported good, never lands */
     SIM_FAULT_MISDIRECTED_WRITE, /* lands at another aligned place of the file */
     SIM_FAULT_HANG,         /* completes only after sim_heal */
+    SIM_FAULT_STALL,        /* completes after up to half a minute */
+    SIM_FAULT_SLOW_READ,    /* the next matching read does */
+    SIM_FAULT_SHORT_READ,   /* fails, with a part of the bytes in place */
+    SIM_FAULT_DUPLICATE_WRITE, /* lands, and a while later lands once more over what is there then */
 };
 
 struct sim *sim_create(const struct sim_options *options);

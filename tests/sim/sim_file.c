@@ -23,6 +23,7 @@ struct sim_op {
     uint64_t cover_seq;        /* SYNC */
     bool ignored;              /* SYNC, LOST_WRITE: does nothing */
     bool hung;
+    bool is_short, is_doubled, stalls;
     enum status status;
 };
 
@@ -38,14 +39,18 @@ static bool fault_matches(const struct sim_fault *fault, const char *path, enum 
     if (fault->path && strcmp(fault->path, path) != 0) return false;
     switch (fault->kind) {
     case SIM_FAULT_READ_ERROR:
+    case SIM_FAULT_SHORT_READ:
+    case SIM_FAULT_SLOW_READ:
         return op == RT_FILE_READ;
     case SIM_FAULT_WRITE_ERROR:
     case SIM_FAULT_LOST_WRITE:
     case SIM_FAULT_MISDIRECTED_WRITE:
+    case SIM_FAULT_DUPLICATE_WRITE:
         return op == RT_FILE_WRITE;
     case SIM_FAULT_FLUSH_ERROR:
         return op == RT_FILE_SYNC;
     case SIM_FAULT_HANG:
+    case SIM_FAULT_STALL:
         return true;
     }
     unreachable("fault kind");
@@ -112,6 +117,38 @@ static void check_unchanged(const struct sim_op *op)
     }
 }
 
+static void late_due(struct rt_timer *timer);
+
+/* The device keeps a copy of the write, and will write it again. */
+static void double_op(const struct sim_op *op)
+{
+    enum { LATER = 40 }; /* times the latency, at most */
+    struct sim *sim = op->file->node->sim;
+    struct sim_op *again = calloc(1, sizeof *again);
+    check(again != NULL);
+    again->file = op->file;
+    again->op = RT_FILE_WRITE;
+    again->change = sim_change_new(CHANGE_WRITE, op->change->offset, op->change->length);
+    memcpy(again->change->data, op->change->data, op->change->length);
+    list_push_back(&op->file->late, &again->link);
+    sim_event_set(sim, &again->event, EVENT_LATE, op->file->node, again->change->length,
+                  sim_latency(sim, LATER * sim->options.file_latency_max_ns), late_due);
+}
+
+/* A transfer that ends early: the bytes up to some sector are right. */
+static void read_a_part(struct sim_op *op)
+{
+    struct prng *prng = &op->file->node->sim->prng;
+    uint64_t left = SECTOR_BYTES * prng_below(prng, op->io->length / SECTOR_BYTES + 1);
+    uint64_t offset = op->io->offset;
+    for (unsigned i = 0; i < op->io->iov_count && left > 0; i++) {
+        size_t n = (size_t)min_of((uint64_t)op->io->iov[i].iov_len, left);
+        sim_image_read(&op->file->current, offset, op->io->iov[i].iov_base, n);
+        offset += n;
+        left -= n;
+    }
+}
+
 static void op_due(struct rt_timer *timer)
 {
     struct sim_op *op = container_of(timer, struct sim_op, event.timer);
@@ -125,7 +162,9 @@ static void op_due(struct rt_timer *timer)
             to_iovecs(file, io);
         }
     }
+    if (op->is_short) read_a_part(op);
     if (op->op == RT_FILE_WRITE && op->change && status == STATUS_OK) check_unchanged(op);
+    if (op->is_doubled) double_op(op);
     if (op->change && !op->ignored) sim_store_complete(file, take_ptr(&op->change));
     if (op->op == RT_FILE_SYNC && !op->ignored && status == STATUS_OK)
         sim_store_sync(file, op->cover_seq);
@@ -145,11 +184,14 @@ static enum sim_event_kind event_kind(enum rt_file_op op)
     return kinds[op];
 }
 
+#define STALL_MAX_NS (30 * RT_SECOND)
+
 static void schedule(struct sim_op *op)
 {
     struct sim_node *node = op->file->node;
+    uint64_t latency_ns = op->stalls ? STALL_MAX_NS : node->sim->options.file_latency_max_ns;
     sim_event_set(node->sim, &op->event, event_kind(op->op), node, op->io->length,
-                  sim_latency(node->sim, node->sim->options.file_latency_max_ns), op_due);
+                  sim_latency(node->sim, latency_ns), op_due);
 }
 
 static struct sim_change *change_of(const struct rt_file_io *io)
@@ -197,6 +239,13 @@ static void apply_fault(struct sim_op *op, const struct sim_fault *fault, struct
                                 SECTOR_BYTES * prng_below(prng, change->length / SECTOR_BYTES + 1));
         op->status = STATUS_WRITE_FAILED;
         break;
+    case SIM_FAULT_SHORT_READ:
+        op->is_short = true;
+        op->status = failed_status(op->op);
+        break;
+    case SIM_FAULT_DUPLICATE_WRITE:
+        op->is_doubled = true;
+        break;
     case SIM_FAULT_READ_ERROR:
     case SIM_FAULT_FLUSH_ERROR:
         op->status = failed_status(op->op);
@@ -212,6 +261,10 @@ static void apply_fault(struct sim_op *op, const struct sim_fault *fault, struct
     }
     case SIM_FAULT_HANG:
         op->hung = true;
+        break;
+    case SIM_FAULT_STALL:
+    case SIM_FAULT_SLOW_READ:
+        op->stalls = true;
         break;
     }
 }
