@@ -55,6 +55,17 @@ void scsi_lun_threshold_reached(struct scsi_lun *lun)
     scsi_lun_raise(lun, SCSI_ATTENTION_THRESHOLD, NULL);
 }
 
+uint64_t scsi_lun_last_use_ns(const struct scsi_lun *lun)
+{
+    return lun->last_use_ns;
+}
+
+/* A cluster node that is only registered counts too: it may take the disk at any moment. */
+bool scsi_lun_is_reserved(const struct scsi_lun *lun)
+{
+    return lun->reserved_by || lun->pr.type || lun->pr.count;
+}
+
 static void reset(struct scsi_lun *lun)
 {
     lun->reserved_by = NULL;

@@ -79,6 +79,7 @@ void scsi_submit(struct scsi_task *task, enum volume_op op, uint64_t lba, uint64
     io->status = STATUS_OK;
     io->miscompare_offset = 0;
     list_node_init(&io->link);
+    if (op != VOLUME_FLUSH) task->lun->last_use_ns = rt_now(task->lun->rt);
     volume_submit(task->lun->volume, io);
 }
 

@@ -63,6 +63,10 @@ struct err *scsi_lun_create(struct rt *rt, const struct scsi_lun_options *option
 void scsi_lun_destroy(struct scsi_lun *lun);
 /* Tells every nexus: thin provisioning soft threshold reached (38h/07h). */
 void scsi_lun_threshold_reached(struct scsi_lun *lun);
+/* Does anybody use it?  rt_now of the last command that read or changed blocks (0 = none since it
+ * was made), and whether a host holds a reservation or is registered for one. */
+uint64_t scsi_lun_last_use_ns(const struct scsi_lun *lun);
+bool scsi_lun_is_reserved(const struct scsi_lun *lun);
 
 /* ---- Maps ------------------------------------------------------------------------------------ */
 

@@ -139,6 +139,7 @@ struct scsi_lun {
     struct list entries;    /* map entries */
     struct list tasks;      /* begun and not done, in order of arrival */
     struct list preempting; /* PREEMPT AND ABORTs that wait for the tasks they cancelled */
+    uint64_t last_use_ns;   /* rt_now of the last request for blocks; 0 = none */
 };
 
 struct scsi_map_entry {
