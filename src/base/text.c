@@ -87,6 +87,20 @@ char *text_format_duration(uint64_t ns, char text[TEXT_SIZE_MAX])
     return text;
 }
 
+char *text_format_age(uint64_t ns, char text[TEXT_SIZE_MAX])
+{
+    unsigned long long s = ns / 1000000000u;
+    if (s < 120)
+        snprintf(text, TEXT_SIZE_MAX, "%llu s", s);
+    else if (s < 7200)
+        snprintf(text, TEXT_SIZE_MAX, "%llu min", s / 60);
+    else if (s < 172800)
+        snprintf(text, TEXT_SIZE_MAX, "%llu h", s / 3600);
+    else
+        snprintf(text, TEXT_SIZE_MAX, "%llu days", s / 86400);
+    return text;
+}
+
 /* The length of one UTF-8 sequence (RFC 3629, no surrogates, no overlong forms), or 0. */
 static size_t utf8_sequence(const unsigned char *p, size_t left)
 {

@@ -32,6 +32,7 @@ enum {
     CATALOG_INITIATORS_MAX = 16,  /* per host */
     CATALOG_NAA_BYTES = 8,
     CATALOG_CHAIN_BYTES = 32, /* SHA-256 */
+    CATALOG_CAUSE_SIZE = LIMIT_NAME_BYTES + 64,
 };
 
 enum catalog_state { CATALOG_CREATING, CATALOG_READY, CATALOG_DELETING };
@@ -132,6 +133,22 @@ struct catalog_snapshot {
     unsigned position; /* within the set */
 };
 
+/* What a disk was before a revert or replace; a row of a point of kind undo. */
+struct catalog_undo {
+    struct uuid uuid, disk;
+    char name[CATALOG_NAME_SIZE];
+    enum catalog_snapshot_state state;
+    char cause[CATALOG_CAUSE_SIZE];
+    uint64_t size_bytes;
+    uint64_t made_ns;
+    uint64_t expires_ns; /* on the server's own clock */
+};
+
+/* The clock that retention and expiry run on. */
+struct catalog_clock {
+    uint64_t now_ns, slack_ns;
+};
+
 struct catalog_token {
     struct uuid uuid;
     char name[64];
@@ -177,6 +194,8 @@ struct catalog_reader {
     struct err *(*set)(void *arg, const struct catalog_set *row);
     struct err *(*event)(void *arg, const struct catalog_event *row);
     struct err *(*snapshot)(void *arg, const struct catalog_snapshot *row);
+    struct err *(*undo)(void *arg, const struct catalog_undo *row);
+    struct err *(*clock)(void *arg, const struct catalog_clock *row);
     struct err *(*map)(void *arg, const struct catalog_map *row);
     struct err *(*slot)(void *arg, const struct catalog_slot *row);
     struct err *(*token)(void *arg, const struct catalog_token *row);
@@ -199,6 +218,8 @@ struct err *catalog_put_host(struct catalog *catalog, const struct catalog_host 
 struct err *catalog_put_set(struct catalog *catalog, const struct catalog_set *row) MUST_CHECK;
 struct err *catalog_put_snapshot(struct catalog *catalog,
                                  const struct catalog_snapshot *row) MUST_CHECK;
+struct err *catalog_put_undo(struct catalog *catalog, const struct catalog_undo *row) MUST_CHECK;
+struct err *catalog_put_clock(struct catalog *catalog, const struct catalog_clock *row) MUST_CHECK;
 struct err *catalog_put_token(struct catalog *catalog, const struct catalog_token *row) MUST_CHECK;
 struct err *catalog_put_job(struct catalog *catalog, const struct catalog_job *row) MUST_CHECK;
 struct err *catalog_add_event(struct catalog *catalog, const struct catalog_event *row) MUST_CHECK;
@@ -211,6 +232,7 @@ struct err *catalog_delete_disk(struct catalog *catalog, const struct uuid *uuid
 struct err *catalog_delete_host(struct catalog *catalog, const struct uuid *uuid) MUST_CHECK;
 struct err *catalog_delete_set(struct catalog *catalog, const struct uuid *uuid) MUST_CHECK;
 struct err *catalog_delete_snapshot(struct catalog *catalog, const struct uuid *uuid) MUST_CHECK;
+struct err *catalog_delete_undo(struct catalog *catalog, const struct uuid *uuid) MUST_CHECK;
 struct err *catalog_delete_token(struct catalog *catalog, const struct uuid *uuid) MUST_CHECK;
 struct err *catalog_delete_job(struct catalog *catalog, const struct uuid *uuid) MUST_CHECK;
 

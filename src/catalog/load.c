@@ -163,6 +163,25 @@ static struct err *load_snapshot(struct load *load, sqlite3_stmt *s)
     return load->reader->snapshot(load->arg, &row);
 }
 
+static struct err *load_undo(struct load *load, sqlite3_stmt *s)
+{
+    struct catalog_undo row = {
+        .size_bytes = take_u64(s, 5), .made_ns = take_u64(s, 6), .expires_ns = take_u64(s, 7)};
+    take_text(s, 2, row.name, sizeof row.name);
+    take_text(s, 4, row.cause, sizeof row.cause);
+    row.state = (enum catalog_snapshot_state)TAKE_NAME(s, 3, catalog_snapshot_state_name, 3);
+    if (!take_uuid(s, 0, &row.uuid) || !take_uuid(s, 1, &row.disk) || (unsigned)row.state == 3) {
+        return damaged("undo point");
+    }
+    return load->reader->undo(load->arg, &row);
+}
+
+static struct err *load_clock(struct load *load, sqlite3_stmt *s)
+{
+    struct catalog_clock row = {.now_ns = take_u64(s, 0), .slack_ns = take_u64(s, 1)};
+    return load->reader->clock ? load->reader->clock(load->arg, &row) : NULL;
+}
+
 static struct err *load_map(struct load *load, sqlite3_stmt *s)
 {
     struct catalog_map row = {.lun = (unsigned)take_u64(s, 1),
@@ -230,6 +249,10 @@ struct err *catalog_load(struct catalog *catalog, const struct catalog_reader *r
         {"SELECT uuid, point_set, disk, name, state, size_bytes, naa, lun, position FROM snapshot"
          " ORDER BY point_set, position",
          load_snapshot},
+        {"SELECT uuid, disk, name, state, cause, size_bytes, made_ns, expires_ns FROM undo"
+         " ORDER BY made_ns, uuid",
+         load_undo},
+        {"SELECT clock_ns, clock_slack_ns FROM server", load_clock},
         {"SELECT host, lun, kind, object, read_only, created_ns FROM map ORDER BY host, lun",
          load_map},
         {"SELECT host, lun, object, freed_sequence, freed_ns FROM lun_slot", load_slot},

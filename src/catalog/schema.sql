@@ -4,7 +4,10 @@ CREATE TABLE server(
   one INTEGER PRIMARY KEY CHECK (one = 1),
   uuid TEXT NOT NULL,
   created_ns INTEGER NOT NULL,
-  freed_sequence INTEGER NOT NULL DEFAULT 0) STRICT;
+  freed_sequence INTEGER NOT NULL DEFAULT 0,
+  clock_ns INTEGER NOT NULL DEFAULT 0,       -- the clock that retention and expiry run on; never goes back
+  clock_slack_ns INTEGER NOT NULL DEFAULT 0) -- how far the wall clock may still pull it forward
+  STRICT;
 CREATE TABLE pool(
   uuid TEXT PRIMARY KEY,
   name TEXT NOT NULL UNIQUE CHECK (length(name) > 0),
@@ -86,6 +89,17 @@ CREATE TABLE snapshot(
   naa TEXT NOT NULL UNIQUE REFERENCES identity_issued(naa),
   lun INTEGER NOT NULL CHECK (lun BETWEEN -1 AND 254),
   position INTEGER NOT NULL) STRICT;
+-- What disks were before a revert or a replace.  The row is there before the engine makes the point.
+CREATE TABLE undo(
+  uuid TEXT PRIMARY KEY, -- of the point
+  disk TEXT NOT NULL REFERENCES disk(uuid),
+  name TEXT NOT NULL CHECK (length(name) > 0),
+  state TEXT NOT NULL CHECK (state IN ('pending', 'ready', 'deleting')),
+  cause TEXT NOT NULL, -- "revert to snapshot ..."
+  size_bytes INTEGER NOT NULL CHECK (size_bytes > 0),
+  made_ns INTEGER NOT NULL,
+  expires_ns INTEGER NOT NULL, -- on the server's own clock
+  UNIQUE (disk, name)) STRICT;
 CREATE TABLE token(
   uuid TEXT PRIMARY KEY,
   name TEXT NOT NULL UNIQUE CHECK (length(name) > 0),

@@ -30,6 +30,20 @@ static const struct cli_form forms[] = {
      .examples = {"tarn disk rename mail mail-old"}},
     {.id = "disk_delete",
      .examples = {"tarn disk delete mail --dry-run", "tarn disk delete mail --with-snapshots"}},
+    {.id = "disk_revert",
+     .examples = {"tarn disk revert mail --to nightly --dry-run",
+                  "tarn disk revert mail --to nightly"},
+     .note = "Takes milliseconds, whatever the size; all snapshots stay, newer ones too. What the "
+             "disk was is kept for 24 hours as an undo point (tarn disk undo). Unmount the disk on "
+             "its host first: while a host reads or writes it, the revert is refused."},
+    {.id = "disk_undo",
+     .examples = {"tarn disk undo mail", "tarn disk undo mail --list",
+                  "tarn disk undo mail --to before-revert-20261122T160500Z"},
+     .note = "An undo leaves an undo point too: undo again to have back what it took away."},
+    {.id = "server_clock",
+     .examples = {"tarn server clock", "tarn server clock --confirm"},
+     .note = "What is kept until a time is kept by this clock. It never goes back, and follows a "
+             "wall clock that is set forward by more than an hour only when that is confirmed."},
     {.id = "host_create",
      .positionals = "name",
      .examples = {"tarn host create web1 --initiator iqn.1993-08.org.debian:01:web1",

@@ -183,6 +183,17 @@ static void as_progress(const json_t *object, const char *key, char text[CLI_CEL
         snprintf(text, CLI_CELL_MAX, "%.0f %%", 100.0 * (double)done / (double)total);
 }
 
+/* "3600 s: confirm it with ..." */
+static void as_jump(const json_t *object, const char *key, char text[CLI_CELL_MAX])
+{
+    text[0] = '\0';
+    if (!json_is_true(json_object_get(object, "jump_pending"))) return;
+    snprintf(text, CLI_CELL_MAX,
+             "the wall clock is %" JSON_INTEGER_FORMAT
+             " s ahead; if that is right: tarn server clock --confirm",
+             json_integer_value(json_object_get(object, key)));
+}
+
 static void as_from(const json_t *object, const char *key, char text[CLI_CELL_MAX])
 {
     as_text(object, key, text);
@@ -232,6 +243,11 @@ static const struct cell server_lines[] = {{"name", "name", as_text, 0},
                                            {"hosts", "host_count", as_text, 0},
                                            {"sessions", "session_count", as_text, 0},
                                            END};
+
+static const struct cell clock_lines[] = {{"server's clock", "clock_at", as_time, 0},
+                                          {"wall clock", "wall_at", as_time, 0},
+                                          {"unconfirmed jump", "jump_s", as_jump, IF_ANY},
+                                          END};
 
 static const struct cell pool_columns[] = {{"NAME", "name", as_text, 0},
                                            {"STATE", "state", as_text, 0},
@@ -289,6 +305,12 @@ static const struct cell disk_lines[] = {{"name", "name", as_text, 0},
                                          {"served to", "maps", as_names, IF_ANY},
                                          {"made", "created_at", as_time, 0},
                                          END};
+static const struct cell undo_columns[] = {{"NAME", "name", as_text, 0},
+                                           {"MADE", "made_at", as_time, 0},
+                                           {"BEFORE", "cause", as_text, 0},
+                                           {"SIZE", "size_bytes", as_size, RIGHT},
+                                           {"KEPT UNTIL", "expires_at", as_time, 0},
+                                           END};
 
 static const struct cell host_columns[] = {{"NAME", "name", as_text, 0},
                                            {"AUTH", "auth", as_text, 0},
@@ -427,6 +449,8 @@ static const struct cell audit_lines[] = {{"records", "records", as_text, 0},
 
 static const struct view views[] = {
     {"server", NULL, NULL, server_lines, {{0}}, NULL},
+    {"undo", "undo_points", undo_columns, NULL, {{0}}, "Nothing to undo."},
+    {"clock", NULL, NULL, clock_lines, {{0}}, NULL},
     {"pool",
      "pools",
      pool_columns,
@@ -437,7 +461,7 @@ static const struct view views[] = {
      "disks",
      disk_columns,
      disk_lines,
-     {{0}},
+     {{"Undo points", "undo_points", undo_columns}},
      "No disk yet. Make one: tarn disk create NAME --size SIZE"},
     {"host",
      "hosts",
@@ -566,6 +590,8 @@ static const struct {
     {"disk_create", "The disk is made; serve it with: tarn map add HOST DISK"},
     {"disk_grow", "The disk is larger now."},
     {"disk_rename", "The disk has a new name."},
+    {"disk_revert", "The disk has the content of the snapshot. To take that back: tarn disk undo"},
+    {"disk_undo", "Undone. To take that back: tarn disk undo"},
     {"host_create", "The host may log in; serve it a disk with: tarn map add HOST DISK"},
     {"map_add", "Served."},
     {"set_prepare", "The set is prepared; next: tarn set arm, or tarn set abort"},
@@ -590,18 +616,26 @@ static void print_job_result(FILE *out, const struct cli_row *verb, const json_t
     }
 }
 
+/* Answers that show something else than the verb's noun. */
+static const struct view *view_of_answer(const struct cli_row *verb, const json_t *answer)
+{
+    if (strcmp(verb->id, "snapshot_branch") == 0) return view_of("disk"); /* a branch is a disk */
+    if (strcmp(verb->id, "server_clock") == 0) return view_of("clock");
+    if (strcmp(verb->id, "disk_undo") == 0 && !json_object_get(answer, "uuid"))
+        return view_of("undo");
+    return view_of(verb->noun);
+}
+
 void cli_view(FILE *out, const struct cli_row *verb, const json_t *answer)
 {
-    /* A branch is a disk. */
-    const struct view *view =
-        view_of(strcmp(verb->id, "snapshot_branch") == 0 ? "disk" : verb->noun);
+    const struct view *view = view_of_answer(verb, answer);
     const json_t *list = view && view->list_key ? json_object_get(answer, view->list_key) : NULL;
     const json_t *job = json_object_get(answer, "job");
     if (print_removed(out, answer)) return;
     bool is_running =
         json_is_object(job) &&
         strcmp(json_string_value(json_object_get(job, "state")) ?: "", "running") == 0;
-    for (size_t i = 0; i < countof(sentences) && !is_running; i++) {
+    for (size_t i = 0; i < countof(sentences) && !is_running && view != view_of("undo"); i++) {
         if (strcmp(sentences[i].id, verb->id) == 0) fprintf(out, "%s\n", sentences[i].sentence);
     }
     if (json_is_object(job))

@@ -30,6 +30,12 @@ enum {
 #define SET_LEASE_MAX_S ((uint64_t)24 * 3600)
 #define SET_ARMED_DEFAULT_MS ((uint64_t)10000)
 #define LUN_REUSE_NS (600 * RT_SECOND)
+#define HOUR_NS (3600 * RT_SECOND)
+#define DAY_NS (24 * HOUR_NS)
+#define UNDO_KEPT_NS DAY_NS
+/* Who read or wrote a disk so short a time ago may do so again: its content is not changed under
+ * it. */
+#define DISK_USE_NS (30 * RT_SECOND)
 
 struct op;
 
@@ -63,6 +69,14 @@ struct disk {
     struct pool *pool;
     struct served served;
     unsigned map_count;
+    struct list undos; /* undo.object.link, oldest first */
+};
+
+/* What a disk was before a revert or replace; named among its disk's. */
+struct undo {
+    struct object object;
+    struct catalog_undo row;
+    struct disk *disk;
 };
 
 struct lane {
@@ -157,6 +171,14 @@ struct denial {
     uint64_t until_ns, repeated;
 };
 
+/* The clock that retention and expiry run on (clock.c). */
+struct own_clock {
+    struct catalog_clock row;
+    uint64_t mono_ns;      /* rt_now at row.now_ns */
+    uint64_t jump_ns;      /* how far the wall clock is ahead, unconfirmed; 0 = it is not */
+    uint64_t stored_at_ns; /* rt_now */
+};
+
 struct control_counters {
     uint64_t calls, failures, sets_committed, sets_aborted, lapsed;
 };
@@ -176,6 +198,8 @@ struct control {
     unsigned jobs_running;
     struct volume_pool *closing; /* until its close has ended: for a simulated crash */
     struct rt_timer lease_timer;
+    struct own_clock clock;
+    bool tidying; /* what has expired is being deleted (expire.c) */
     const struct control_target_ops *target;
     void *target_arg;
     bool started, stopping, stopped;
@@ -198,6 +222,7 @@ struct snapshot *inventory_add_snapshot(struct control *control,
 struct token *inventory_add_token(struct control *control, const struct catalog_token *row);
 struct job *inventory_add_job(struct control *control, const struct catalog_job *row);
 struct map *inventory_add_map(struct control *control, const struct catalog_map *row);
+struct undo *inventory_add_undo(struct control *control, const struct catalog_undo *row);
 void inventory_remove_pool(struct control *control, struct pool *pool);
 void inventory_remove_disk(struct disk *disk);
 void inventory_remove_host(struct host *host);
@@ -206,6 +231,7 @@ void inventory_remove_snapshot(struct snapshot *snapshot);
 void inventory_remove_token(struct token *token);
 void inventory_remove_job(struct job *job);
 void inventory_remove_map(struct map *map);
+void inventory_remove_undo(struct undo *undo);
 /* Sets keep no LUN numbers for a host that is not there (any more). */
 void inventory_forget_hosts_of_sets(struct control *control);
 void inventory_free(struct control *control);
@@ -215,6 +241,7 @@ struct disk *inventory_disk(struct control *control, const struct uuid *uuid);
 struct host *inventory_host(struct control *control, const struct uuid *uuid);
 struct set *inventory_set(struct control *control, const struct uuid *uuid);
 struct snapshot *inventory_snapshot(struct control *control, const struct uuid *uuid);
+struct undo *inventory_undo(struct control *control, const struct uuid *uuid);
 const char *pool_state_text(const struct pool *pool);
 /* CONFLICT unless the pool is open and writable. */
 struct err *pool_check_open(const struct pool *pool) MUST_CHECK;
@@ -233,6 +260,14 @@ struct err *find_token(struct control *control, const char *text,
 struct err *find_job(struct control *control, const char *text, struct job **ret_job) MUST_CHECK;
 /* EXISTS when a live object of the list has this name. */
 struct err *name_check_free(struct list *list, const char *kind, const char *name) MUST_CHECK;
+/* PREFIX-20261122T160500Z, with -2, -3, ... when the list has that already. */
+void name_by_time(struct control *control, struct list *list, const char *prefix,
+                  char name[CATALOG_NAME_SIZE]);
+/* A snapshot that can be used: of a set that is created, with its point there. */
+struct err *snapshot_check_ready(const struct snapshot *snapshot) MUST_CHECK;
+/* The snapshot of that name, or of this disk in the set of that name. */
+struct err *find_snapshot_of(struct control *control, const char *text, const struct disk *disk,
+                             struct snapshot **ret_snapshot) MUST_CHECK;
 
 /* json.c */
 json_t *json_server(struct control *control);
@@ -246,7 +281,9 @@ json_t *json_job(struct job *job);
 json_t *json_token(const struct token *token);
 json_t *json_deleted(const char *kind, const char *name, const struct uuid *uuid);
 json_t *json_failure(const struct err *e); /* {"status","message","causes","next"} */
-/* Points of the pool that no snapshot of the catalog names. */
+json_t *json_undo(const struct undo *undo);
+json_t *json_time(uint64_t wall_ns); /* null for 0 */
+/* Points of the pool that nothing in the catalog names. */
 unsigned pool_unclaimed(struct control *control, struct pool *pool, json_t *array);
 
 /* serve.c */
@@ -346,7 +383,8 @@ bool arg_is_given(const struct op *op, const char *name);
 
 /* plans: one per verb of verbs.def, by family */
 extern const struct op_plan plans_read[], plans_pool[], plans_disk[], plans_host[], plans_set[],
-    plans_snapshot[], plans_token[], plans_audit[]; /* end with verb NULL */
+    plans_snapshot[], plans_token[], plans_audit[], plans_revert[],
+    plans_clock[]; /* end with verb NULL */
 const struct op_plan *plan_find(const char *verb);
 struct err *require_role(const struct op *op, enum control_role role, const char *what) MUST_CHECK;
 /* Answers {"dry_run":true,"would":[...]} (takes would) and ends. */
@@ -355,6 +393,9 @@ void op_end_dry_run(struct op *op, json_t *would);
 /* doomed.c: deleting snapshots, whole sets and disks: mark, engine, rows. */
 struct doomed {
     unsigned snapshot_count, next, set_count;
+    unsigned undo_count, next_undo;
+    struct undo **undos;
+    struct catalog_undo *undo_rows;
     struct snapshot **snapshots;
     struct set **sets; /* those that go whole */
     struct disk **disks;
@@ -368,8 +409,10 @@ struct doomed *doom_begin(struct op *op); /* becomes op->data */
 void doom_snapshot(struct doomed *doomed,
                    struct snapshot *snapshot);         /* the last one takes its set along */
 void doom_set(struct doomed *doomed, struct set *set); /* with all members */
-void doom_disk(struct doomed *doomed, struct disk *disk);
-extern op_step *const doom_steps[]; /* mark (audited), points, disks, rows */
+void doom_disk(struct doomed *doomed, struct disk *disk); /* with its undo points */
+void doom_undo(struct doomed *doomed, struct undo *undo);
+void doomed_fini(struct doomed *doomed);
+extern op_step *const doom_steps[]; /* mark (audited), points, undo points, disks, rows */
 void doom_step_points(struct op *op);
 void doom_step_disks(struct op *op);
 void doom_step_rows(struct op *op);
@@ -426,6 +469,27 @@ void set_cut_note(struct op *op, struct set *set);
 /* audit.c: false when the refusal is counted only. */
 bool audit_denial_is_first(struct control *control, const char *actor, const char *verb);
 void audit_tick(struct control *control); /* about once a second */
+
+/* clock.c */
+/* The server's own time: never goes back, follows the wall clock forward by little steps only. */
+uint64_t clock_now(struct control *control);
+void clock_load(struct control *control, const struct catalog_clock *row);
+void clock_tick(struct control *control); /* stores it now and then */
+void clock_step_store(struct op *op);     /* of an operation without data */
+
+/* expire.c: once a second, what has had its time goes. */
+void expire_tick(struct control *control);
+
+/* use.c: who uses a disk. */
+struct disk_use {
+    unsigned map_count, session_count;
+    uint64_t last_use_ns; /* how long ago; UINT64_MAX = never */
+    bool is_reserved;
+    const struct host *host; /* one that is served it; NULL */
+};
+void disk_use(struct control *control, struct disk *disk, struct disk_use *ret_use);
+/* IN_USE while a host uses it or holds a reservation; CONFLICT while a set cuts it. */
+struct err *disk_check_quiet(struct control *control, struct disk *disk, bool force) MUST_CHECK;
 
 /* plan_token.c */
 void token_draw(struct rt *rt, char text[80], uint8_t hash[32]);

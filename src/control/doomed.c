@@ -9,16 +9,22 @@
 #include "base/log.h"
 #include "control/control_int.h"
 
-static void doomed_free(void *data)
+void doomed_fini(struct doomed *doomed)
 {
-    struct doomed *doomed = data;
     free(doomed->snapshots);
     free(doomed->sets);
     free(doomed->disks);
+    free(doomed->undos);
     free(doomed->snapshot_rows);
     free(doomed->set_rows);
     free(doomed->disk_rows);
-    free(doomed);
+    free(doomed->undo_rows);
+}
+
+static void doomed_free(void *data)
+{
+    doomed_fini(data);
+    free(data);
 }
 
 struct doomed *doom_begin(struct op *op)
@@ -64,9 +70,17 @@ void doom_set(struct doomed *doomed, struct set *set)
     if (list_is_empty(&set->members)) PUSH(doomed->sets, doomed->set_count, set);
 }
 
+void doom_undo(struct doomed *doomed, struct undo *undo)
+{
+    PUSH(doomed->undos, doomed->undo_count, undo);
+}
+
 void doom_disk(struct doomed *doomed, struct disk *disk)
 {
     PUSH(doomed->disks, doomed->disk_count, disk);
+    list_for_each (node, &disk->undos) {
+        doom_undo(doomed, container_of(list_entry(node, struct object, link), struct undo, object));
+    }
 }
 
 struct err *check_snapshot_unused(const struct snapshot *snapshot)
@@ -86,6 +100,13 @@ static void copy_rows(struct doomed *doomed)
     free(doomed->snapshot_rows);
     free(doomed->set_rows);
     free(doomed->disk_rows);
+    free(doomed->undo_rows);
+    doomed->undo_rows = calloc(doomed->undo_count + 1, sizeof *doomed->undo_rows);
+    check(doomed->undo_rows);
+    for (unsigned i = 0; i < doomed->undo_count; i++) {
+        doomed->undo_rows[i] = doomed->undos[i]->row;
+        doomed->undo_rows[i].state = SNAPSHOT_DELETING;
+    }
     doomed->snapshot_rows = calloc(doomed->snapshot_count + 1, sizeof *doomed->snapshot_rows);
     doomed->set_rows = calloc(doomed->set_count + 1, sizeof *doomed->set_rows);
     doomed->disk_rows = calloc(doomed->disk_count + 1, sizeof *doomed->disk_rows);
@@ -110,6 +131,9 @@ static struct err *write_mark(struct catalog *catalog, void *arg)
     for (unsigned i = 0; i < doomed->snapshot_count; i++) {
         TRY(catalog_put_snapshot(catalog, &doomed->snapshot_rows[i]));
     }
+    for (unsigned i = 0; i < doomed->undo_count; i++) {
+        TRY(catalog_put_undo(catalog, &doomed->undo_rows[i]));
+    }
     for (unsigned i = 0; i < doomed->set_count; i++) {
         TRY(catalog_put_set(catalog, &doomed->set_rows[i]));
     }
@@ -124,6 +148,9 @@ static struct err *write_gone(struct catalog *catalog, void *arg)
     const struct doomed *doomed = ((struct op *)arg)->data;
     for (unsigned i = 0; i < doomed->snapshot_count; i++) {
         TRY(catalog_delete_snapshot(catalog, &doomed->snapshot_rows[i].uuid));
+    }
+    for (unsigned i = 0; i < doomed->undo_count; i++) {
+        TRY(catalog_delete_undo(catalog, &doomed->undo_rows[i].uuid));
     }
     for (unsigned i = 0; i < doomed->set_count; i++) {
         TRY(catalog_delete_set(catalog, &doomed->set_rows[i].uuid));
@@ -150,6 +177,8 @@ static void step_marked(struct op *op)
     for (unsigned i = 0; i < doomed->snapshot_count; i++) {
         doomed->snapshots[i]->row.state = SNAPSHOT_DELETING;
     }
+    for (unsigned i = 0; i < doomed->undo_count; i++)
+        doomed->undos[i]->row.state = SNAPSHOT_DELETING;
     for (unsigned i = 0; i < doomed->set_count; i++)
         doomed->sets[i]->row.state = SET_DELETING;
     for (unsigned i = 0; i < doomed->disk_count; i++)
@@ -158,14 +187,13 @@ static void step_marked(struct op *op)
 }
 
 /* At start: what cannot be deleted now stays marked, with its set and its disk. */
-static void spare(struct doomed *doomed, const struct snapshot *snapshot)
+static void spare(struct doomed *doomed, const struct set *set, const struct disk *disk)
 {
     for (unsigned i = 0; i < doomed->set_count; i++) {
-        if (doomed->sets[i] == snapshot->set) doomed->sets[i--] = doomed->sets[--doomed->set_count];
+        if (doomed->sets[i] == set) doomed->sets[i--] = doomed->sets[--doomed->set_count];
     }
     for (unsigned i = 0; i < doomed->disk_count; i++) {
-        if (doomed->disks[i] == snapshot->disk)
-            doomed->disks[i--] = doomed->disks[--doomed->disk_count];
+        if (doomed->disks[i] == disk) doomed->disks[i--] = doomed->disks[--doomed->disk_count];
     }
 }
 
@@ -178,12 +206,42 @@ static void point_deleted(void *arg, struct err *e)
         err_free(e);
         e = NULL;
         struct snapshot *snapshot = doomed->snapshots[doomed->next - 1];
-        spare(doomed, snapshot);
+        spare(doomed, snapshot->set, snapshot->disk);
         doomed->snapshots[--doomed->next] = doomed->snapshots[--doomed->snapshot_count];
     }
     op_done(op, e);
 }
 
+static void undo_deleted(void *arg, struct err *e)
+{
+    struct op *op = arg;
+    struct doomed *doomed = op->data;
+    if (e && doomed->tolerant) {
+        log_failure("an undo point could not be deleted; the next start tries again", e);
+        err_free(e);
+        e = NULL;
+        spare(doomed, NULL, doomed->undos[doomed->next_undo - 1]->disk);
+        doomed->undos[--doomed->next_undo] = doomed->undos[--doomed->undo_count];
+    }
+    op_done(op, e);
+}
+
+static void step_undos(struct op *op)
+{
+    struct doomed *doomed = op->data;
+    while (doomed->next_undo < doomed->undo_count) {
+        const struct undo *undo = doomed->undos[doomed->next_undo++];
+        struct volume_point_info info;
+        struct volume_pool *engine = undo->disk->pool->engine;
+        if (!engine || !volume_point_find(engine, &undo->row.uuid, &info)) continue;
+        op_repeat(op);
+        volume_point_delete(engine, &undo->row.uuid, undo_deleted, op);
+        return;
+    }
+    op_next(op);
+}
+
+/* Snapshots, then undo points. */
 void doom_step_points(struct op *op)
 {
     struct doomed *doomed = op->data;
@@ -196,7 +254,7 @@ void doom_step_points(struct op *op)
         volume_point_delete(engine, &snapshot->row.uuid, point_deleted, op);
         return;
     }
-    op_next(op);
+    step_undos(op);
 }
 
 static void disk_deleted(void *arg, struct err *e)
@@ -231,7 +289,7 @@ void doom_step_rows(struct op *op)
 {
     struct doomed *doomed = op->data;
     copy_rows(doomed);
-    if (doomed->snapshot_count + doomed->set_count + doomed->disk_count == 0) {
+    if (doomed->snapshot_count + doomed->undo_count + doomed->set_count + doomed->disk_count == 0) {
         op_next(op);
         return;
     }
@@ -243,11 +301,13 @@ void doom_step_forget(struct op *op)
     struct doomed *doomed = op->data;
     for (unsigned i = 0; i < doomed->snapshot_count; i++)
         inventory_remove_snapshot(doomed->snapshots[i]);
+    for (unsigned i = 0; i < doomed->undo_count; i++)
+        inventory_remove_undo(doomed->undos[i]);
     for (unsigned i = 0; i < doomed->set_count; i++)
         inventory_remove_set(op->control, doomed->sets[i]);
     for (unsigned i = 0; i < doomed->disk_count; i++)
         inventory_remove_disk(doomed->disks[i]);
-    doomed->snapshot_count = doomed->set_count = doomed->disk_count = 0;
+    doomed->snapshot_count = doomed->undo_count = doomed->set_count = doomed->disk_count = 0;
     op_next(op);
 }
 

@@ -62,6 +62,17 @@ struct snapshot *inventory_snapshot(struct control *control, const struct uuid *
     return FIND_OBJECT(&control->snapshots, snapshot, uuid);
 }
 
+struct undo *inventory_undo(struct control *control, const struct uuid *uuid)
+{
+    list_for_each (disk_node, &control->disks) {
+        struct disk *disk =
+            container_of(list_entry(disk_node, struct object, link), struct disk, object);
+        struct undo *undo = FIND_OBJECT(&disk->undos, undo, uuid);
+        if (undo) return undo;
+    }
+    return NULL;
+}
+
 /* ---- Adding
  * ------------------------------------------------------------------------------------------- */
 
@@ -74,7 +85,16 @@ struct disk *inventory_add_disk(struct control *control, const struct catalog_di
 {
     struct disk *disk = ADD_OBJECT(&control->disks, disk, row);
     disk->pool = inventory_pool(control, &row->pool);
+    list_init(&disk->undos);
     return disk;
+}
+
+struct undo *inventory_add_undo(struct control *control, const struct catalog_undo *row)
+{
+    struct disk *disk = inventory_disk(control, &row->disk);
+    struct undo *undo = ADD_OBJECT(&disk->undos, undo, row);
+    undo->disk = disk;
+    return undo;
 }
 
 struct host *inventory_add_host(struct control *control, const struct catalog_host *row)
@@ -161,9 +181,19 @@ void inventory_remove_pool(struct control *control, struct pool *pool)
     free(pool);
 }
 
+void inventory_remove_undo(struct undo *undo)
+{
+    list_remove(&undo->object.link);
+    free(undo);
+}
+
 void inventory_remove_disk(struct disk *disk)
 {
     check(disk->map_count == 0 && !disk->served.volume);
+    list_for_each_safe (node, &disk->undos) {
+        inventory_remove_undo(
+            container_of(list_entry(node, struct object, link), struct undo, object));
+    }
     list_remove(&disk->object.link);
     free(disk);
 }
@@ -310,6 +340,18 @@ static struct err *load_snapshot(void *arg, const struct catalog_snapshot *row)
     return NULL;
 }
 
+static struct err *load_undo(void *arg, const struct catalog_undo *row)
+{
+    inventory_add_undo(arg, row); /* foreign keys hold its disk */
+    return NULL;
+}
+
+static struct err *load_clock(void *arg, const struct catalog_clock *row)
+{
+    clock_load(arg, row);
+    return NULL;
+}
+
 static struct err *load_map(void *arg, const struct catalog_map *row)
 {
     struct control *control = arg;
@@ -355,6 +397,8 @@ struct err *inventory_load(struct control *control)
         .set = load_set,
         .event = load_event,
         .snapshot = load_snapshot,
+        .undo = load_undo,
+        .clock = load_clock,
         .map = load_map,
         .slot = load_slot,
         .token = load_token,

@@ -4,7 +4,7 @@
 
 #include "control/control_int.h"
 
-static json_t *time_json(uint64_t wall_ns)
+json_t *json_time(uint64_t wall_ns)
 {
     char text[TEXT_TIME_MAX];
     return wall_ns ? json_string(text_format_time(wall_ns, text)) : json_null();
@@ -85,7 +85,7 @@ json_t *json_server(struct control *control)
     return json_pack("{s:s, s:o, s:s, s:s, s:o, s:o, s:i, s:i, s:i, s:i}", "name",
                      control->server_name, "uuid", uuid_json(&control->server), "version",
                      control->version, "target_name", control->target_name, "portals", portals,
-                     "started_at", time_json(control->started_ns), "pool_count",
+                     "started_at", json_time(control->started_ns), "pool_count",
                      list_count(&control->pools), "disk_count", list_count(&control->disks),
                      "host_count", list_count(&control->hosts), "session_count", sessions);
 }
@@ -102,15 +102,17 @@ struct unclaimed {
 static void note_unclaimed(void *arg, const struct volume_point_info *info)
 {
     struct unclaimed *unclaimed = arg;
-    if (info->kind == VOLUME_POINT_PIN || inventory_snapshot(unclaimed->control, &info->uuid))
+    if (info->kind == VOLUME_POINT_PIN || inventory_snapshot(unclaimed->control, &info->uuid) ||
+        inventory_undo(unclaimed->control, &info->uuid)) {
         return;
+    }
     unclaimed->count++;
     if (!unclaimed->array) return;
     json_array_append_new(
         unclaimed->array,
         json_pack("{s:o, s:o, s:o, s:I, s:o}", "uuid", uuid_json(&info->uuid), "disk_uuid",
                   uuid_json(&info->disk), "set_uuid", uuid_json(&info->set), "generation",
-                  (json_int_t)info->generation, "cut_at", time_json(info->wall_ns)));
+                  (json_int_t)info->generation, "cut_at", json_time(info->wall_ns)));
 }
 
 unsigned pool_unclaimed(struct control *control, struct pool *pool, json_t *array)
@@ -177,7 +179,7 @@ json_t *json_pool(struct control *control, struct pool *pool, bool with_unclaime
                   pool_state_text(pool), "trouble", trouble, "disk_count",
                   pool_disks(control, pool), "snapshot_count", pool_snapshots(control, pool),
                   "unclaimed_count", unclaimed_count, "reclaim_pending", usage.reclaim_pending,
-                  "created_at", time_json(pool->row.created_ns), "recovery", recovery_json(pool));
+                  "created_at", json_time(pool->row.created_ns), "recovery", recovery_json(pool));
     const struct {
         const char *name;
         uint64_t value;
@@ -224,6 +226,25 @@ static unsigned snapshots_of(struct control *control, const struct disk *disk)
     return count;
 }
 
+json_t *json_undo(const struct undo *undo)
+{
+    return json_pack("{s:s, s:o, s:s, s:s, s:I, s:o, s:o}", "name", undo->row.name, "uuid",
+                     uuid_json(&undo->row.uuid), "state",
+                     catalog_snapshot_state_name(undo->row.state), "cause", undo->row.cause,
+                     "size_bytes", (json_int_t)undo->row.size_bytes, "made_at",
+                     json_time(undo->row.made_ns), "expires_at", json_time(undo->row.expires_ns));
+}
+
+static json_t *undos_of(const struct disk *disk)
+{
+    json_t *array = json_array();
+    list_for_each (node, &disk->undos) {
+        json_array_append_new(array, json_undo(container_of(list_entry(node, struct object, link),
+                                                            struct undo, object)));
+    }
+    return array;
+}
+
 json_t *json_disk(struct control *control, struct disk *disk)
 {
     struct volume_disk_info info = {.size_bytes = disk->row.size_bytes};
@@ -233,14 +254,15 @@ json_t *json_disk(struct control *control, struct disk *disk)
     struct snapshot *parent = inventory_snapshot(control, &disk->row.parent_point);
     struct disk *parent_disk = inventory_disk(control, &info.parent_disk);
     return json_pack(
-        "{s:s, s:o, s:s, s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:i, s:i, s:o}", "name",
+        "{s:s, s:o, s:s, s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:i, s:i, s:o, s:o}", "name",
         disk->row.name, "uuid", uuid_json(&disk->row.uuid), "pool", disk->pool->row.name, "state",
         state, "size_bytes", (json_int_t)info.size_bytes, "used_bytes", (json_int_t)info.own_bytes,
         "serial", hex_json(disk->row.uuid.bytes, 16), "naa",
-        hex_json(disk->row.naa, CATALOG_NAA_BYTES), "created_at", time_json(disk->row.created_ns),
+        hex_json(disk->row.naa, CATALOG_NAA_BYTES), "created_at", json_time(disk->row.created_ns),
         "parent_snapshot", text_or_null(parent ? parent->row.name : NULL), "parent_disk",
         text_or_null(parent_disk ? parent_disk->row.name : NULL), "depth", (int)info.depth,
-        "snapshot_count", snapshots_of(control, disk), "maps", maps_of(control, &disk->row.uuid));
+        "snapshot_count", snapshots_of(control, disk), "maps", maps_of(control, &disk->row.uuid),
+        "undo_points", undos_of(disk));
 }
 
 static const char *object_name(const struct map *map)
@@ -271,7 +293,7 @@ json_t *json_host(struct host *host)
                      "uuid", uuid_json(&host->row.uuid), "initiators", initiators, "auth",
                      host->row.auth, "chap_user", text_or_null(host->row.chap_user), "mutual_user",
                      text_or_null(host->row.mutual_user), "created_at",
-                     time_json(host->row.created_ns), "session_count", session_count(host),
+                     json_time(host->row.created_ns), "session_count", session_count(host),
                      "sessions", sessions, "luns", luns);
 }
 
@@ -285,7 +307,7 @@ json_t *json_map(struct map *map)
                      uuid_json(&map->row.object), "read_only", map->row.read_only || map->snapshot,
                      "size_bytes", (json_int_t)size, "serial", hex_json(map->row.object.bytes, 16),
                      "naa", hex_json(naa, CATALOG_NAA_BYTES), "created_at",
-                     time_json(map->row.created_ns));
+                     json_time(map->row.created_ns));
 }
 
 /* ---- Sets and snapshots
@@ -321,7 +343,7 @@ json_t *json_set(struct control *control, struct set *set)
         const struct catalog_event *event = &set->events[i];
         json_array_append_new(
             history, json_pack("{s:s, s:o, s:I}", "state", catalog_set_state_name(event->state),
-                               "at", time_json(event->at_ns), "wall_ns", (json_int_t)event->at_ns));
+                               "at", json_time(event->at_ns), "wall_ns", (json_int_t)event->at_ns));
     }
     struct host *host = inventory_host(control, &set->row.host);
     uint64_t now = rt_now(control->rt);
@@ -333,12 +355,12 @@ json_t *json_set(struct control *control, struct set *set)
         catalog_set_state_name(row->state), "pool", set->pool->row.name, "host",
         text_or_null(host ? host->row.name : NULL), "disks", disks, "members", members,
         "generation", row->cut_ns ? number_json(row->generation) : json_null(), "cut_at",
-        time_json(row->cut_ns), "cut_wall_ns", row->cut_ns ? number_json(row->cut_ns) : json_null(),
+        json_time(row->cut_ns), "cut_wall_ns", row->cut_ns ? number_json(row->cut_ns) : json_null(),
         "commit_ns", row->cut_ns ? number_json(row->commit_ns) : json_null(),
         "application_consistent", row->application_consistent, "lease_s", (json_int_t)row->lease_s,
         "lease_left_ms", left_ms(set_in_the_making(set), now, set->lease_until_ns), "armed_left_ms",
         left_ms(row->state == SET_ARMED, now, set->armed_until_ns), "created_by", row->created_by,
-        "created_at", time_json(row->created_ns), "history", history);
+        "created_at", json_time(row->created_ns), "history", history);
 }
 
 static const char *snapshot_state_text(const struct snapshot *snapshot,
@@ -363,7 +385,7 @@ json_t *json_snapshot(struct control *control, struct snapshot *snapshot)
         uuid_json(&snapshot->disk->row.uuid), "pool", snapshot->disk->pool->row.name, "size_bytes",
         (json_int_t)snapshot->row.size_bytes, "generation",
         set->row.cut_ns ? number_json(set->row.generation) : json_null(), "cut_at",
-        time_json(set->row.cut_ns), "application_consistent", set->row.application_consistent,
+        json_time(set->row.cut_ns), "application_consistent", set->row.application_consistent,
         "serial", hex_json(snapshot->row.uuid.bytes, 16), "naa",
         hex_json(snapshot->row.naa, CATALOG_NAA_BYTES), "branch_count", (int)info.branch_count,
         "maps", maps_of(control, &snapshot->row.uuid));
@@ -380,8 +402,8 @@ json_t *json_job(struct job *job)
         "{s:o, s:s, s:s, s:s, s:I, s:I, s:o, s:o, s:O, s:O}", "id", uuid_json(&job->row.uuid),
         "verb", job->row.verb, "object", job->row.object, "state",
         catalog_job_state_name(job->row.state), "done_bytes", (json_int_t)job->done_bytes,
-        "total_bytes", (json_int_t)job->total_bytes, "started_at", time_json(job->row.started_ns),
-        "finished_at", time_json(job->row.finished_ns), "result",
+        "total_bytes", (json_int_t)job->total_bytes, "started_at", json_time(job->row.started_ns),
+        "finished_at", json_time(job->row.finished_ns), "result",
         answer && !failed ? answer : json_null(), "error", answer && failed ? answer : json_null());
     json_decref(answer);
     return json;
@@ -391,5 +413,5 @@ json_t *json_token(const struct token *token)
 {
     return json_pack("{s:s, s:o, s:s, s:o}", "name", token->row.name, "uuid",
                      uuid_json(&token->row.uuid), "role", token->row.role, "created_at",
-                     time_json(token->row.created_ns));
+                     json_time(token->row.created_ns));
 }

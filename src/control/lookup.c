@@ -68,6 +68,22 @@ struct err *name_check_free(struct list *list, const char *kind, const char *nam
                     "choose another name; tarn %s show %s", kind, name);
 }
 
+void name_by_time(struct control *control, struct list *list, const char *prefix,
+                  char name[CATALOG_NAME_SIZE])
+{
+    char time[TEXT_TIME_MAX], compact[TEXT_TIME_MAX];
+    text_format_time(rt_wall(control->rt) / RT_SECOND * RT_SECOND, time);
+    unsigned n = 0;
+    for (const char *p = time; *p != '\0'; p++) {
+        if (*p != '-' && *p != ':') compact[n++] = *p;
+    }
+    compact[n] = '\0';
+    snprintf(name, CATALOG_NAME_SIZE, "%s-%s", prefix, compact);
+    for (unsigned i = 2; i < 10000 && find_exact(list, name, false); i++) {
+        snprintf(name, CATALOG_NAME_SIZE, "%s-%s-%u", prefix, compact, i);
+    }
+}
+
 #define FINDER(type, list, kind)                                                                   \
     struct err *find_##type(struct control *control, const char *text, struct type **ret_##type)   \
     {                                                                                              \
@@ -83,3 +99,34 @@ FINDER(set, sets, "set")
 FINDER(snapshot, snapshots, "snapshot")
 FINDER(token, tokens, "token")
 FINDER(job, jobs, "job")
+
+struct err *snapshot_check_ready(const struct snapshot *snapshot)
+{
+    const struct set *set = snapshot->set;
+    if (set->row.state == SET_CREATED && snapshot->row.state == SNAPSHOT_READY) return NULL;
+    return err_next(err_new(STATUS_CONFLICT, "snapshot \"%s\" belongs to set \"%s\", which is %s",
+                            snapshot->row.name, set->row.name,
+                            catalog_set_state_name(set->row.state)),
+                    "a snapshot can be used once its set is created");
+}
+
+struct err *find_snapshot_of(struct control *control, const char *text, const struct disk *disk,
+                             struct snapshot **ret_snapshot)
+{
+    struct set *set = NULL;
+    struct err *e = find_snapshot(control, text, ret_snapshot);
+    if (!e || (err_status(e) != STATUS_NOT_FOUND && err_status(e) != STATUS_AMBIGUOUS)) return e;
+    struct err *no_set = find_set(control, text, &set);
+    if (no_set) {
+        err_free(no_set);
+        return e;
+    }
+    list_for_each (node, &set->members) {
+        struct snapshot *s = list_entry(node, struct snapshot, member_link);
+        if (s->disk != disk) continue;
+        err_free(e);
+        *ret_snapshot = s;
+        return NULL;
+    }
+    return e;
+}

@@ -90,12 +90,7 @@ static struct err *branch_check(struct op *op, struct disk_data *data)
     struct snapshot *snapshot = NULL;
     TRY(find_snapshot(op->control, arg_text(op, "name"), &snapshot));
     TRY(name_check_free(&op->control->disks, "disk", arg_text(op, "new_name")));
-    if (snapshot->set->row.state != SET_CREATED || snapshot->row.state != SNAPSHOT_READY) {
-        return err_next(err_new(STATUS_CONFLICT, "snapshot \"%s\" belongs to a set that is %s",
-                                snapshot->row.name,
-                                catalog_set_state_name(snapshot->set->row.state)),
-                        "a snapshot can be used once its set is created");
-    }
+    TRY(snapshot_check_ready(snapshot));
     data->pool = snapshot->disk->pool;
     TRY(pool_check_open(data->pool));
     struct volume_disk_info info;
@@ -323,7 +318,11 @@ static struct err *delete_check(struct op *op, struct disk **ret_disk)
     TRY(check_snapshots(op, disk, &known));
     TRY(check_no_branches(op, disk));
     struct volume_disk_info info;
-    if (volume_disk_find(disk->pool->engine, &disk->row.uuid, &info) && info.point_count > known) {
+    unsigned undos = 0; /* they go along */
+    list_for_each (node, &disk->undos)
+        undos++;
+    if (volume_disk_find(disk->pool->engine, &disk->row.uuid, &info) &&
+        info.point_count > known + undos) {
         return err_next(err_new(STATUS_IN_USE,
                                 "disk \"%s\" has points that the catalog does not know",
                                 disk->row.name),

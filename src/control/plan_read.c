@@ -5,9 +5,20 @@
 
 #include "control/control_int.h"
 
-static const struct op_plan *const families[] = {plans_read, plans_pool,     plans_disk, plans_host,
-                                                 plans_set,  plans_snapshot, plans_token,
-                                                 plans_audit};
+/* clang-format off: one a line, so that changes meet less often */
+static const struct op_plan *const families[] = {
+    plans_audit,
+    plans_clock,
+    plans_disk,
+    plans_host,
+    plans_pool,
+    plans_read,
+    plans_revert,
+    plans_set,
+    plans_snapshot,
+    plans_token,
+};
+/* clang-format on */
 
 const struct op_plan *plan_find(const char *verb)
 {

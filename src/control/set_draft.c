@@ -82,32 +82,14 @@ static struct err *take_disk(struct op *op, struct set_draft *draft, unsigned po
     return NULL;
 }
 
-/* set-20261122T160500Z, with -2, -3, ... when that is taken. */
-static void default_name(struct op *op, const char *prefix, char name[CATALOG_NAME_SIZE])
-{
-    char time[TEXT_TIME_MAX], compact[TEXT_TIME_MAX];
-    text_format_time(rt_wall(op->control->rt) / RT_SECOND * RT_SECOND, time);
-    unsigned n = 0;
-    for (const char *p = time; *p != '\0'; p++) {
-        if (*p != '-' && *p != ':') compact[n++] = *p;
-    }
-    compact[n] = '\0';
-    snprintf(name, CATALOG_NAME_SIZE, "%s-%s", prefix, compact);
-    for (unsigned i = 2; i < 10000; i++) {
-        struct err *e = name_check_free(&op->control->sets, "set", name);
-        if (!e) return;
-        err_free(e);
-        snprintf(name, CATALOG_NAME_SIZE, "%s-%s-%u", prefix, compact, i);
-    }
-}
-
 static struct err *take_names(struct op *op, struct set_draft *draft, bool name_alone)
 {
     const char *given = arg_text(op, "name");
     if (given) {
         snprintf(draft->row.name, sizeof draft->row.name, "%s", given);
     } else {
-        default_name(op, name_alone ? "snapshot" : "set", draft->row.name);
+        name_by_time(op->control, &op->control->sets, name_alone ? "snapshot" : "set",
+                     draft->row.name);
     }
     TRY(name_check_free(&op->control->sets, "set", draft->row.name));
     for (unsigned i = 0; i < draft->count; i++) {

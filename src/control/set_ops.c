@@ -67,12 +67,7 @@ void set_release_attention(struct control *control, struct set *set)
 static void store_free(void *data)
 {
     struct set_store *store = data;
-    free(store->doomed.snapshots);
-    free(store->doomed.sets);
-    free(store->doomed.disks);
-    free(store->doomed.snapshot_rows);
-    free(store->doomed.set_rows);
-    free(store->doomed.disk_rows);
+    doomed_fini(&store->doomed);
     free(store->snapshots);
     free(store->members);
     free(store->draft.snapshots);
@@ -413,6 +408,8 @@ void set_lease_tick(struct rt_timer *timer)
               now);
     }
     audit_tick(control);
+    clock_tick(control);
+    expire_tick(control);
     rt_timer_set(control->rt, timer, now + control->options.lease_tick_ns, set_lease_tick);
 }
 

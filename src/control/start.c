@@ -115,12 +115,7 @@ static void start_free(void *data)
 {
     struct start *start = data;
     if (start->opened) volume_pool_abandon(start->opened);
-    free(start->doomed.snapshots);
-    free(start->doomed.sets);
-    free(start->doomed.disks);
-    free(start->doomed.snapshot_rows);
-    free(start->doomed.set_rows);
-    free(start->doomed.disk_rows);
+    doomed_fini(&start->doomed);
     free(start->strays);
     free(start);
 }
@@ -167,6 +162,27 @@ static void decide_pools(struct control *control)
     }
 }
 
+/* A point exists if and only if its revert was made: a row that was ahead of it goes. */
+static void decide_undos(struct start *start, struct disk *disk)
+{
+    list_for_each (node, &disk->undos) {
+        struct undo *undo =
+            container_of(list_entry(node, struct object, link), struct undo, object);
+        struct volume_point_info info;
+        bool there = volume_point_find(disk->pool->engine, &undo->row.uuid, &info);
+        if (there && undo->row.state != SNAPSHOT_DELETING) {
+            undo->row.state = SNAPSHOT_READY;
+            undo->row.size_bytes = info.size_bytes;
+            continue;
+        }
+        if (undo->row.state == SNAPSHOT_READY) {
+            log_error("an undo point of the catalog is not in its pool", "disk=\"%s\" undo=\"%s\"",
+                      disk->row.name, undo->row.name);
+        }
+        doom_undo(&start->doomed, undo);
+    }
+}
+
 static void decide_disks(struct control *control, struct start *start)
 {
     list_for_each (node, &control->disks) {
@@ -181,6 +197,7 @@ static void decide_disks(struct control *control, struct start *start)
             if (!there)
                 log_error("a disk of the catalog is not in its pool", "disk=\"%s\"",
                           disk->row.name);
+            decide_undos(start, disk);
             continue;
         }
         doom_disk(&start->doomed, disk); /* never answered, or being deleted */
@@ -374,6 +391,11 @@ static struct err *write_decided(struct catalog *catalog, void *arg)
         struct disk *disk =
             container_of(list_entry(node, struct object, link), struct disk, object);
         TRY(catalog_put_disk(catalog, &disk->row));
+        list_for_each (undo, &disk->undos) {
+            TRY(catalog_put_undo(
+                catalog,
+                &container_of(list_entry(undo, struct object, link), struct undo, object)->row));
+        }
     }
     TRY(write_sets(catalog, control));
     return write_jobs(catalog, control);
@@ -525,5 +547,5 @@ static void step_close_catalog(struct op *op)
     op_worker(op, close_on_worker);
 }
 
-op_step *const stop_steps[] = {step_wait_idle, step_unserve, step_close_pools, step_close_catalog,
-                               NULL};
+op_step *const stop_steps[] = {step_wait_idle,   step_unserve,       step_close_pools,
+                               clock_step_store, step_close_catalog, NULL};
