@@ -1,0 +1,81 @@
+# functions.sh - Wine for the tests of the Windows programs: a prefix of the run's own, and its end.
+# shellcheck shell=bash
+#
+#     . functions.sh
+#     wine_begin                     # skips the whole test, with the reason, where there is no Wine
+#     prove "it runs" runs "text" tarn-vss.exe version
+#     finish
+#
+# Everything lives in WINE_DIR, a directory of its own, and ends with the script: the processes of Wine belong to
+# the wineserver of that prefix, and to no other.
+
+. "$(dirname "${BASH_SOURCE[0]}")/../system/functions.sh"
+
+WINE=/usr/lib/wine/wine64
+WINESERVER=/usr/lib/wine/wineserver64
+export WINEARCH=win64 WINEDEBUG=${WINEDEBUG:--all}
+export WINEDLLOVERRIDES='mscoree,mshtml,winemenubuilder.exe,winedbg.exe=d'
+unset DISPLAY
+
+wine_end()
+{
+    [ -z "${WINE_DIR:-}" ] || {
+        timeout 60 "$WINESERVER" -k -w 2> /dev/null || true
+        rm -rf "$WINE_DIR"
+    }
+}
+
+# A fresh prefix; its server is stopped once, because services that COM starts fail in one that was just made.
+wine_begin()
+{
+    [ -x "$WINE" ] || skip_all "needs wine64 (tools/deps install windows)"
+    WINE_DIR=$(mktemp -d)
+    export WINEPREFIX=$WINE_DIR/prefix
+    trap wine_end EXIT
+    trap 'exit 143' INT TERM HUP
+    timeout 120 "$WINE" wineboot -i > "$WINE_DIR/wineboot.log" 2>&1 ||
+        die "wineboot failed: $(tail -n 3 "$WINE_DIR/wineboot.log")"
+    timeout 60 "$WINESERVER" -k -w || true
+    timeout 60 "$WINESERVER" -p60
+    DRIVE_C=$WINEPREFIX/drive_c
+}
+
+# Written beside and renamed: a program that runs keeps its own file.
+wine_install() # FILE...
+{
+    local file
+    for file in "$@"; do
+        cp "$file" "$DRIVE_C/.new"
+        mv "$DRIVE_C/.new" "$DRIVE_C/${file##*/}"
+    done
+}
+
+wine() # SECONDS PROGRAM ARGUMENTS...: on drive C; carriage returns are taken off what it says
+{
+    local seconds=$1 program=$2 status=0
+    shift 2
+    (cd "$DRIVE_C" && timeout "$seconds" "$WINE" "C:\\$program" "$@") > "$WINE_DIR/out" 2>&1 || status=$?
+    tr -d '\r' < "$WINE_DIR/out"
+    return "$status"
+}
+
+# The program ends with 0 and says so.  An exit status alone proves little under Wine.
+runs() # TEXT PROGRAM ARGUMENTS...
+{
+    local text=$1 said status=0
+    shift
+    said=$(wine 60 "$@") || status=$?
+    # shellcheck disable=SC2034  # prove prints it
+    WHY="status $status, and it said: $said"
+    [ "$status" = 0 ] && [[ $said == *"$text"* ]]
+}
+
+ends_with() # STATUS PROGRAM ARGUMENTS...
+{
+    local wanted=$1 said status=0
+    shift
+    said=$(wine 60 "$@") || status=$?
+    # shellcheck disable=SC2034  # prove prints it
+    WHY="status $status, and it said: $said"
+    [ "$status" = "$wanted" ]
+}
