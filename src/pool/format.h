@@ -20,7 +20,7 @@
 #define FORMAT_SYSTEM_MAGIC 0x534e5254u          /* "TRNS" */
 
 enum {
-    FORMAT_VERSION = 1,
+    FORMAT_VERSION = 2,
     FORMAT_SUPER_A = 0, /* block of each superblock */
     FORMAT_SUPER_B = 16,
     FORMAT_WAL_START = 32, /* the ring follows the superblocks' area */

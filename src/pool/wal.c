@@ -41,7 +41,7 @@ static void put_head(struct buf_writer *w, const struct wal_record *r)
     check(r->count < 1u << (64 - LBA_BITS) && r->lba < (uint64_t)1 << LBA_BITS);
     buf_put_u8(w, (uint8_t)r->type);
     buf_put_u8(w, r->flags);
-    buf_put_le16(w, r->stage);
+    buf_put_le16(w, r->reserved);
     buf_put_le32(w, r->disk);
 }
 
@@ -100,6 +100,7 @@ void wal_put_admin(struct buf_writer *w, const struct wal_record *r)
         buf_put_uuid(w, &r->uuid);
         buf_put_le64(w, r->generation);
         buf_put_le64(w, r->size_bytes);
+        buf_put_le64(w, r->stage);
         break;
     case WAL_OPEN_RECORD:
         buf_put_le64(w, r->generation);
@@ -227,6 +228,7 @@ static void take_admin(struct buf_reader *r, struct wal_record *record)
         record->uuid = buf_take_uuid(r);
         record->generation = buf_take_le64(r);
         record->size_bytes = buf_take_le64(r);
+        record->stage = buf_take_le64(r);
         break;
     case WAL_OPEN_RECORD:
         record->generation = buf_take_le64(r);
@@ -246,7 +248,7 @@ bool wal_next(struct buf_reader *r, struct wal_record *ret_record)
     if (r->failed || buf_left(r) == 0) return false;
     record.type = (enum wal_record_type)buf_take_u8(r);
     record.flags = buf_take_u8(r);
-    record.stage = buf_take_le16(r);
+    record.reserved = buf_take_le16(r);
     record.disk = buf_take_le32(r);
     if (record.type == WAL_INSERT) {
         take_extent(r, &record);

@@ -44,25 +44,26 @@ enum wal_record_type {
     WAL_POINT_DELETE = 22,
     WAL_OPEN_RECORD = 23,
     WAL_SPLIT = 25,  /* the branch needs its parent no more (E20) */
-    WAL_REVERT = 24, /* the disk goes back; the undo point is at seq - 1 (E19) */
+    WAL_REVERT = 24, /* the disk goes back, or takes its stage; the undo point is at seq - 1 (E19) */
 };
 
 enum wal_flags {
     WAL_HOLE = 1 << 0,
     WAL_FILED = 1 << 2,  /* INSERT: a promoted copy, filed at `generation` (E1, E20) */
-    WAL_STAGED = 1 << 1, /* reserved: hidden until a COMMIT or revert names its stage (E19) */
+    WAL_STAGED = 1 << 1, /* INSERT: hidden until a REVERT takes its stage (E19) */
 };
 
 struct wal_record {
     enum wal_record_type type;
     uint8_t flags;
-    uint16_t stage; /* reserved, 0 */
+    uint16_t reserved; /* 0 */
     uint32_t disk;
     uint64_t lba;            /* INSERT, REMOVE: first block */
     uint32_t count;          /* blocks; never over a leaf's edge */
     uint64_t phys;           /* 0 for holes */
     uint64_t generation;     /* REMOVE: of the version; CREATE: parent's; OPEN: the cut; REVERT: p;
                                 FILED: its own */
+    uint64_t stage;          /* REVERT: s, 0 = no stage */
     const uint8_t *crcs;     /* INSERT of data: count little-endian words; NULL to encode later */
     struct uuid uuid, uuid2; /* disk; parent's point / point; set */
     uint32_t parent;

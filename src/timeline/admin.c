@@ -15,6 +15,7 @@ enum admin_kind {
     ADMIN_POINT_DELETE,
     ADMIN_BRANCH,
     ADMIN_REVERT,
+    ADMIN_REPLACE,
     ADMIN_SPLIT,
 };
 
@@ -24,7 +25,8 @@ struct admin_op {
     enum admin_kind kind;
     struct uuid uuid, point, undo;
     uint64_t reads_before; /* SPLIT: reads that may still be at the parent */
-    uint32_t held_disk;    /* REVERT: its requests wait; 0 = none */
+    uint32_t held_disk;    /* REVERT, REPLACE: its requests wait; 0 = none */
+    uint64_t base, stage;  /* REPLACE */
     uint64_t size_bytes;
     struct volume_cut cut;
     struct volume_cut_result *result, value;
@@ -103,20 +105,18 @@ static struct err *put_disk(struct admin_op *op, struct buf_writer *w)
                         "delete or promote them first");
     if (op->kind == ADMIN_DELETE && disk->is_promoting)
         return err_new(STATUS_IN_USE, "the disk is being promoted");
+    if (op->kind == ADMIN_DELETE && disk->is_replacing)
+        return err_next(err_new(STATUS_IN_USE, "the disk is being replaced"),
+                        "wait for it, or cancel it");
     if (op->kind == ADMIN_DELETE && disk->handle_count)
         return err_new(STATUS_IN_USE, "the disk is open");
     wal_put_admin(w, &r);
     return NULL;
 }
 
-static struct err *put_revert(struct admin_op *op, struct buf_writer *w)
+struct err *admin_may_revert(struct tl_disk *disk, const struct uuid *undo)
 {
-    struct tl_disk *disk = disk_find(op->pool, &op->uuid);
-    struct tl_point *point = point_find(op->pool, &op->point);
-    if (!disk) return err_new(STATUS_NOT_FOUND, "the disk does not exist any more");
-    if (!point || point->disk != disk)
-        return err_new(STATUS_NOT_FOUND, "the point does not exist any more");
-    if (point_find(op->pool, &op->undo))
+    if (point_find(disk->pool, undo))
         return err_new(STATUS_EXISTS, "the undo point exists already");
     if (disk->point_count >= LIMIT_POINTS_PER_DISK)
         return err_next(err_new(STATUS_LIMIT_REACHED,
@@ -129,11 +129,42 @@ static struct err *put_revert(struct admin_op *op, struct buf_writer *w)
                     "the disk was reverted %u times and can still be taken back to before each",
                     disk->record_count),
             "delete undo points that are not needed, and try again when their space was reclaimed");
+    return NULL;
+}
+
+static struct err *put_revert(struct admin_op *op, struct buf_writer *w)
+{
+    struct tl_disk *disk = disk_find(op->pool, &op->uuid);
+    struct tl_point *point = point_find(op->pool, &op->point);
+    if (!disk) return err_new(STATUS_NOT_FOUND, "the disk does not exist any more");
+    if (!point || point->disk != disk)
+        return err_new(STATUS_NOT_FOUND, "the point does not exist any more");
+    TRY(admin_may_revert(disk, &op->undo));
     struct wal_record r = {.type = WAL_REVERT,
                            .disk = disk->id,
                            .uuid = op->undo,
                            .generation = point->generation,
                            .size_bytes = point->size_bytes};
+    wal_put_admin(w, &r);
+    return NULL;
+}
+
+/* The stage is in the log, all of it (E19). */
+static struct err *put_replace(struct admin_op *op, struct buf_writer *w)
+{
+    struct tl_disk *disk = disk_find(op->pool, &op->uuid);
+    check(disk && disk->is_replacing); /* so it cannot be deleted */
+    struct retained retained = disk_retained(disk);
+    if (op->base && !retained_between(&retained, op->base, op->base + 1))
+        return err_next(err_new(STATUS_CONFLICT, "the point that the content goes back to is gone"),
+                        "begin again: more will be copied");
+    TRY(admin_may_revert(disk, &op->undo));
+    struct wal_record r = {.type = WAL_REVERT,
+                           .disk = disk->id,
+                           .uuid = op->undo,
+                           .generation = op->base,
+                           .stage = op->stage,
+                           .size_bytes = op->size_bytes};
     wal_put_admin(w, &r);
     return NULL;
 }
@@ -201,6 +232,8 @@ static struct err *put_records(struct admin_op *op, struct buf_writer *w)
         return put_point_delete(op, w);
     case ADMIN_REVERT:
         return put_revert(op, w);
+    case ADMIN_REPLACE:
+        return put_replace(op, w);
     case ADMIN_SPLIT:
         return put_split(op, w);
     }
@@ -210,11 +243,16 @@ static struct err *put_records(struct admin_op *op, struct buf_writer *w)
 /* ---- The life of a call: append, apply, publish, durable, answer
  * ------------------------------------------- */
 
+static bool is_revert(const struct admin_op *op)
+{
+    return op->kind == ADMIN_REVERT || op->kind == ADMIN_REPLACE;
+}
+
 /* The open handles of the live view learn of the new size or content. */
 static void tell_handles(struct admin_op *op)
 {
     struct tl_disk *disk = disk_find(op->pool, &op->uuid);
-    unsigned content = op->kind == ADMIN_REVERT ? VOLUME_EVENT_CONTENT : 0;
+    unsigned content = is_revert(op) ? VOLUME_EVENT_CONTENT : 0;
     if (!disk) return;
     list_for_each_safe (node, &op->pool->base.handles) {
         struct tl_volume *v =
@@ -229,8 +267,7 @@ static void tell_handles(struct admin_op *op)
 static void op_durable(struct tl_waiter *waiter, enum status status)
 {
     struct admin_op *op = container_of(waiter, struct admin_op, waiter);
-    if (status == STATUS_OK && (op->kind == ADMIN_RESIZE || op->kind == ADMIN_REVERT))
-        tell_handles(op);
+    if (status == STATUS_OK && (op->kind == ADMIN_RESIZE || is_revert(op))) tell_handles(op);
     op_end(op, status == STATUS_OK ? NULL : failed_error(op->pool));
 }
 
@@ -274,7 +311,7 @@ static bool op_start(struct admin_op *op)
     }
     b->arg = op;
     b->published = op_published;
-    if (op->kind == ADMIN_REVERT) p->next_seq++; /* the generation of the undo point */
+    if (is_revert(op)) p->next_seq++; /* the generation of the undo point */
     admin_append(p, b, &w);
     op->value =
         (struct volume_cut_result){.generation = b->header.seq, .wall_ns = b->header.wall_ns};
@@ -384,18 +421,34 @@ void admin_branch(struct volume_pool *pool, const struct uuid *point, const stru
     op->point = *point;
 }
 
+/* Requests that are not begun wait from here on until it is durable. */
+static void hold(struct admin_op *op, struct tl_disk *disk)
+{
+    op->uuid = disk->uuid;
+    op->held_disk = disk->id;
+    disk->holds++;
+    list_remove(&op->link);
+    list_push_back(&op->pool->reverts, &op->link);
+}
+
 void admin_revert(struct volume_pool *pool, const struct uuid *disk, const struct uuid *point,
                   const struct uuid *undo, volume_done_fn *done, void *arg)
 {
     struct admin_op *op = op_new(pool, ADMIN_REVERT, done, arg);
-    struct tl_disk *held = disk_find(op->pool, disk);
-    op->uuid = *disk;
     op->point = *point;
     op->undo = *undo;
-    op->held_disk = held->id;
-    held->holds++;
-    list_remove(&op->link);
-    list_push_back(&op->pool->reverts, &op->link);
+    hold(op, disk_find(op->pool, disk));
+}
+
+void admin_replace(struct tl_disk *disk, const struct admin_flip *flip, volume_done_fn *done,
+                   void *arg)
+{
+    struct admin_op *op = op_new(&disk->pool->base, ADMIN_REPLACE, done, arg);
+    op->undo = flip->undo;
+    op->base = flip->base;
+    op->stage = flip->stage;
+    op->size_bytes = flip->size_bytes;
+    hold(op, disk);
 }
 
 /* A read that found nothing in the branch may be at the parent yet: what it is after must not go.

@@ -505,6 +505,7 @@ static void pump(struct rt_message *message)
     if (p->base.state == VOLUME_POOL_FAILED) {
         admit_fail_all(p);
         promote_fail_all(p);
+        replace_fail_all(p);
     }
     if (!tl_is_ok(p)) return;
     admin_pump(p);
@@ -530,6 +531,7 @@ static void pump(struct rt_message *message)
     }
     if (p->head_position - p->ckpt.replay_position >= p->super.wal_blocks / 3) checkpoint_want(p);
     promote_pump(p);
+    replace_pump(p);
     settle_poke(p);
 }
 
@@ -560,18 +562,25 @@ static void apply_bitmap(struct tl_pool *p, const struct wal_record *r, uint64_t
     if (!is_insert && p->is_open) alloc_queue_push(&p->alloc, r->phys, r->count, seq);
 }
 
+static uint8_t version_flags_of(const struct wal_record *r)
+{
+    return (uint8_t)((r->flags & WAL_HOLE ? VERSION_HOLE : 0) |
+                     (r->flags & WAL_STAGED ? VERSION_STAGED : 0));
+}
+
 static void apply_to_complete(struct leaf *leaf, const struct wal_record *r, uint64_t seq)
 {
     bool is_hole = r->flags & WAL_HOLE;
     unsigned first = (unsigned)(r->lba % FORMAT_LEAF_BLOCKS);
     uint64_t generation = r->flags & WAL_FILED ? r->generation : seq;
+    uint8_t flags = version_flags_of(r);
     for (unsigned i = 0; i < r->count; i++) {
         if (r->type == WAL_REMOVE) {
             bool was_there = leaf_remove(leaf, first + i, r->generation);
             check(was_there || !leaf->disk->pool->is_open); /* E10 */
         } else {
             leaf_insert(leaf, first + i, generation, is_hole ? 0 : r->phys + i,
-                        is_hole ? 0 : load_le32(r->crcs + 4 * i), is_hole ? VERSION_HOLE : 0);
+                        is_hole ? 0 : load_le32(r->crcs + 4 * i), flags);
         }
     }
 }
@@ -589,7 +598,7 @@ static void apply_to_leaf(struct leaf *leaf, const struct wal_record *r, uint64_
     struct leaf_op op = {.seq = seq, .first = (uint16_t)first, .count = (uint16_t)r->count};
     op.is_removal = r->type == WAL_REMOVE;
     op.generation = op.is_removal || (r->flags & WAL_FILED) ? r->generation : seq;
-    op.flags = is_hole ? VERSION_HOLE : 0;
+    op.flags = version_flags_of(r);
     if (op.is_removal || is_hole) {
         op.phys = is_hole ? 0 : r->phys;
         leaf_push_op(leaf, &op);
@@ -606,9 +615,10 @@ static void apply_to_leaf(struct leaf *leaf, const struct wal_record *r, uint64_
 
 static bool record_is_sane(const struct tl_pool *p, const struct wal_record *r, uint64_t seq)
 {
-    bool is_filed = r->flags & WAL_FILED;
-    if (r->stage != 0 || (r->flags & ~(WAL_HOLE | WAL_FILED))) return false;
-    if (is_filed && (r->type != WAL_INSERT || (r->flags & WAL_HOLE))) return false;
+    bool is_filed = r->flags & WAL_FILED, is_staged = r->flags & WAL_STAGED;
+    if (r->reserved != 0 || (r->flags & ~(WAL_HOLE | WAL_FILED | WAL_STAGED))) return false;
+    if (is_filed && (r->type != WAL_INSERT || (r->flags & (WAL_HOLE | WAL_STAGED)))) return false;
+    if (is_staged && r->type != WAL_INSERT) return false;
     if ((is_filed || r->type == WAL_REMOVE) && (r->generation == 0 || r->generation >= seq)) return false;
     if (r->lba + r->count > LIMIT_DISK_MAX_BYTES / BLOCK_BYTES) return false;
     if (r->flags & WAL_HOLE) return r->phys == 0;
@@ -629,8 +639,8 @@ bool apply_record(struct tl_pool *p, const struct wal_record *r, uint64_t seq)
         else
             disk->own_blocks -= min_of(disk->own_blocks, (uint64_t)r->count);
     }
-    /* What made it unneeded meanwhile did not know of it. */
-    if (!p->is_open && (r->flags & WAL_FILED)) disk_sweep_again(disk);
+    /* What made it unneeded meanwhile did not know of it; a stage may have been given up. */
+    if (!p->is_open && (r->flags & (WAL_FILED | WAL_STAGED))) disk_sweep_again(disk);
     uint64_t index = r->lba / FORMAT_LEAF_BLOCKS;
     struct dir_entry *entry = map_entry_create(disk, index);
     if (seq <= entry->applied_seq && !mutation_is(MUTATION_SKIP_APPLIED_SEQ)) {

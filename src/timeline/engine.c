@@ -33,6 +33,7 @@ struct tl_pool *pool_new(struct rt *rt, const struct volume_pool_options *option
     list_init(&p->admin_running);
     list_init(&p->reverts);
     list_init(&p->promotions);
+    list_init(&p->replaces);
     list_init(&p->settle_waiters);
     list_init(&p->calls);
     list_init(&p->checks);
@@ -64,6 +65,7 @@ void pool_free(struct tl_pool *p)
     reclaim_fini(p);
     admin_fini(p);
     promote_abandon(p);
+    replace_abandon(p);
     if (p->opening) open_free(p->opening);
     rt_file_close(p->file);
     free(p->frags);
@@ -89,6 +91,7 @@ static void fail_fire(struct rt_message *message)
     flush_fail_all(p);
     admin_fail_all(p);
     promote_fail_all(p);
+    replace_fail_all(p);
     checkpoint_fail_all(p);
     settle_poke(p);
     volume_pool_notify(&p->base, VOLUME_EVENT_STATE);
@@ -272,7 +275,8 @@ static void checkpoint(struct volume_pool *pool, volume_done_fn *done, void *arg
 
 static bool is_quiet(const struct tl_pool *p)
 {
-    return list_is_empty(&p->promotions) && list_is_empty(&p->in_flight) &&
+    return list_is_empty(&p->promotions) && list_is_empty(&p->replaces) &&
+           list_is_empty(&p->in_flight) &&
            list_is_empty(&p->readers) && list_is_empty(&p->loads) && list_is_empty(&p->trims) &&
            map_writers_are_idle(p) && p->flusher.active == 0 &&
            p->ckpt.set.active == 0 && (!p->sweep.is_active || !tl_is_ok(p)) && !p->pump_is_posted &&
@@ -323,6 +327,7 @@ static void pool_close(struct volume_pool *pool, volume_done_fn *done, void *arg
     p->close_done = done;
     p->close_arg = arg;
     promote_fail_all(p);
+    replace_fail_all(p);
     p->is_closing = true; /* no reclaim any more; what is left goes on at the next open */
     close_soon(p);
 }
@@ -523,7 +528,7 @@ static void map_status(struct volume *volume, struct volume_map_query *query)
 
 const struct volume_engine_ops timeline_ops = {
     .name = "timeline",
-    .capabilities = VOLUME_CAP_CUT | VOLUME_CAP_BRANCH | VOLUME_CAP_REVERT,
+    .capabilities = VOLUME_CAP_CUT | VOLUME_CAP_BRANCH | VOLUME_CAP_REVERT | VOLUME_CAP_REPLACE,
     .pool_close = pool_close,
     .pool_abandon = pool_abandon,
     .pool_usage = usage,
@@ -544,6 +549,8 @@ const struct volume_engine_ops timeline_ops = {
     .branch = admin_branch,
     .revert = admin_revert,
     .promote = promote_begin,
+    .replace = replace_begin,
+    .replace_poke = replace_poke,
     .split = admin_split,
     .open = open_view,
     .close = close_view,

@@ -106,6 +106,23 @@ void admin_revert(struct volume_pool *pool, const struct uuid *disk, const struc
 
 void admin_split(struct volume_pool *pool, const struct uuid *disk, volume_done_fn *done, void *arg);
 
+/* Undo points and reverts of the disk are bounded. */
+struct err *admin_may_revert(struct tl_disk *disk, const struct uuid *undo);
+/* The disk becomes what it was at `base` (0: nothing at all) with its stage over it (E19). */
+struct admin_flip {
+    struct uuid undo;
+    uint64_t base, stage, size_bytes; /* stage 0: none */
+};
+void admin_replace(struct tl_disk *disk, const struct admin_flip *flip, volume_done_fn *done,
+                   void *arg);
+
+/* replace.c */
+void replace_begin(struct volume_pool *pool, struct volume_replacement *job);
+void replace_poke(struct volume_pool *pool, struct volume_replacement *job);
+void replace_pump(struct tl_pool *p);
+void replace_fail_all(struct tl_pool *p);
+void replace_abandon(struct tl_pool *p);
+
 /* promote.c */
 void promote_begin(struct volume_pool *pool, struct volume_promotion *job);
 void promote_pump(struct tl_pool *p);

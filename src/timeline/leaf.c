@@ -5,7 +5,7 @@
 #include "timeline/map.h"
 #include "timeline/mutation.h"
 
-enum { LEAF_HEADER_BYTES = 32, RUN_BYTES = 16 };
+enum { LEAF_HEADER_BYTES = 32, RUN_BYTES = 16, STORED_FLAGS = VERSION_HOLE | VERSION_STAGED };
 
 /* Index of the first version of a block >= `block`. */
 static unsigned lower_bound(const struct leaf *leaf, unsigned block)
@@ -110,8 +110,8 @@ uint64_t leaf_oldest_superseded(const struct leaf *leaf)
     for (uint32_t i = 0; i < leaf->version_count; i++) {
         const struct version *v = &leaf->versions[i];
         bool is_newest = i == 0 || leaf->versions[i - 1].block != v->block;
-        /* A hole counts: it may have lost what it hid. */
-        if (is_newest && !(v->flags & VERSION_HOLE)) continue;
+        /* A hole counts: it may have lost what it hid.  A staged one may have lost its record. */
+        if (is_newest && !(v->flags & STORED_FLAGS)) continue;
         uint64_t g = version_generation(v);
         if (oldest == 0 || g < oldest) oldest = g;
     }
@@ -125,7 +125,7 @@ uint64_t leaf_oldest_superseded(const struct leaf *leaf)
 static bool continues(const struct version *a, const struct version *b, unsigned distance)
 {
     if (b->block != a->block + distance || version_generation(a) != version_generation(b) ||
-        (a->flags & VERSION_HOLE) != (b->flags & VERSION_HOLE) || a->stage != b->stage)
+        (a->flags & STORED_FLAGS) != (b->flags & STORED_FLAGS))
         return false;
     return (a->flags & VERSION_HOLE) || version_phys(b) == version_phys(a) + distance;
 }
@@ -139,7 +139,7 @@ static void put_run(struct buf_writer *w, const struct version *const *run, unsi
     store_le32(place + 6, run[0]->phys_low);
     place[10] = (uint8_t)run[0]->phys_high;
     buf_put_bytes(w, place, sizeof place);
-    buf_put_u8(w, run[0]->flags & VERSION_HOLE);
+    buf_put_u8(w, run[0]->flags & STORED_FLAGS);
     if (run[0]->flags & VERSION_HOLE) return;
     for (unsigned i = 0; i < count; i++)
         buf_put_le32(w, run[i]->crc);
@@ -221,7 +221,7 @@ static bool take_run(struct buf_reader *r, struct leaf *leaf, uint32_t version_c
     uint16_t first = buf_take_le16(r), count = buf_take_le16(r);
     const uint8_t *place = buf_take(r, 11);
     uint8_t flags = buf_take_u8(r);
-    if (r->failed || count == 0 || first + count > FORMAT_LEAF_BLOCKS || flags > VERSION_HOLE ||
+    if (r->failed || count == 0 || first + count > FORMAT_LEAF_BLOCKS || (flags & ~STORED_FLAGS) ||
         count > version_count - leaf->version_count)
         return false;
     uint64_t generation = load_le48(place), phys = load_le32(place + 6) | (uint64_t)place[10] << 32;

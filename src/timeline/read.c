@@ -248,8 +248,12 @@ static void look_up(struct read_frag *read)
         uint64_t lba = read->lba + read->next, index = lba / FORMAT_LEAF_BLOCKS;
         struct tl_disk *disk = read->level_disk;
         p->counters.lookup_steps++;
+        struct view view = disk_view(disk, read->level_generation);
         if (map_leaf_is_absent(disk, index)) {
-            fall_through(read, lba);
+            if (view_resolve(NULL, 0, &view) == RESOLVE_ZERO)
+                found(read, 0, 0, 0);
+            else
+                fall_through(read, lba);
             continue;
         }
         struct leaf *leaf = map_leaf(disk, index);
@@ -263,11 +267,10 @@ static void look_up(struct read_frag *read)
         }
         struct version *versions;
         unsigned count = leaf_versions(leaf, (unsigned)(lba % FORMAT_LEAF_BLOCKS), &versions);
-        struct view view = disk_view(disk, read->level_generation);
         int i = view_resolve(versions, count, &view);
         if (i == RESOLVE_NONE)
             fall_through(read, lba);
-        else if (versions[i].flags & VERSION_HOLE)
+        else if (i == RESOLVE_ZERO || (versions[i].flags & VERSION_HOLE))
             found(read, 0, 0, 0);
         else
             found(read, version_phys(&versions[i]), version_generation(&versions[i]),

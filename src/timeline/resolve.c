@@ -5,15 +5,18 @@
 
 #include "base/check.h"
 #include "pool/format.h"
+#include "timeline/mutation.h"
 
-/* The newest version in (low, high] with that stage; versions are newest first. */
+/* The newest version in (low, high] that is staged or is not; versions are newest first. */
 static int newest_in(const struct version *versions, unsigned count, uint64_t low, uint64_t high,
-                     uint8_t stage)
+                     unsigned staged)
 {
     for (unsigned i = 0; i < count; i++) {
         uint64_t g = version_generation(&versions[i]);
-        if (g > high || versions[i].stage != stage) continue;
-        return g > low || stage != 0 ? (int)i : RESOLVE_NONE;
+        if (g <= low) return RESOLVE_NONE;
+        if (g > high) continue;
+        if ((versions[i].flags & VERSION_STAGED) == staged || mutation_is(MUTATION_STAGE_IS_SEEN))
+            return (int)i;
     }
     return RESOLVE_NONE;
 }
@@ -45,9 +48,11 @@ int view_resolve(const struct version *versions, unsigned count, const struct vi
         }
         const struct view_record *r = &view->records[record - 1];
         int found = newest_in(versions, count, r->c, generation, 0);
-        if (found == RESOLVE_NONE && r->stage != 0)
-            found = newest_in(versions, count, 0, FORMAT_LIVE, r->stage);
+        if (found == RESOLVE_NONE && r->s != 0)
+            found = newest_in(versions, count, mutation_is(MUTATION_STAGE_OF_ANYBODY) ? 0 : r->s,
+                              r->c - 1, VERSION_STAGED);
         if (found != RESOLVE_NONE) return found;
+        if (r->p == 0) return RESOLVE_ZERO;
         check(r->p < r->c); /* E19: the walk goes back in time, so it ends */
         generation = r->p;
     }
@@ -114,9 +119,9 @@ static void mark_views(const struct version *versions, unsigned count,
 {
     struct walk walk = walk_begin(versions, count, retained);
     int i = retained->live ? resolve_at(versions, count, retained, FORMAT_LIVE) : RESOLVE_NONE;
-    if (i != RESOLVE_NONE) needed[i] = true;
+    if (i >= 0) needed[i] = true;
     while (walk_next(&walk, retained, &i))
-        if (i != RESOLVE_NONE) needed[i] = true;
+        if (i >= 0) needed[i] = true;
 }
 
 bool views_fall_through(const struct version *versions, unsigned count,
@@ -136,10 +141,10 @@ struct version *live_version(struct version *versions, unsigned count,
     if (retained->record_count > 0) {
         int i = resolve_at(versions, count, retained, FORMAT_LIVE);
         /* One that is being removed is a hole with nothing below it. */
-        return i == RESOLVE_NONE || (versions[i].flags & VERSION_REMOVING) ? NULL : &versions[i];
+        return i < 0 || (versions[i].flags & VERSION_REMOVING) ? NULL : &versions[i];
     }
     for (unsigned i = 0; i < count; i++)
-        if (!(versions[i].flags & VERSION_REMOVING)) return &versions[i];
+        if (!(versions[i].flags & (VERSION_REMOVING | VERSION_STAGED))) return &versions[i];
     return NULL;
 }
 
@@ -150,8 +155,19 @@ bool points_need(const struct version *versions, unsigned count, const struct ve
     if (retained->record_count == 0) return true; /* nothing is newer */
     struct walk walk = walk_begin(versions, count, retained);
     for (int i; walk_next(&walk, retained, &i);)
-        if (i != RESOLVE_NONE && &versions[i] == version) return true;
+        if (i >= 0 && &versions[i] == version) return true;
     return false;
+}
+
+/* What is being staged will be seen; what is left of a stage that was given up never is. */
+static void mark_open_stage(const struct version *versions, unsigned count,
+                            const struct retained *retained, bool *needed)
+{
+    if (retained->open_stage == 0 || mutation_is(MUTATION_SWEEP_OPEN_STAGE)) return;
+    for (unsigned i = 0; i < count; i++)
+        if ((versions[i].flags & VERSION_STAGED) &&
+            version_generation(&versions[i]) > retained->open_stage)
+            needed[i] = true;
 }
 
 void reclaim_needed(const struct version *versions, unsigned count, const struct retained *retained,
@@ -165,10 +181,13 @@ void reclaim_needed(const struct version *versions, unsigned count, const struct
     } else {
         for (unsigned i = 0; i < count; i++) {
             uint64_t g = version_generation(&versions[i]);
-            ret_needed[i] = (i == 0 && retained->live) || retained_between(retained, g, newer);
+            if (versions[i].flags & VERSION_STAGED) continue;
+            ret_needed[i] = (newer == FORMAT_LIVE && retained->live) ||
+                            retained_between(retained, g, newer);
             newer = g;
         }
     }
+    mark_open_stage(versions, count, retained, ret_needed);
     if (retained->falls_through) return;
     bool below = false;
     for (unsigned i = count; i-- > 0;) {
@@ -207,6 +226,7 @@ unsigned records_drop_unreachable(struct view_record *records, unsigned count,
 
 bool record_is_dead(const struct view_record *record, const struct retained *retained)
 {
+    if (record->s != 0 || record->p == 0) return false;
     if (retained_between(retained, record->p + 1, record->c)) return false;
     for (unsigned i = 0; i < retained->record_count; i++)
         if (retained->records[i].p > record->p && retained->records[i].p < record->c) return false;

@@ -4,9 +4,10 @@
  * tests/unit/timeline_test.c.
  *
  * Words: versions are given newest first.  A view is (generation, records); RECORDS are the reverts
- * of the disk in order of c (E19): after a record {c, p, stage} the disk is what it was at p, with
- * the versions of `stage` over it, and then what was written after c. Limits: generations have 48
- * bits; FORMAT_LIVE is the live view.
+ * and replaces of the disk in order of c (E19): after a record {c, p, s} the disk is what it was at
+ * p, with its STAGE over it, and then what was written after c. A stage is the staged versions that
+ * were born in (s, c); s = 0: none. p = 0: nothing at all, not even the parent's blocks. Limits:
+ * generations have 48 bits; FORMAT_LIVE is the live view.
  */
 #ifndef TARN_TIMELINE_RESOLVE_H
 #define TARN_TIMELINE_RESOLVE_H
@@ -20,11 +21,12 @@ struct version {
     uint16_t generation_high, phys_high;
     uint16_t block; /* within the leaf */
     uint8_t flags;
-    uint8_t stage; /* reserved for E19: hidden in this stage; 0 = none */
+    uint8_t unused;
 };
 enum version_flags {
     VERSION_HOLE = 1 << 0,     /* reads zero; holds no block */
     VERSION_REMOVING = 1 << 1, /* in memory only: a closed batch names its removal */
+    VERSION_STAGED = 1 << 2,   /* seen through the record whose stage it is in, only (E19) */
 };
 
 static inline uint64_t version_generation(const struct version *v)
@@ -44,8 +46,8 @@ static inline void version_set(struct version *v, uint64_t generation, uint64_t 
 }
 
 struct view_record {
-    uint64_t c, p; /* c: its own generation; p: the generation it went back to */
-    uint8_t stage; /* 0 = none */
+    uint64_t c, p; /* c: its own generation; p: the generation it went back to; 0 = nothing */
+    uint64_t s;    /* its stage was born in (s, c); 0 = it has none; else p <= s < c */
 };
 
 struct view {
@@ -54,9 +56,12 @@ struct view {
     unsigned record_count;
 };
 
-enum { RESOLVE_NONE = -1 };
+enum {
+    RESOLVE_NONE = -1, /* nothing: falls through (or zero) */
+    RESOLVE_ZERO = -2, /* zero: a record with p = 0 hides the parent */
+};
 
-/* Index of the version that the view sees, or RESOLVE_NONE: falls through (or zero). */
+/* Index of the version that the view sees, or one of the above. */
 int view_resolve(const struct version *versions, unsigned count, const struct view *view);
 
 /* What keeps versions: the generations of points (rising), and the live view unless the disk is
@@ -68,6 +73,7 @@ struct retained {
     bool falls_through; /* a branch: HOLEs hide the parent (E20) */
     const struct view_record *records;
     unsigned record_count;
+    uint64_t open_stage; /* staged versions born after it are kept for a record to come; 0 = none */
 };
 
 /* Sets needed[i] for each version: true iff a retained view resolves to it (E21); a HOLE with
@@ -95,7 +101,8 @@ bool views_fall_through(const struct version *versions, unsigned count,
 unsigned records_drop_unreachable(struct view_record *records, unsigned count,
                                   const struct retained *retained);
 /* Among reachable records: is nothing of (p, c) seen by any view?  Then every version in it is
- * unneeded, and when they are gone the record says nothing any more. */
+ * unneeded, and when they are gone the record says nothing any more.  One with a stage, or that
+ * hides everything, always says something. */
 bool record_is_dead(const struct view_record *record, const struct retained *retained);
 
 #endif

@@ -16,7 +16,7 @@ enum {
     BITMAP_REF_BYTES = 24,
     EXTENT_BYTES = 12,
     SYSTEM_HEADER_BYTES = 64,
-    RECORD_BYTES = 24
+    RECORD_BYTES = 32
 };
 
 void tables_init(struct tl_pool *p)
@@ -69,7 +69,8 @@ struct retained disk_retained(const struct tl_disk *disk)
                              .live = !disk->deleted,
                              .falls_through = disk->parent != NULL && !disk->deleted,
                              .records = disk->records,
-                             .record_count = disk->record_count};
+                             .record_count = disk->record_count,
+                             .open_stage = disk->open_stage};
 }
 
 struct view disk_view(const struct tl_disk *disk, uint64_t generation)
@@ -311,14 +312,16 @@ static bool apply_revert(struct tl_disk *disk, const struct wal_record *r, uint6
                          uint64_t wall_ns)
 {
     uint64_t undo = seq - 1;
-    if (r->generation == 0 || r->generation >= undo || !size_is_sane(r->size_bytes)) return false;
+    if (r->generation >= undo || !size_is_sane(r->size_bytes)) return false;
+    if (r->stage != 0 && (r->stage < r->generation || r->stage >= undo)) return false;
     if (disk->point_count && disk->point_generations[disk->point_count - 1] >= undo) return false;
     if (disk->record_count && disk->records[disk->record_count - 1].c >= undo) return false;
     struct tl_point *point = point_new(disk, &r->uuid, undo);
     point->kind = VOLUME_POINT_UNDO;
     point->size_bytes = disk->size_bytes;
     point->wall_ns = wall_ns;
-    record_push(disk, &(struct view_record){.c = seq, .p = r->generation});
+    record_push(disk, &(struct view_record){.c = seq, .p = r->generation, .s = r->stage});
+    if (r->stage != 0) disk->open_stage = 0;
     disk->size_bytes = r->size_bytes;
     return true;
 }
@@ -405,7 +408,9 @@ static void put_disk(struct buf_writer *w, const struct tl_disk *d)
     buf_put_le32(
         w,
         (d->deleted ? DISK_FLAG_DELETED : 0u) |
-            (d->sweep_left || d->is_promoting || d->pool->sweep.is_active ? DISK_FLAG_SWEEP : 0u));
+            (d->sweep_left || d->is_promoting || d->is_replacing || d->pool->sweep.is_active
+                 ? DISK_FLAG_SWEEP
+                 : 0u));
     buf_put_uuid(w, &d->uuid);
     buf_put_le64(w, d->size_bytes);
     buf_put_le64(w, d->created_seq);
@@ -440,8 +445,8 @@ static void put_disk(struct buf_writer *w, const struct tl_disk *d)
     for (unsigned i = 0; i < records; i++) {
         buf_put_le64(w, d->records[i].c);
         buf_put_le64(w, d->records[i].p);
-        buf_put_u8(w, d->records[i].stage);
-        buf_put_zeroes(w, RECORD_BYTES - 17);
+        buf_put_le64(w, mutation_is(MUTATION_FORGET_STAGES) ? 0 : d->records[i].s);
+        buf_put_zeroes(w, RECORD_BYTES - 24);
     }
 }
 
@@ -510,9 +515,10 @@ static bool take_records(struct buf_reader *r, struct tl_disk *d, uint32_t count
 {
     for (uint32_t i = 0; i < count; i++) {
         struct view_record record = {.c = buf_take_le64(r), .p = buf_take_le64(r)};
-        record.stage = buf_take_u8(r);
-        buf_take(r, RECORD_BYTES - 17);
-        if (r->failed || record.stage != 0 || record.p == 0 || record.p >= record.c) return false;
+        record.s = buf_take_le64(r);
+        buf_take(r, RECORD_BYTES - 24);
+        if (r->failed || record.p >= record.c) return false;
+        if (record.s != 0 && (record.s < record.p || record.s >= record.c)) return false;
         if (i > 0 && d->records[i - 1].c >= record.c) return false;
         record_push(d, &record);
     }

@@ -59,6 +59,8 @@ struct tl_disk {
     bool records_await_lap; /* one may go when the lap of the sweep is over */
     bool is_promoted;       /* since it was opened: no view falls through any more (E20) */
     bool is_promoting;
+    bool is_replacing;
+    uint64_t open_stage;   /* staged versions born after it wait for their record (E19); 0 = none */
     unsigned holds;        /* reverts under way: no request is begun (E19) */
     struct dir_page **dir; /* by page index; NULL = empty */
     uint64_t dir_count;
@@ -443,6 +445,7 @@ struct tl_pool {
     unsigned free_read_count;
     uint64_t read_serial;
     struct list promotions; /* of struct promote */
+    struct list replaces;   /* of struct replace */
     /* Settle */
     struct list settle_waiters; /* of control_call */
     struct list calls;          /* checkpoints asked for */

@@ -224,6 +224,11 @@ static struct err *refuse_state(const struct volume_pool *pool)
     return NULL;
 }
 
+struct err *volume_change_check(const struct volume_pool *pool)
+{
+    return refuse_state(pool);
+}
+
 /* Posts e as the answer and says so; false when there is nothing to refuse. */
 static bool refused(struct volume_pool *pool, struct err *e, volume_done_fn *done, void *arg)
 {
@@ -504,31 +509,7 @@ void volume_split(struct volume_pool *pool, const struct uuid *disk, volume_done
     pool->ops->split(pool, disk, done, arg);
 }
 
-/* ---- Not yet: replaced by replace.c and gate.c ------------------------------------------------ */
-
-static void replace_refused(void *arg, struct err *e)
-{
-    struct volume_replacement *job = arg;
-    job->done(job, e);
-}
-
-void volume_replace(struct volume_pool *pool, struct volume_replacement *job)
-{
-    job->pool = pool;
-    job->private_ = NULL;
-    volume_done_later(pool, replace_refused, job,
-                      err_new(STATUS_NOT_SUPPORTED, "this kind of pool cannot replace disks"));
-}
-
-void volume_replacement_pause(struct volume_replacement *job, bool is_paused)
-{
-    job->is_paused = is_paused;
-}
-
-void volume_replacement_cancel(struct volume_replacement *job)
-{
-    job->is_cancelled = true;
-}
+/* ---- Not yet: replaced by gate.c ------------------------------------------------ */
 
 void volume_cut_pools(struct volume_cut_part *parts, unsigned count, uint64_t limit_ns,
                       volume_done_fn *done, void *arg)
@@ -577,7 +558,9 @@ struct err *volume_open(struct volume_pool *pool, const struct uuid *disk, const
     } else if (!disk || !pool->ops->disk_find(pool, disk, &disk_info)) {
         return disk ? no_such("disk", disk) : err_new(STATUS_BAD_REQUEST, "no disk was named");
     }
-    return pool->ops->open(pool, disk, point, mode, ret_volume);
+    TRY(pool->ops->open(pool, disk, point, mode, ret_volume));
+    (*ret_volume)->is_point = point != NULL;
+    return NULL;
 }
 
 void volume_close(struct volume *volume)

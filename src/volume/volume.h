@@ -50,6 +50,7 @@ enum volume_capability {
     VOLUME_CAP_REVERT = 1 << 2,
     VOLUME_CAP_CDP = 1 << 3,
     VOLUME_CAP_TAIL = 1 << 4,
+    VOLUME_CAP_REPLACE = 1 << 5,
 };
 
 enum volume_pool_state {

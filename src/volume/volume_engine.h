@@ -68,6 +68,11 @@ struct volume_engine_ops {
     void (*split)(struct volume_pool *pool, const struct uuid *disk, volume_done_fn *done,
                   void *arg); /* the disk is a branch */
 
+    /* With VOLUME_CAP_REPLACE: the disk exists, undo_point is new, content is at a point and has a
+     * size that a disk can have.  replace_poke: is_paused or is_cancelled has changed. */
+    void (*replace)(struct volume_pool *pool, struct volume_replacement *job);
+    void (*replace_poke)(struct volume_pool *pool, struct volume_replacement *job);
+
     struct err *(*open)(struct volume_pool *pool, const struct uuid *disk, const struct uuid *point,
                         enum volume_mode mode, struct volume **ret_volume);
     void (*close)(struct volume *volume); /* nothing in flight, no watches */
@@ -97,6 +102,7 @@ struct volume {
     struct list_node link; /* pool->handles */
     uint64_t size_bytes;
     bool read_only;
+    bool is_point; /* its content never changes */
     unsigned in_flight;
     struct list watches;
 };
@@ -123,6 +129,8 @@ static inline void volume_query_complete(struct volume_map_query *query, enum st
     query->volume->in_flight--;
     query->done(query);
 }
+/* Why the pool cannot be changed; NULL when it can. */
+struct err *volume_change_check(const struct volume_pool *pool) MUST_CHECK;
 /* Calls done(arg, e) in a later turn; e is taken. */
 void volume_done_later(struct volume_pool *pool, volume_done_fn *done, void *arg, struct err *e);
 /* Tells the watches of a handle; only from a callback of rt. */

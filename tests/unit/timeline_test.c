@@ -14,7 +14,7 @@
 
 static struct version version(uint64_t generation, uint8_t flags, uint8_t stage)
 {
-    struct version v = {.flags = flags, .stage = stage};
+    struct version v = {.flags = (uint8_t)(flags | (stage ? VERSION_STAGED : 0))};
     version_set(&v, generation, flags ? 0 : 100000 + generation);
     return v;
 }
@@ -62,7 +62,7 @@ static void undo_of_a_revert_sees_the_future_again(void)
 static void a_stage_is_seen_through_its_record_only(void)
 {
     struct version v[] = {version(45, 0, 1), version(20, 0, 0)};
-    struct view_record records[] = {{.c = 50, .p = 30, .stage = 1}};
+    struct view_record records[] = {{.c = 50, .p = 30, .s = 40}};
     struct view view = {.generation = 49, .records = records, .record_count = 1};
     expect_eq(view_resolve(v, 2, &view), 1);
     view.generation = 50;
