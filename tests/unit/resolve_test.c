@@ -1,6 +1,6 @@
 /*
  * The pure rules of views (resolve.h) against a model that copies: every short history of one
- * block, with reverts nested in each other, undone, and cleared away.
+ * block, with reverts and replaces nested in each other, undone, and cleared away.
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -10,7 +10,7 @@
 #include "tests/lib/tap.h"
 #include "timeline/resolve.h"
 
-enum { MOST = 12, ZERO = 0, FALLS = -1 };
+enum { MOST = 16, ZERO = 0, FALLS = -1, NOTHING = -2 };
 
 /* One block's history beside what each view must hold: the generation that was written, ZERO or
  * FALLS. */
@@ -22,6 +22,8 @@ struct history {
     unsigned version_count, record_count, point_count;
     uint64_t now;
     bool falls_through;
+    uint64_t open_stage; /* a replace is under way; 0 = none */
+    int staged_value;    /* what it has staged of this block, or NOTHING */
 };
 
 static unsigned long histories;
@@ -33,7 +35,8 @@ static struct retained retained_of(const struct history *h)
                              .live = true,
                              .falls_through = h->falls_through,
                              .records = h->records,
-                             .record_count = h->record_count};
+                             .record_count = h->record_count,
+                             .open_stage = h->open_stage};
 }
 
 static int empty_value(const struct history *h)
@@ -47,6 +50,7 @@ static int value_at(const struct history *h, uint64_t generation)
         .generation = generation, .records = h->records, .record_count = h->record_count};
     int i = view_resolve(h->versions, h->version_count, &view);
     if (i == RESOLVE_NONE) return empty_value(h);
+    if (i == RESOLVE_ZERO) return ZERO;
     return h->versions[i].flags & VERSION_HOLE ? ZERO : (int)version_generation(&h->versions[i]);
 }
 
@@ -75,7 +79,7 @@ static bool write_is_judged_right(struct history *h)
 {
     struct retained retained = retained_of(h);
     const struct version *v = live_version(h->versions, h->version_count, &retained);
-    if (!v) return h->live_value == empty_value(h);
+    if (!v) return h->live_value == empty_value(h) || h->live_value == ZERO;
     int value = v->flags & VERSION_HOLE ? ZERO : (int)version_generation(v);
     if (value != h->live_value) return false;
     if (value == ZERO) return true;
@@ -85,13 +89,18 @@ static bool write_is_judged_right(struct history *h)
     return held == points_need(h->versions, h->version_count, v, &retained);
 }
 
-static void put(struct history *h, bool is_hole)
+static int insert(struct history *h, unsigned flags)
 {
     for (unsigned i = h->version_count++; i > 0; i--)
         h->versions[i] = h->versions[i - 1];
-    h->versions[0] = (struct version){.flags = is_hole ? VERSION_HOLE : 0};
-    version_set(&h->versions[0], ++h->now, is_hole ? 0 : 1);
-    h->live_value = is_hole ? ZERO : (int)h->now;
+    h->versions[0] = (struct version){.flags = (uint8_t)flags};
+    version_set(&h->versions[0], ++h->now, flags & VERSION_HOLE ? 0 : 1);
+    return flags & VERSION_HOLE ? ZERO : (int)h->now;
+}
+
+static void put(struct history *h, bool is_hole)
+{
+    h->live_value = insert(h, is_hole ? VERSION_HOLE : 0);
 }
 
 static void cut(struct history *h)
@@ -107,6 +116,36 @@ static void revert(struct history *h, unsigned point)
     cut(h); /* the undo point */
     h->records[h->record_count++] = (struct view_record){.c = ++h->now, .p = p};
     h->live_value = value;
+}
+
+/* The next step of a replace: it begins; it stages the block once; it is given up. */
+static void stage(struct history *h, bool is_hole)
+{
+    if (!h->open_stage) {
+        h->open_stage = ++h->now;
+        h->staged_value = NOTHING;
+    } else if (h->staged_value == NOTHING) {
+        h->staged_value = insert(h, VERSION_STAGED | (is_hole ? VERSION_HOLE : 0));
+    } else {
+        h->open_stage = 0;
+    }
+}
+
+/* And its end: over a point that was there when it began, or over nothing. */
+static void flip(struct history *h, unsigned point)
+{
+    uint64_t base = 0;
+    int value = ZERO;
+    if (!h->open_stage) return;
+    if (point < h->point_count && h->points[point] <= h->open_stage) {
+        base = h->points[point];
+        value = h->point_values[point];
+    }
+    cut(h); /* the undo point */
+    h->records[h->record_count++] =
+        (struct view_record){.c = ++h->now, .p = base, .s = h->open_stage};
+    h->live_value = h->staged_value == NOTHING ? value : h->staged_value;
+    h->open_stage = 0;
 }
 
 static void drop(struct history *h, unsigned point)
@@ -129,7 +168,9 @@ static bool sweep(struct history *h)
     reclaim_needed(h->versions, h->version_count, &retained, needed);
     for (unsigned i = 0; i < h->version_count; i++) {
         if (!needed[i]) continue;
-        data += !(h->versions[i].flags & VERSION_HOLE);
+        bool is_open = h->open_stage && version_generation(&h->versions[i]) > h->open_stage &&
+                       (h->versions[i].flags & VERSION_STAGED);
+        data += !(h->versions[i].flags & VERSION_HOLE) && !is_open;
         h->versions[kept++] = h->versions[i];
     }
     h->version_count = kept;
@@ -148,11 +189,12 @@ static bool go_on(const struct history *from, unsigned left)
     struct history h;
     histories++;
     if (left == 0) return true;
-    for (unsigned way = 0; way < 9; way++) {
+    for (unsigned way = 0; way < 13; way++) {
         h = *from;
         unsigned newest = h.point_count - 1;
-        if (way >= 4 && h.point_count == 0) continue;
+        if (way >= 4 && way <= 8 && h.point_count == 0) continue;
         if ((way == 5 || way == 8) && newest == 0) continue;
+        if (way >= 11 && !h.open_stage) continue;
         bool ok = true;
         switch (way) {
         case 0:
@@ -179,6 +221,18 @@ static bool go_on(const struct history *from, unsigned left)
         case 7:
             drop(&h, 0);
             break;
+        case 9:
+            stage(&h, false);
+            break;
+        case 10:
+            stage(&h, true);
+            break;
+        case 11:
+            flip(&h, 0);
+            break;
+        case 12:
+            flip(&h, MOST);
+            break;
         default:
             drop(&h, newest);
             break;
@@ -192,7 +246,7 @@ static bool go_on(const struct history *from, unsigned left)
 static void every_short_history_reads_right_and_keeps_no_more(void)
 {
     struct history h = {.live_value = ZERO};
-    expect(go_on(&h, 7));
+    expect(go_on(&h, 6));
     h = (struct history){.live_value = FALLS, .falls_through = true};
     expect(go_on(&h, 6));
     printf("# %lu histories\n", histories);
@@ -209,7 +263,7 @@ static void long_histories_read_right(void)
             state ^= state >> 7;
             state ^= state << 17;
             bool room = h.point_count < MOST - 1 && h.version_count < MOST && h.record_count < MOST;
-            unsigned way = (unsigned)(state >> 20) % (room ? 10 : 4), ok = 1;
+            unsigned way = (unsigned)(state >> 20) % (room ? 14 : 4), ok = 1;
             unsigned point = h.point_count ? (unsigned)(state >> 40) % h.point_count : 0;
             if (way < 2)
                 ok = sweep(&h);
@@ -219,14 +273,21 @@ static void long_histories_read_right(void)
                 put(&h, way == 4);
             else if (room && way == 7)
                 cut(&h);
+            else if (room && way < 12 && way > 9)
+                stage(&h, way == 11);
+            else if (room && way > 11)
+                flip(&h, way == 13 ? point : MOST);
             else if (room && h.point_count)
                 revert(&h, point);
             require(ok && views_are_right(&h) && write_is_judged_right(&h));
         }
         while (h.point_count)
             drop(&h, h.point_count / 2);
+        h.open_stage = 0;
         require(sweep(&h) && sweep(&h) && views_are_right(&h));
-        expect_eq(h.record_count, 0);
+        /* What has a stage, or hides everything, stays while the live view is over it. */
+        for (unsigned i = 0; i < h.record_count; i++)
+            require(h.records[i].s != 0 || h.records[i].p == 0);
     }
 }
 
