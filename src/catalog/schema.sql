@@ -41,6 +41,31 @@ CREATE TABLE host(
 CREATE TABLE initiator(
   name TEXT PRIMARY KEY,
   host TEXT NOT NULL REFERENCES host(uuid) ON DELETE CASCADE) STRICT;
+CREATE TABLE host_group(
+  uuid TEXT PRIMARY KEY,
+  name TEXT NOT NULL UNIQUE CHECK (length(name) > 0),
+  created_ns INTEGER NOT NULL) STRICT;
+CREATE TABLE group_member(
+  host TEXT PRIMARY KEY REFERENCES host(uuid) ON DELETE CASCADE,
+  host_group TEXT NOT NULL REFERENCES host_group(uuid)) STRICT;
+-- The hosts of grantee may import the sets of owner.
+CREATE TABLE import_grant(
+  grantee TEXT NOT NULL REFERENCES host_group(uuid) ON DELETE CASCADE,
+  owner TEXT NOT NULL REFERENCES host_group(uuid) ON DELETE CASCADE,
+  created_ns INTEGER NOT NULL,
+  PRIMARY KEY (grantee, owner)) STRICT;
+CREATE TABLE credential(
+  uuid TEXT PRIMARY KEY,
+  host TEXT NOT NULL REFERENCES host(uuid) ON DELETE CASCADE,
+  sealed_key BLOB NOT NULL, -- under the key file
+  created_ns INTEGER NOT NULL) STRICT;
+CREATE TABLE enrolment(
+  uuid TEXT PRIMARY KEY,
+  host TEXT NOT NULL REFERENCES host(uuid) ON DELETE CASCADE,
+  sealed_secret BLOB NOT NULL, -- under the key file
+  replaces INTEGER NOT NULL,
+  expires_ns INTEGER NOT NULL,
+  created_ns INTEGER NOT NULL) STRICT;
 CREATE TABLE map(
   host TEXT NOT NULL REFERENCES host(uuid) ON DELETE CASCADE,
   lun INTEGER NOT NULL CHECK (lun BETWEEN 0 AND 254),
@@ -73,6 +98,10 @@ CREATE TABLE point_set(
   created_by TEXT NOT NULL,
   created_ns INTEGER NOT NULL) STRICT;
 CREATE UNIQUE INDEX point_set_name ON point_set(name) WHERE state <> 'aborted';
+-- Group or host that a set belongs to; without a row it is an administrator's.
+CREATE TABLE set_owner(
+  point_set TEXT PRIMARY KEY REFERENCES point_set(uuid) ON DELETE CASCADE,
+  owner TEXT NOT NULL) STRICT;
 CREATE TABLE set_history(
   point_set TEXT NOT NULL REFERENCES point_set(uuid) ON DELETE CASCADE,
   sequence INTEGER NOT NULL,

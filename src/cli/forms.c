@@ -53,6 +53,22 @@ static const struct cli_form forms[] = {
      .note = "Without --auth the host logs in with CHAP; a secret that is not given is drawn by "
              "the server and "
              "shown once. Secret files hold one line; - reads standard input."},
+    {.id = "group_create",
+     .positionals = "name",
+     .examples = {"tarn group create sql-cluster --hosts db1 --hosts db2"},
+     .note = "A host is in one group at most. The hosts of a group have the same rights: what one of "
+             "them has prepared or imported, the others may import, mask, break and delete."},
+    {.id = "group_add",
+     .positionals = "name host",
+     .examples = {"tarn group add sql-cluster db3"}},
+    {.id = "group_remove",
+     .positionals = "name host",
+     .examples = {"tarn group remove sql-cluster db3"},
+     .note = "Sets that were prepared for the host while it was in the group stay with the group."},
+    {.id = "grant_add",
+     .examples = {"tarn grant add --to backup-servers --from sql-cluster"},
+     .note = "For copies that one host makes and another reads, such as an off-host backup."},
+    {.id = "grant_remove", .examples = {"tarn grant remove backup-servers sql-cluster"}},
     {.id = "map_add",
      .positionals = "host object",
      .shown = "HOST DISK|SNAPSHOT",

@@ -326,6 +326,7 @@ static const struct cell host_lines[] = {{"name", "name", as_text, 0},
                                          {"CHAP secret", "chap_secret", as_text, IF_ANY},
                                          {"mutual user", "mutual_user", as_text, IF_ANY},
                                          {"mutual secret", "mutual_secret", as_text, IF_ANY},
+                                         {"group", "group", as_text, IF_ANY},
                                          {"sessions", "session_count", as_text, 0},
                                          {"made", "created_at", as_time, 0},
                                          END};
@@ -372,6 +373,7 @@ static const struct cell set_lines[] = {
     {"generation", "generation", as_text, IF_ANY},
     {"lease left", "lease_left_ms", as_ms, IF_ANY},
     {"armed for", "armed_left_ms", as_ms, IF_ANY},
+    {"belongs to", "owner", as_text, IF_ANY},
     {"made by", "created_by", as_text, 0},
     {"made", "created_at", as_time, 0},
     END};
@@ -436,6 +438,21 @@ static const struct cell token_lines[] = {{"name", "name", as_text, 0},
                                           {"made", "created_at", as_time, 0},
                                           END};
 
+static const struct cell group_columns[] = {{"NAME", "name", as_text, 0},
+                                            {"HOSTS", "hosts", as_names, 0},
+                                            {"IMPORTS FROM", "imports_from", as_names, IF_ANY},
+                                            END};
+static const struct cell group_lines[] = {{"name", "name", as_text, 0},
+                                          {"id", "uuid", as_text, 0},
+                                          {"hosts", "hosts", as_names, 0},
+                                          {"imports from", "imports_from", as_names, IF_ANY},
+                                          {"made", "created_at", as_time, 0},
+                                          END};
+static const struct cell grant_columns[] = {{"MAY IMPORT", "to", as_text, 0},
+                                            {"SETS OF", "from", as_text, 0},
+                                            {"SINCE", "created_at", as_time, 0},
+                                            END};
+
 static const struct cell audit_columns[] = {{"RECORD", "sequence", as_text, RIGHT},
                                             {"TIME", "at", as_time, 0},
                                             {"WHO", "actor", as_text, 0},
@@ -495,6 +512,13 @@ static const struct view views[] = {
      "No snapshot yet. Cut one: tarn snapshot create DISK --name NAME"},
     {"job", "jobs", job_columns, job_lines, {{0}}, "No jobs."},
     {"token", "tokens", token_columns, token_lines, {{0}}, "No tokens."},
+    {"group",
+     "groups",
+     group_columns,
+     group_lines,
+     {{0}},
+     "No group yet. Make one: tarn group create NAME --hosts HOST"},
+    {"grant", "grants", grant_columns, grant_columns, {{0}}, "No group imports from another."},
     {"audit", "records", audit_columns, audit_lines, {{0}}, "No such record."},
 };
 

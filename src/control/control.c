@@ -40,7 +40,7 @@ struct err *control_create(struct rt *rt, const struct control_options *options,
              options->target_name ? options->target_name : "");
     struct list *lists[] = {&control->pools,     &control->disks,  &control->hosts, &control->sets,
                             &control->snapshots, &control->tokens, &control->jobs,  &control->ops,
-                            &control->gone_sets};
+                            &control->gone_sets, &control->groups, &control->grants};
     for (unsigned i = 0; i < countof(lists); i++)
         list_init(lists[i]);
     lane_init(&control->lane);

@@ -88,6 +88,7 @@ struct set {
     struct object object;
     struct catalog_set row;
     struct pool *pool;
+    struct uuid owner;   /* group or host (group.c); nil: administrators only */
     struct list members; /* snapshot.member_link, in order of position */
     unsigned event_count;
     struct catalog_event events[SET_HISTORY_MAX];
@@ -127,6 +128,7 @@ struct host {
     struct object object;
     struct catalog_host row;
     struct scsi_map *map;
+    struct group *group; /* NULL: in none */
     struct list maps, sessions;
     struct slot slots[LIMIT_LUNS_PER_HOST];
     bool leaving;
@@ -191,6 +193,7 @@ struct control {
     struct rt_worker *worker;
     struct catalog *catalog;
     struct uuid server;
+    struct list groups, grants; /* group.c */
     struct list pools, disks, hosts, sets, snapshots, tokens, jobs; /* object.link */
     struct lane lane;
     struct list ops;       /* op.link */
@@ -384,7 +387,7 @@ bool arg_is_given(const struct op *op, const char *name);
 /* plans: one per verb of verbs.def, by family */
 extern const struct op_plan plans_read[], plans_pool[], plans_disk[], plans_host[], plans_set[],
     plans_snapshot[], plans_token[], plans_audit[], plans_revert[],
-    plans_clock[]; /* end with verb NULL */
+    plans_clock[], plans_group[]; /* end with verb NULL */
 const struct op_plan *plan_find(const char *verb);
 struct err *require_role(const struct op *op, enum control_role role, const char *what) MUST_CHECK;
 /* Answers {"dry_run":true,"would":[...]} (takes would) and ends. */
@@ -423,6 +426,7 @@ struct err *check_snapshot_unused(const struct snapshot *snapshot) MUST_CHECK;
 struct set_draft {
     struct catalog_set row;
     struct catalog_event event;
+    struct uuid owner;
     unsigned count;
     struct catalog_snapshot *snapshots;
     struct pool *pool;

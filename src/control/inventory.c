@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "control/control_int.h"
+#include "control/host_int.h"
 
 /* Control objects are small and few; when there is no memory for one the program cannot go on
  * sensibly. */
@@ -285,6 +286,7 @@ void inventory_free(struct control *control)
     FREE_ALL(&control->disks, disk, serve_free(&gone->served); inventory_remove_disk(gone));
     FREE_ALL(&control->pools, pool, if (gone->engine) volume_pool_abandon(gone->engine);
              inventory_remove_pool(control, gone));
+    group_free(control);
     FREE_ALL(&control->tokens, token, inventory_remove_token(gone));
 }
 
@@ -405,6 +407,7 @@ struct err *inventory_load(struct control *control)
         .job = load_job,
     };
     TRY(catalog_load(control->catalog, &reader, control));
+    TRY(group_load(control));
     inventory_forget_hosts_of_sets(control);
     return NULL;
 }

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "control/control_int.h"
+#include "control/host_int.h"
 
 json_t *json_time(uint64_t wall_ns)
 {
@@ -289,12 +290,14 @@ json_t *json_host(struct host *host)
                                               object_name(map), "read_only",
                                               map->row.read_only || map->snapshot));
     }
-    return json_pack("{s:s, s:o, s:o, s:s, s:o, s:o, s:o, s:i, s:o, s:o}", "name", host->row.name,
+    json_t *json = json_pack("{s:s, s:o, s:o, s:s, s:o, s:o, s:o, s:i, s:o, s:o}", "name", host->row.name,
                      "uuid", uuid_json(&host->row.uuid), "initiators", initiators, "auth",
                      host->row.auth, "chap_user", text_or_null(host->row.chap_user), "mutual_user",
                      text_or_null(host->row.mutual_user), "created_at",
                      json_time(host->row.created_ns), "session_count", session_count(host),
                      "sessions", sessions, "luns", luns);
+    json_object_set_new(json, "group", text_or_null(host->group ? host->group->row.name : NULL));
+    return json;
 }
 
 json_t *json_map(struct map *map)
@@ -348,7 +351,7 @@ json_t *json_set(struct control *control, struct set *set)
     struct host *host = inventory_host(control, &set->row.host);
     uint64_t now = rt_now(control->rt);
     const struct catalog_set *row = &set->row;
-    return json_pack(
+    json_t *json = json_pack(
         "{s:s, s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:I, s:o, s:o, s:s,"
         " s:o, s:o}",
         "name", row->name, "uuid", uuid_json(&row->uuid), "state",
@@ -361,6 +364,8 @@ json_t *json_set(struct control *control, struct set *set)
         "lease_left_ms", left_ms(set_in_the_making(set), now, set->lease_until_ns), "armed_left_ms",
         left_ms(row->state == SET_ARMED, now, set->armed_until_ns), "created_by", row->created_by,
         "created_at", json_time(row->created_ns), "history", history);
+    json_object_set_new(json, "owner", text_or_null(owner_name(control, &set->owner)));
+    return json;
 }
 
 static const char *snapshot_state_text(const struct snapshot *snapshot,

@@ -10,6 +10,7 @@ static const struct op_plan *const families[] = {
     plans_audit,
     plans_clock,
     plans_disk,
+    plans_group,
     plans_host,
     plans_pool,
     plans_read,

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "control/control_int.h"
+#include "control/host_int.h"
 
 /* A cut itself takes a few blocks; a pool so full that the next writes fail is no place for a
  * snapshot. */
@@ -119,6 +120,7 @@ static struct err *take_luns(struct op *op, struct set_draft *draft)
     struct host *host = NULL;
     TRY(find_host(op->control, text, &host));
     draft->row.host = host->row.uuid;
+    draft->owner = host_owner(host);
     bool taken[LIMIT_LUNS_PER_HOST] = {false};
     for (unsigned i = 0; i < draft->count; i++) {
         unsigned lun = 0;
@@ -184,6 +186,8 @@ struct err *set_draft_write(struct catalog *catalog, struct set_draft *draft)
 {
     TRY(catalog_put_set(catalog, &draft->row));
     TRY(catalog_add_event(catalog, &draft->event));
+    if (!uuid_is_nil(&draft->owner))
+        TRY(catalog_put_owner(catalog, &draft->row.uuid, &draft->owner));
     for (unsigned i = 0; i < draft->count; i++) {
         struct catalog_snapshot *snapshot = &draft->snapshots[i];
         TRY(catalog_issue_identity(catalog, &snapshot->uuid, draft->row.created_ns, snapshot->naa));
@@ -196,6 +200,7 @@ void set_draft_publish(struct op *op, struct set_draft *draft)
 {
     struct control *control = op->control;
     struct set *set = inventory_add_set(control, &draft->row);
+    set->owner = draft->owner;
     set->events[0] = draft->event;
     set->event_count = 1;
     set->lease_until_ns = rt_now(control->rt) + draft->row.lease_s * RT_SECOND;

@@ -21,11 +21,12 @@ static json_t *some_arguments(const struct verb *verb)
                                                  : json_string("nothing");
         json_object_set_new(arguments, arg->name, value);
     }
-    if (strstr(verb->path, "{name}"))
-        json_object_set_new(arguments, "name", json_string("nothing"));
-    if (strstr(verb->path, "{host}"))
-        json_object_set_new(arguments, "host", json_string("nothing"));
-    if (strstr(verb->path, "{lun}")) json_object_set_new(arguments, "lun", json_integer(1));
+    for (const char *p = strchr(verb->path, '{'); p; p = strchr(p + 1, '{')) {
+        char name[32];
+        snprintf(name, sizeof name, "%.*s", (int)strcspn(p + 1, "}"), p + 1);
+        json_object_set_new(arguments, name,
+                            strcmp(name, "lun") == 0 ? json_integer(1) : json_string("nothing"));
+    }
     return arguments;
 }
 
