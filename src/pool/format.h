@@ -25,8 +25,11 @@ enum {
     FORMAT_SUPER_B = 16,
     FORMAT_WAL_START = 32, /* the ring follows the superblocks' area */
     FORMAT_WAL_HEADER_BYTES = 128,
-    FORMAT_LEAF_BLOCKS = 1024, /* 4 MiB of LBA */
-    FORMAT_DIR_ENTRIES = 64,   /* leaves per directory page: 256 MiB of LBA */
+    /* 3.5 MiB of LBA: the leaf of what was written in order by full batches, a run for each and a
+     * checksum per block, is one block then.  A multiple of a batch, so that aligned ones lie in
+     * one leaf. */
+    FORMAT_LEAF_BLOCKS = 896,
+    FORMAT_DIR_ENTRIES = 64, /* leaves per directory page: 224 MiB of LBA */
     FORMAT_DIR_ENTRY_BYTES = 56,
     FORMAT_DIR_HEADER_BYTES = 64,
     FORMAT_BITMAP_BITS = BLOCK_BYTES * 8, /* blocks per bitmap page */

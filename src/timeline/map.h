@@ -1,7 +1,7 @@
 /*
  * map.h - the map of a disk: directory pages and leaves; loading, writing, evicting.
  *
- * A leaf is 4 MiB of LBA.  In memory it is complete (READY) or a list of changes (DELTA) whose base
+ * A leaf is 3.5 MiB of LBA.  In memory it is complete (READY) or a list of changes (DELTA) whose base
  * is on disk, so that a write need not load it.  A merge drops nothing (E10).  Threads: the pool's
  * loop.
  */

@@ -313,6 +313,7 @@ static void p8_a_thousand_generations_take_what_was_overwritten(void)
            (double)after.metadata_bytes / (double)after.data_bytes);
     expect_eq(after.data_bytes - before.data_bytes, unique);
     expect(growth <= 1.05);
+    expect((double)before.metadata_bytes <= 0.0015 * (double)before.data_bytes);
     expect((double)after.metadata_bytes <= 0.006 * (double)after.data_bytes + 64.0 * KIB);
     expect(pool_rig_is_exact(&rig));
     end();

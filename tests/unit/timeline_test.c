@@ -166,7 +166,7 @@ static void a_leaf_survives_its_encoding(void)
         struct leaf a = {.disk = &disk, .index = 5, .state = LEAF_READY}, b = a;
         unsigned writes = (unsigned)prng_below(&prng, 60);
         for (unsigned i = 0; i < writes; i++) {
-            unsigned first = (unsigned)prng_below(&prng, 1000),
+            unsigned first = (unsigned)prng_below(&prng, FORMAT_LEAF_BLOCKS - 24),
                      count = 1 + (unsigned)prng_below(&prng, 24);
             bool hole = prng_chance(&prng, 1, 5);
             for (unsigned j = 0; j < count; j++)
@@ -196,7 +196,20 @@ static void a_leaf_survives_its_encoding(void)
 
 static void random_4k_metadata_stays_below_six_tenths_of_a_percent(void)
 {
-    expect(blob_blocks_for(leaf_bytes_for(FORMAT_LEAF_BLOCKS)) * BLOCK_BYTES <= 4 * MIB * 6 / 1000);
+    expect(blob_blocks_for(leaf_bytes_for(FORMAT_LEAF_BLOCKS)) * 1000 <= FORMAT_LEAF_BLOCKS * 6);
+}
+
+static void a_leaf_that_was_written_in_order_is_one_block(void)
+{
+    struct tl_disk disk = {.id = 1};
+    struct leaf leaf = {.disk = &disk};
+    uint64_t bytes;
+    for (unsigned b = 0; b < FORMAT_LEAF_BLOCKS; b++)
+        leaf_insert(&leaf, b, 7 + (b + 30) / FORMAT_BATCH_MAX_BLOCKS, 5000 + b, b, 0);
+    uint8_t *payload = leaf_encode(&leaf, 7, &bytes);
+    expect_eq(blob_blocks_for(bytes), 1);
+    free(payload);
+    free(leaf.versions);
 }
 
 static void changes_are_merged_above_what_the_leaf_contains(void)
@@ -211,15 +224,17 @@ static void changes_are_merged_above_what_the_leaf_contains(void)
     leaf_push_op(
         &leaf,
         &(struct leaf_op){.seq = 21, .generation = 10, .first = 3, .count = 1, .is_removal = true});
-    leaf_push_op(
-        &leaf, &(struct leaf_op){
-                   .seq = 22, .generation = 22, .first = 0, .count = 1024, .flags = VERSION_HOLE});
+    leaf_push_op(&leaf, &(struct leaf_op){.seq = 22,
+                                          .generation = 22,
+                                          .first = 0,
+                                          .count = FORMAT_LEAF_BLOCKS,
+                                          .flags = VERSION_HOLE});
     leaf_merge_ops(&leaf, 10); /* E11: 10 is in it */
     struct version *v;
     expect_eq(leaf_versions(&leaf, 3, &v), 2);
     expect_eq(version_generation(&v[0]), 22);
     expect_eq(version_generation(&v[1]), 20);
-    expect_eq(leaf.version_count, 1025);
+    expect_eq(leaf.version_count, FORMAT_LEAF_BLOCKS + 1);
     free(leaf.versions);
 }
 
@@ -240,7 +255,7 @@ static void a_batch_survives_its_encoding_and_no_bit_may_turn(void)
     struct buf_writer w = wal_body(batch, sizeof batch);
     struct wal_record insert = {.type = WAL_INSERT,
                                 .disk = 4,
-                                .lba = 1020,
+                                .lba = FORMAT_LEAF_BLOCKS - 4,
                                 .count = 4,
                                 .phys = 999},
                       r;
@@ -254,7 +269,7 @@ static void a_batch_survives_its_encoding_and_no_bit_may_turn(void)
     expect(g.seq == 50 && g.prev_seq == 49 && g.durable == 40 && g.position == 77 && g.blocks == 1);
     struct buf_reader reader = wal_records(batch, &g);
     require(wal_next(&reader, &r));
-    expect(r.type == WAL_INSERT && r.lba == 1020 && r.count == 4 && r.phys == 999 &&
+    expect(r.type == WAL_INSERT && r.lba == FORMAT_LEAF_BLOCKS - 4 && r.count == 4 && r.phys == 999 &&
            r.crcs[15] == 0x5a);
     require(wal_next(&reader, &r));
     expect(r.type == WAL_REMOVE && r.generation == 8 && r.phys == 5 && r.count == 2);
@@ -396,6 +411,7 @@ int main(void)
     run(reverts_keep_what_either_side_sees);
     run(a_leaf_survives_its_encoding);
     run(random_4k_metadata_stays_below_six_tenths_of_a_percent);
+    run(a_leaf_that_was_written_in_order_is_one_block);
     run(changes_are_merged_above_what_the_leaf_contains);
     run(a_batch_survives_its_encoding_and_no_bit_may_turn);
     run(a_full_batch_of_overwrites_fits_one_block_of_log);
