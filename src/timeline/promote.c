@@ -306,7 +306,8 @@ void promote_begin(struct volume_pool *pool, struct volume_promotion *job)
     *j = (struct promote){.pool = p, .disk = disk, .job = job};
     j->buf = aligned_alloc(BLOCK_BYTES, (size_t)WINDOW * BLOCK_BYTES);
     check(j->buf != NULL);
-    j->end_lba = min_of(disk->parent_size_bytes, disk->size_bytes) / BLOCK_BYTES;
+    /* A replace may have made it smaller than its points are. */
+    j->end_lba = disk->parent_size_bytes / BLOCK_BYTES;
     disk->is_promoting = true;
     job->private_ = j;
     list_push_back(&p->promotions, &j->link);

@@ -5,9 +5,11 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "fake_things.h"
+#include "litter.h"
 #include "volume/volume.h"
 
-enum { FAKE_THINGS = 64, FAKE_LOG = 200000 };
+enum { FAKE_LOG = 200000 };
 
 /* clang-format off */
 enum entry_kind {
@@ -15,14 +17,6 @@ enum entry_kind {
     ENTRY_CUT, ENTRY_POINT_DELETE, ENTRY_REVERT, ENTRY_BASE
 };
 /* clang-format on */
-
-/* A disk or a point. */
-struct thing {
-    bool used, is_point;
-    struct uuid uuid, disk, parent;
-    uint64_t sectors;
-    uint8_t *data;
-};
 
 struct entry {
     enum entry_kind kind;
@@ -64,76 +58,22 @@ static struct {
     struct prng prng;
     struct entry **log;
     size_t count, applied, durable;
-    struct thing things[FAKE_THINGS];
     uint64_t leaked;
     struct uuid undo_disk; /* what the newest write covered (CUT_MISSES_NEWEST) */
     uint64_t undo_sector, undo_count;
     uint8_t *undo;
 } fake;
 
-/* Small things that a crash leaves behind; freed with the pool. */
-static void *litter[4096];
-
-static void *litter_new(size_t size_bytes)
-{
-    for (unsigned i = 0; i < countof(litter); i++) {
-        if (litter[i]) continue;
-        litter[i] = calloc(1, size_bytes);
-        check(litter[i] != NULL);
-        return litter[i];
-    }
-    unreachable("too much litter in the fake engine");
-}
-
-static void litter_free(void *thing)
-{
-    for (unsigned i = 0; thing && i < countof(litter); i++)
-        if (litter[i] == thing) litter[i] = NULL;
-    free(thing);
-}
-
-static void litter_sweep(void)
-{
-    for (unsigned i = 0; i < countof(litter); i++)
-        free(take_ptr(&litter[i]));
-}
-
 static bool bug(enum fake_bug which, unsigned one_in)
 {
     return fake.bug == which && prng_chance(&fake.prng, 1, one_in);
-}
-
-static struct thing *find(const struct uuid *uuid)
-{
-    for (unsigned i = 0; i < FAKE_THINGS; i++)
-        if (fake.things[i].used && uuid_equal(&fake.things[i].uuid, uuid)) return &fake.things[i];
-    return NULL;
-}
-
-static struct thing *thing_new(const struct uuid *uuid, uint64_t sectors, bool is_point)
-{
-    for (unsigned i = 0; i < FAKE_THINGS; i++) {
-        struct thing *t = &fake.things[i];
-        if (t->used) continue;
-        *t = (struct thing){.used = true, .uuid = *uuid, .sectors = sectors, .is_point = is_point};
-        t->data = calloc(sectors, SECTOR_BYTES);
-        check(t->data != NULL);
-        return t;
-    }
-    unreachable("too many things in the fake engine");
-}
-
-static void thing_free(struct thing *t)
-{
-    free(t->data);
-    *t = (struct thing){.used = false};
 }
 
 /* ---- Applying the log ------------------------------------------------------------------------ */
 
 static void apply_data(struct entry *e)
 {
-    struct thing *t = find(&e->uuid);
+    struct thing *t = fake_find(&e->uuid);
     if (!t || e->dropped) return;
     uint64_t at = e->sector;
     if (bug(FAKE_WRONG_SECTOR, 60) && at + e->count + 8 <= t->sectors) at += 8;
@@ -151,7 +91,7 @@ static void apply_data(struct entry *e)
         memcpy(t->data + at * SECTOR_BYTES, e->kind == ENTRY_COMPARE ? e->data + size : e->data,
                size);
     for (unsigned i = 0; i < FAKE_THINGS; i++) {
-        struct thing *other = &fake.things[i];
+        struct thing *other = &fake_things[i];
         if (!other->used || e->kind != ENTRY_WRITE) continue;
         bool leaks =
             (other->is_point && uuid_equal(&other->disk, &t->uuid) && bug(FAKE_POINT_CHANGES, 5)) ||
@@ -164,7 +104,7 @@ static void apply_data(struct entry *e)
 
 static void apply_compare(struct entry *e)
 {
-    struct thing *t = find(&e->uuid);
+    struct thing *t = fake_find(&e->uuid);
     size_t size = (size_t)e->count * SECTOR_BYTES;
     if (!t) return;
     const uint8_t *have = t->data + e->sector * SECTOR_BYTES;
@@ -178,9 +118,9 @@ static void apply_compare(struct entry *e)
 
 static void apply_cut_member(struct entry *e, unsigned i)
 {
-    struct thing *disk = find(&e->members[i][0]);
-    if (!disk || find(&e->members[i][1])) return;
-    struct thing *point = thing_new(&e->members[i][1], disk->sectors, true);
+    struct thing *disk = fake_find(&e->members[i][0]);
+    if (!disk || fake_find(&e->members[i][1])) return;
+    struct thing *point = fake_thing_new(&e->members[i][1], disk->sectors, true);
     point->disk = disk->uuid;
     memcpy(point->data, disk->data, disk->sectors * SECTOR_BYTES);
     if (fake.bug == FAKE_CUT_MISSES_NEWEST && fake.undo && uuid_equal(&fake.undo_disk, &disk->uuid))
@@ -190,10 +130,10 @@ static void apply_cut_member(struct entry *e, unsigned i)
 
 static void apply_revert(struct entry *e)
 {
-    struct thing *disk = find(&e->uuid), *point = find(&e->other);
-    if (!disk || !point || find(&e->members[0][0])) return;
+    struct thing *disk = fake_find(&e->uuid), *point = fake_find(&e->other);
+    if (!disk || !point || fake_find(&e->members[0][0])) return;
     const struct thing *old = fake.bug == FAKE_UNDO_IS_NEW ? point : disk;
-    struct thing *undo = thing_new(&e->members[0][0], disk->sectors, true);
+    struct thing *undo = fake_thing_new(&e->members[0][0], disk->sectors, true);
     undo->disk = disk->uuid;
     memcpy(undo->data, old->data, min_of(old->sectors, disk->sectors) * SECTOR_BYTES);
     disk->data = realloc(disk->data, point->sectors * SECTOR_BYTES);
@@ -205,7 +145,7 @@ static void apply_revert(struct entry *e)
 
 static void apply(struct entry *e)
 {
-    struct thing *t = find(&e->uuid), *from;
+    struct thing *t = fake_find(&e->uuid), *from;
     switch (e->kind) {
     case ENTRY_WRITE:
     case ENTRY_ZERO:
@@ -215,7 +155,7 @@ static void apply(struct entry *e)
         apply_compare(e);
         break;
     case ENTRY_CREATE:
-        thing_new(&e->uuid, e->count, false);
+        fake_thing_new(&e->uuid, e->count, false);
         break;
     case ENTRY_GROW:
         t->data = realloc(t->data, e->count * SECTOR_BYTES);
@@ -227,16 +167,16 @@ static void apply(struct entry *e)
     case ENTRY_DELETE:
     case ENTRY_POINT_DELETE:
         if (t && fake.bug == FAKE_SPACE_LEAK) fake.leaked += BLOCK_BYTES;
-        if (t) thing_free(t);
+        if (t) fake_thing_free(t);
         break;
     case ENTRY_CUT:
         for (unsigned i = 0; i < e->member_count; i++)
             if (i == 0 || fake.bug != FAKE_CUT_LATE_MEMBER) apply_cut_member(e, i);
         break;
     case ENTRY_BRANCH:
-        from = find(&e->other);
+        from = fake_find(&e->other);
         if (!from || e->dropped) break;
-        t = thing_new(&e->uuid, from->sectors, false);
+        t = fake_thing_new(&e->uuid, from->sectors, false);
         t->parent = from->disk;
         memcpy(t->data, from->data, from->sectors * SECTOR_BYTES);
         break;
@@ -338,7 +278,7 @@ static void copy_iov(const struct iovec *iov, unsigned count, uint8_t *memory, b
 /* The rest of the blocks as it is now, around the data (RMW_RACE). */
 static void widen(struct entry *e)
 {
-    struct thing *t = find(&e->uuid);
+    struct thing *t = fake_find(&e->uuid);
     uint64_t start = e->sector / 8 * 8, end = (e->sector + e->count + 7) / 8 * 8;
     if (!t || end > t->sectors) return;
     uint8_t *data = malloc((end - start) * SECTOR_BYTES);
@@ -377,7 +317,7 @@ static void later_fire(struct rt_timer *timer)
     struct later *l = container_of(timer, struct later, timer);
     struct volume_io *io = l->io;
     if (io && io->op == VOLUME_READ) {
-        struct thing *t = find(&io->volume->uuid);
+        struct thing *t = fake_find(&io->volume->uuid);
         auto_free uint8_t *data = malloc(io->sector_count * SECTOR_BYTES);
         check(t != NULL && data != NULL);
         memcpy(data, t->data + io->sector * SECTOR_BYTES, io->sector_count * SECTOR_BYTES);
@@ -443,7 +383,7 @@ void volume_map_status(struct volume *volume, struct volume_map_query *query)
 {
     static const uint8_t zeroes[SECTOR_BYTES];
     struct query_later *l = litter_new(sizeof *l);
-    struct thing *t = find(&volume->uuid);
+    struct thing *t = fake_find(&volume->uuid);
     query->mapped = memcmp(t->data + query->sector * SECTOR_BYTES, zeroes, SECTOR_BYTES) != 0;
     query->run_sectors = fake.bug == FAKE_MAP_LIES ? query->sector_count : 1;
     query->status = STATUS_OK;
@@ -456,7 +396,7 @@ void volume_map_status(struct volume *volume, struct volume_map_query *query)
 static void rebuild(void)
 {
     for (unsigned i = 0; i < FAKE_THINGS; i++)
-        if (fake.things[i].used) thing_free(&fake.things[i]);
+        if (fake_things[i].used) fake_thing_free(&fake_things[i]);
     for (size_t i = 0; i < fake.count; i++) {
         struct entry *e = fake.log[i];
         e->io = NULL;
@@ -594,26 +534,10 @@ const struct volume_recovery *volume_pool_recovery(const struct volume_pool *poo
     return &pool->recovery;
 }
 
-/* Counts as the model does: blocks of one lineage that are equal are one. */
 void volume_pool_usage(struct volume_pool *pool, struct volume_pool_usage *ret_usage)
 {
-    static const uint8_t zeroes[BLOCK_BYTES];
-    uint64_t blocks = 0;
-    for (unsigned i = 0; i < FAKE_THINGS; i++) {
-        const struct thing *t = &fake.things[i];
-        for (uint64_t s = 0; t->used && s + 8 <= t->sectors; s += 8) {
-            const uint8_t *data = t->data + s * SECTOR_BYTES;
-            bool counted = memcmp(data, zeroes, BLOCK_BYTES) == 0;
-            for (unsigned j = 0; !counted && j < i; j++) {
-                const struct thing *u = &fake.things[j];
-                counted = u->used && s + 8 <= u->sectors &&
-                          memcmp(u->data + s * SECTOR_BYTES, data, BLOCK_BYTES) == 0;
-            }
-            blocks += !counted;
-        }
-    }
     *ret_usage = (struct volume_pool_usage){
-        .data_bytes = blocks * BLOCK_BYTES + fake.leaked, .free_bytes = GIB, .capacity_bytes = GIB};
+        .data_bytes = fake_things_blocks() * BLOCK_BYTES + fake.leaked, .free_bytes = GIB, .capacity_bytes = GIB};
 }
 
 void volume_pool_counters(const struct volume_pool *pool, struct volume_pool_counters *ret_counters)
@@ -673,7 +597,7 @@ void volume_disk_delete(struct volume_pool *pool, const struct uuid *disk, volum
                         void *arg)
 {
     for (unsigned i = 0; i < FAKE_THINGS; i++) {
-        const struct thing *t = &fake.things[i];
+        const struct thing *t = &fake_things[i];
         if (!t->used || (!uuid_equal(&t->disk, disk) && !uuid_equal(&t->parent, disk))) continue;
         refuse(pool, STATUS_IN_USE, done, arg);
         return;
@@ -685,7 +609,7 @@ void volume_disks(struct volume_pool *pool,
                   void (*fn)(void *arg, const struct volume_disk_info *info), void *arg)
 {
     for (unsigned i = 0; i < FAKE_THINGS; i++) {
-        const struct thing *t = &fake.things[i];
+        const struct thing *t = &fake_things[i];
         struct volume_disk_info info = {.uuid = t->uuid,
                                         .size_bytes = t->sectors * SECTOR_BYTES,
                                         .depth = !uuid_is_nil(&t->parent)};
@@ -719,7 +643,7 @@ void volume_point_delete(struct volume_pool *pool, const struct uuid *point, vol
 bool volume_point_find(struct volume_pool *pool, const struct uuid *point,
                        struct volume_point_info *ret_info)
 {
-    struct thing *t = find(point);
+    struct thing *t = fake_find(point);
     if (!t) return false;
     *ret_info = (struct volume_point_info){.uuid = *point,
                                            .disk = t->disk,
@@ -733,8 +657,8 @@ void volume_points(struct volume_pool *pool, const struct uuid *disk,
 {
     struct volume_point_info info;
     for (unsigned i = 0; i < FAKE_THINGS; i++)
-        if (fake.things[i].used && fake.things[i].is_point &&
-            volume_point_find(pool, &fake.things[i].uuid, &info))
+        if (fake_things[i].used && fake_things[i].is_point &&
+            volume_point_find(pool, &fake_things[i].uuid, &info))
             fn(arg, &info);
 }
 
@@ -756,6 +680,49 @@ void volume_revert(struct volume_pool *pool, const struct uuid *disk, const stru
     e->done = done;
     e->arg = arg;
 }
+
+struct replace_later {
+    struct rt_timer timer;
+    struct volume_replacement *job;
+};
+
+static void replacement_answered(void *arg, struct err *e)
+{
+    struct volume_replacement *job = arg;
+    job->done(job, e);
+}
+
+static struct entry *append_replace(struct volume_replacement *job)
+{
+    struct entry *e = append(job->pool, ENTRY_REVERT, &job->disk);
+    e->other = job->content->uuid;
+    e->members[0][0] = job->undo_point;
+    return e;
+}
+
+static void replace_fire(struct rt_timer *timer)
+{
+    struct replace_later *l = container_of(timer, struct replace_later, timer);
+    struct volume_replacement *job = l->job;
+    uint64_t total = volume_size_bytes(job->content);
+    litter_free(l);
+    job->progress(job, total, total);
+    struct entry *e = append_replace(job);
+    e->done = replacement_answered;
+    e->arg = job;
+}
+
+void volume_replace(struct volume_pool *pool, struct volume_replacement *job)
+{
+    struct replace_later *l = litter_new(sizeof *l);
+    job->pool = pool;
+    l->job = job;
+    if (fake.bug == FAKE_REPLACE_EARLY) append_replace(job);
+    rt_timer_set(pool->rt, &l->timer, rt_now(pool->rt) + 1000 + prng_below(&fake.prng, 8 * RT_MS),
+                 replace_fire);
+}
+
+void volume_replacement_cancel(struct volume_replacement *job) {}
 
 static void promotion_answered(void *arg, struct err *e)
 {
@@ -782,7 +749,7 @@ struct err *volume_open(struct volume_pool *pool, const struct uuid *disk, const
                         enum volume_mode mode, struct volume **ret_volume)
 {
     const struct uuid *uuid = point ? point : disk;
-    if (!find(uuid)) return err_new(STATUS_NOT_FOUND, "no such view");
+    if (!fake_find(uuid)) return err_new(STATUS_NOT_FOUND, "no such view");
     struct volume *v = litter_new(sizeof *v);
     *v = (struct volume){.pool = pool, .uuid = *uuid, .is_point = point != NULL};
     *ret_volume = v;
@@ -796,5 +763,5 @@ void volume_close(struct volume *volume)
 
 uint64_t volume_size_bytes(const struct volume *volume)
 {
-    return find(&volume->uuid)->sectors * SECTOR_BYTES;
+    return fake_find(&volume->uuid)->sectors * SECTOR_BYTES;
 }

@@ -527,7 +527,7 @@ static const struct {
     void (*run)(struct world *world, const struct record *record); /* NULL: control call `which` */
     unsigned which;
 } table[] = {
-    {73, do_write, 0},
+    {68, do_write, 0},
     {38, do_read, 0},
     {12, do_zero, 0},
     {14, do_unmap, 0},
@@ -544,6 +544,7 @@ static const struct {
     {3, NULL, TASK_CHECKPOINT},
     {6, NULL, TASK_REVERT},
     {5, NULL, TASK_PROMOTE},
+    {5, NULL, TASK_REPLACE},
     {5, do_resolve, 0},
     {2, do_drain, 0},
     {2, do_verify, 0},
@@ -645,6 +646,7 @@ struct ops_outcome ops_world_run(const struct world_options *options)
                                   .reverts = world->revert_count,
                                   .promotes = world->promote_count,
                                   .splits = world->split_count,
+                                  .replaces = world->replace_count,
                                   .verifies = world->verify_count,
                                   .writes = model_write_count(world->model),
                                   .full = world->full_count,

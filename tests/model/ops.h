@@ -19,7 +19,7 @@ struct ops_outcome {
     bool ok;
     char failure[768];
     uint64_t trace_hash;
-    uint32_t crashes, recovery_crashes, cuts, reverts, promotes, splits, verifies, writes, full;
+    uint32_t crashes, recovery_crashes, cuts, reverts, promotes, splits, replaces, verifies, writes, full;
     struct volume_pool_counters counters;
 };
 struct ops_outcome ops_world_run(const struct world_options *options);

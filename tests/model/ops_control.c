@@ -6,12 +6,7 @@
 #include "base/check.h"
 #include "base/endian.h"
 #include "ops.h"
-
-struct choice {
-    uint8_t disk, flags;
-    uint32_t sector;
-    uint16_t count, extra;
-};
+#include "ops_int.h"
 
 void ops_control(struct world *world, unsigned which, const uint8_t *bytes);
 
@@ -22,7 +17,7 @@ static bool task_is_free(struct world *world)
     return false;
 }
 
-static struct task *task_get(struct world *world, enum task_kind kind)
+struct task *ops_task_get(struct world *world, enum task_kind kind)
 {
     if (!world_wait(world, task_is_free, "a control call")) return NULL;
     for (unsigned i = 0; i < WORLD_TASKS; i++) {
@@ -41,14 +36,13 @@ static struct uuid new_uuid(struct world *world)
     return uuid_from_random(random);
 }
 
-static void task_start(struct task *task)
+void ops_task_start(struct task *task)
 {
     task->busy = true;
     task->submitted = model_tick(task->world->model);
 }
 
-/* True when the call succeeded; a refusal must be an expected one. */
-static bool task_ended(struct task *task, const char *what, struct err *e, enum status refusal)
+bool ops_task_ended(struct task *task, const char *what, struct err *e, enum status refusal)
 {
     struct world *world = task->world;
     char text[300];
@@ -80,7 +74,7 @@ static void disk_created(void *arg, struct err *e)
 {
     struct task *task = arg;
     struct world *world = task->world;
-    if (!task_ended(task, "disk create", e, STATUS_OK)) {
+    if (!ops_task_ended(task, "disk create", e, STATUS_OK)) {
         if (!world->lossy) world_disk_forget(world, task->disk);
         return;
     }
@@ -90,7 +84,7 @@ static void disk_created(void *arg, struct err *e)
 
 static void do_disk_create(struct world *world, const struct choice *choice)
 {
-    struct task *task = task_get(world, TASK_DISK_CREATE);
+    struct task *task = ops_task_get(world, TASK_DISK_CREATE);
     if (!task) return;
     for (int i = 0; i < WORLD_DISKS; i++) {
         struct disk *disk = &world->disks[i];
@@ -105,7 +99,7 @@ static void do_disk_create(struct world *world, const struct choice *choice)
                               .number = ++world->disk_number};
         model_view_init(&disk->view, blocks * SECTORS_PER_BLOCK);
         task->disk = i;
-        task_start(task);
+        ops_task_start(task);
         disk->submitted = task->submitted;
         world_trace(world, "create disk %d (%u blocks)", i, blocks);
         volume_disk_create(world->pool, &disk->uuid, (uint64_t)blocks * BLOCK_BYTES, disk_created,
@@ -118,7 +112,7 @@ static void disk_deleted(void *arg, struct err *e)
 {
     struct task *task = arg;
     struct world *world = task->world;
-    if (task_ended(task, "disk delete", e, STATUS_IN_USE)) {
+    if (ops_task_ended(task, "disk delete", e, STATUS_IN_USE)) {
         world_disk_forget(world, task->disk);
         return;
     }
@@ -154,14 +148,14 @@ static bool family_is_moving(const struct world *world, int disk)
 
 static void delete_disk(struct world *world, int disk)
 {
-    struct task *task = task_get(world, TASK_DISK_DELETE);
+    struct task *task = ops_task_get(world, TASK_DISK_DELETE);
     struct disk *d = &world->disks[disk];
     if (!task || d->state != THING_THERE || d->busy || d->resizing || family_is_moving(world, disk))
         return;
     task->refusal_expected = dependents(world, disk) > 0;
     volume_close(take_ptr(&d->handle));
     task->disk = disk;
-    task_start(task);
+    ops_task_start(task);
     d->state = THING_GOING;
     d->submitted = task->submitted;
     world_trace(world, "delete disk %d%s", disk, task->refusal_expected ? " (has dependents)" : "");
@@ -182,7 +176,7 @@ static void disk_grown(void *arg, struct err *e)
     struct world *world = task->world;
     struct disk *disk = &world->disks[task->disk];
     disk->busy--;
-    bool ok = task_ended(task, "grow", e, STATUS_OK);
+    bool ok = ops_task_ended(task, "grow", e, STATUS_OK);
     if (ok || !world->lossy) disk->resizing = false;
     if (!ok) return;
     model_view_grow(&disk->view, task->sector_count);
@@ -193,7 +187,7 @@ static void disk_grown(void *arg, struct err *e)
 
 static void do_grow(struct world *world, const struct choice *choice)
 {
-    struct task *task = task_get(world, TASK_DISK_GROW);
+    struct task *task = ops_task_get(world, TASK_DISK_GROW);
     int i = choice->disk % WORLD_DISKS;
     struct disk *disk = &world->disks[i];
     if (!task || disk->state != THING_THERE || disk->resizing) return;
@@ -204,7 +198,7 @@ static void do_grow(struct world *world, const struct choice *choice)
     task->sector_count = disk->new_sector_count = to;
     disk->resizing = true;
     disk->busy++;
-    task_start(task);
+    ops_task_start(task);
     world_trace(world, "grow disk %d to %u sectors", i, to);
     volume_disk_resize(world->pool, &disk->uuid, (uint64_t)to * SECTOR_BYTES, disk_grown, task);
 }
@@ -240,7 +234,7 @@ static void cut_done(void *arg, struct err *e)
     memcpy(points, set->points, sizeof points);
     for (unsigned i = 0; i < count; i++)
         world->disks[world->points[points[i]].disk].busy--;
-    bool ok = task_ended(task, "cut", e, STATUS_TOO_LATE);
+    bool ok = ops_task_ended(task, "cut", e, STATUS_TOO_LATE);
     set->done = model_now(world->model);
     set->acked = ok;
     world->cut_count += ok;
@@ -288,7 +282,7 @@ static bool set_prepare(struct world *world, const int *disks, unsigned count, s
 
 static void do_cut(struct world *world, const struct choice *choice)
 {
-    struct task *task = task_get(world, TASK_CUT);
+    struct task *task = ops_task_get(world, TASK_CUT);
     if (!task) return;
     int disks[WORLD_MEMBERS];
     unsigned count = 0, wanted = 1 + choice->extra % WORLD_MEMBERS;
@@ -307,7 +301,7 @@ static void do_cut(struct world *world, const struct choice *choice)
     }
     for (unsigned i = 0; i < count; i++)
         world->disks[disks[i]].busy++;
-    task_start(task);
+    ops_task_start(task);
     set->submitted = task->submitted;
     world_trace(world, "cut %d: %u members, first disk %d", task->set, count, disks[0]);
     volume_cut(world->pool, &task->cut, &task->result, cut_done, task);
@@ -318,7 +312,7 @@ static void point_deleted(void *arg, struct err *e)
     struct task *task = arg;
     struct world *world = task->world;
     world->points[task->point].busy--;
-    if (task_ended(task, "point delete", e, STATUS_IN_USE))
+    if (ops_task_ended(task, "point delete", e, STATUS_IN_USE))
         world_point_forget(world, task->point);
     else if (!world->lossy)
         world->points[task->point].state = THING_THERE;
@@ -326,13 +320,13 @@ static void point_deleted(void *arg, struct err *e)
 
 static void delete_point(struct world *world, int point)
 {
-    struct task *task = task_get(world, TASK_POINT_DELETE);
+    struct task *task = ops_task_get(world, TASK_POINT_DELETE);
     struct point *p = &world->points[point];
     if (!task || p->state != THING_THERE || p->busy) return;
     p->state = THING_GOING;
     p->busy++;
     task->point = point;
-    task_start(task);
+    ops_task_start(task);
     world_trace(world, "delete point %d of disk %d", point, p->disk);
     volume_point_delete(world->pool, &p->uuid, point_deleted, task);
 }
@@ -357,7 +351,7 @@ static void branch_done(void *arg, struct err *e)
     struct world *world = task->world;
     struct disk *disk = &world->disks[task->disk];
     world->points[task->point].busy--;
-    if (!task_ended(task, "branch", e, STATUS_LIMIT_REACHED)) {
+    if (!ops_task_ended(task, "branch", e, STATUS_LIMIT_REACHED)) {
         if (!world->lossy) world_disk_forget(world, task->disk);
     } else if (world->points[task->point].exact) {
         model_view_copy(&world->points[task->point].view, &disk->view);
@@ -371,7 +365,7 @@ static void branch_done(void *arg, struct err *e)
 /* A branch of a point whose content is not known yet is made first and looked at afterwards. */
 static void do_branch(struct world *world, const struct choice *choice)
 {
-    struct task *task = task_get(world, TASK_BRANCH);
+    struct task *task = ops_task_get(world, TASK_BRANCH);
     int point = -1, disk = -1;
     for (unsigned n = 0; n < WORLD_POINTS && point < 0; n++) {
         int i = (int)((choice->disk + n) % WORLD_POINTS);
@@ -396,7 +390,7 @@ static void do_branch(struct world *world, const struct choice *choice)
     task->point = point;
     task->refusal_expected = depth > LIMIT_BRANCH_DEPTH;
     p->busy++;
-    task_start(task);
+    ops_task_start(task);
     world->disks[disk].submitted = task->submitted;
     world_trace(world, "branch disk %d from point %d of disk %d", disk, point, p->disk);
     volume_branch(world->pool, &p->uuid, &world->disks[disk].uuid, branch_done, task);
@@ -427,6 +421,11 @@ void world_decide_reverts(struct world *world, const bool *point_there)
 {
     for (int i = 0; i < WORLD_DISKS; i++) {
         struct disk *disk = &world->disks[i];
+        if (disk->replacing && !disk->revert_write) {
+            if (point_there[disk->revert_undo])
+                world_fail(world, "disk %d was replaced before its stage was complete", i);
+            disk->replacing = disk->frozen = disk->resizing = false;
+        }
         if (!disk->revert_write) continue;
         bool done = point_there[disk->revert_undo];
         world_trace(world, "revert of disk %d was %sdone", i, done ? "" : "not ");
@@ -436,7 +435,7 @@ void world_decide_reverts(struct world *world, const bool *point_there)
             model_write_void(world->model, &disk->view, disk->revert_write);
         disk->view.sector_count = done ? disk->revert_to : disk->revert_from;
         disk->revert_write = 0;
-        disk->frozen = disk->resizing = false;
+        disk->frozen = disk->resizing = disk->replacing = false;
     }
 }
 
@@ -454,19 +453,15 @@ static void check_undo(struct world *world, const struct disk *disk, int undo)
                    disk->view.sector_count, (unsigned long long)volume_size_bytes(disk->handle));
 }
 
-static void reverted(void *arg, struct err *e)
+void ops_revert_ended(struct task *task, bool ok)
 {
-    struct task *task = arg;
     struct world *world = task->world;
     struct disk *disk = &world->disks[task->disk];
     int undo = disk->revert_undo;
-    disk->busy--;
-    world->points[task->point].busy--;
-    bool ok = task_ended(task, "revert", e, STATUS_OK);
     model_write_done(world->model, disk->revert_write, ok);
     if (!ok && world->lossy) return; /* in doubt */
     world_undo_view(world, task->disk);
-    disk->resizing = disk->frozen = false;
+    disk->resizing = disk->frozen = disk->replacing = false;
     disk->view.sector_count = ok ? disk->revert_to : disk->revert_from;
     if (ok) {
         struct set *set = &world->sets[task->set];
@@ -474,7 +469,6 @@ static void reverted(void *arg, struct err *e)
         world->points[undo].state = THING_THERE;
         set->acked = true;
         set->done = model_now(world->model);
-        world->revert_count++;
         check_undo(world, disk, undo);
     } else {
         model_write_void(world->model, &disk->view, disk->revert_write);
@@ -483,8 +477,18 @@ static void reverted(void *arg, struct err *e)
     disk->revert_write = 0;
 }
 
-/* Finds room for the undo point and its set of one. */
-static bool undo_prepare(struct world *world, struct task *task)
+static void reverted(void *arg, struct err *e)
+{
+    struct task *task = arg;
+    struct world *world = task->world;
+    world->disks[task->disk].busy--;
+    world->points[task->point].busy--;
+    bool ok = ops_task_ended(task, "revert", e, STATUS_OK);
+    world->revert_count += ok;
+    ops_revert_ended(task, ok);
+}
+
+bool ops_undo_prepare(struct world *world, struct task *task)
 {
     int undo = -1, set = -1;
     for (int i = 0; i < WORLD_POINTS && undo < 0; i++)
@@ -516,7 +520,7 @@ static int pick_revert(const struct world *world, unsigned choice)
 /* Among requests under way; only where the size changes, alone. */
 static void do_revert(struct world *world, const struct choice *choice)
 {
-    struct task *task = task_get(world, TASK_REVERT);
+    struct task *task = ops_task_get(world, TASK_REVERT);
     int point = task ? pick_revert(world, choice->disk) : -1;
     if (point < 0) return;
     if (!world->points[point].exact && !world_resolve_set(world, world->points[point].set)) return;
@@ -531,7 +535,7 @@ static void do_revert(struct world *world, const struct choice *choice)
     if (task->busy) return;
     task->disk = p->disk;
     task->point = point;
-    if (!undo_prepare(world, task)) return;
+    if (!ops_undo_prepare(world, task)) return;
     disk->frozen = p->view.sector_count != disk->view.sector_count;
     disk->resizing = true;
     disk->revert_from = disk->view.sector_count;
@@ -539,7 +543,7 @@ static void do_revert(struct world *world, const struct choice *choice)
     if (disk->revert_to > disk->revert_from) model_view_grow(&disk->view, disk->revert_to);
     disk->busy++;
     p->busy++;
-    task_start(task);
+    ops_task_start(task);
     world->sets[task->set].submitted = task->submitted;
     disk->revert_write = model_revert_submit(world->model, &disk->view, &p->view, disk->number,
                                              world_horizon(world));
@@ -578,7 +582,7 @@ static void split_done(void *arg, struct err *e)
     struct world *world = task->world;
     struct disk *disk = &world->disks[task->disk];
     disk->busy--;
-    bool ok = task_ended(task, "split", e, STATUS_OK);
+    bool ok = ops_task_ended(task, "split", e, STATUS_OK);
     if (!ok && world->lossy) return;
     disk->splitting = false;
     if (!ok) return;
@@ -591,7 +595,7 @@ static void promoted(struct volume_promotion *job, struct err *e)
     struct task *task = container_of(job, struct task, promotion);
     struct world *world = task->world;
     struct disk *disk = &world->disks[task->disk];
-    bool ok = task_ended(task, "promote", e, STATUS_CANCELLED);
+    bool ok = ops_task_ended(task, "promote", e, STATUS_CANCELLED);
     disk->promoting = false;
     if (!ok) {
         disk->busy--;
@@ -604,7 +608,7 @@ static void promoted(struct volume_promotion *job, struct err *e)
     }
     disk->splitting = true;
     task->kind = TASK_SPLIT;
-    task_start(task);
+    ops_task_start(task);
     world_trace(world, "split disk %d", task->disk);
     volume_split(world->pool, &disk->uuid, split_done, task);
 }
@@ -618,7 +622,7 @@ static void do_promote(struct world *world, const struct choice *choice)
         volume_promotion_cancel(&t->promotion);
         return;
     }
-    struct task *task = task_get(world, TASK_PROMOTE);
+    struct task *task = ops_task_get(world, TASK_PROMOTE);
     for (unsigned n = 0; task && n < WORLD_DISKS; n++) {
         int i = (int)((choice->disk + n) % WORLD_DISKS);
         struct disk *disk = &world->disks[i];
@@ -631,7 +635,7 @@ static void do_promote(struct world *world, const struct choice *choice)
         task->promotion = (struct volume_promotion){.disk = disk->uuid, .done = promoted};
         disk->busy++;
         disk->promoting = disk->promoted = true;
-        task_start(task);
+        ops_task_start(task);
         world_trace(world, "promote disk %d", i);
         volume_promote(world->pool, &task->promotion);
         return;
@@ -642,14 +646,14 @@ static void do_promote(struct world *world, const struct choice *choice)
 
 static void checkpoint_done(void *arg, struct err *e)
 {
-    task_ended(arg, "checkpoint", e, STATUS_OK);
+    ops_task_ended(arg, "checkpoint", e, STATUS_OK);
 }
 
 static void do_checkpoint(struct world *world, const struct choice *choice)
 {
-    struct task *task = task_get(world, TASK_CHECKPOINT);
+    struct task *task = ops_task_get(world, TASK_CHECKPOINT);
     if (!task) return;
-    task_start(task);
+    ops_task_start(task);
     volume_pool_checkpoint(world->pool, checkpoint_done, task);
 }
 
@@ -687,6 +691,9 @@ void ops_control(struct world *world, unsigned which, const uint8_t *bytes)
         break;
     case TASK_PROMOTE:
         do_promote(world, &choice);
+        break;
+    case TASK_REPLACE:
+        ops_replace(world, &choice);
         break;
     case TASK_SPLIT:
         break;

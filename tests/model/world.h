@@ -82,6 +82,7 @@ enum task_kind {
     TASK_REVERT,
     TASK_PROMOTE,
     TASK_SPLIT,
+    TASK_REPLACE,
 };
 
 struct task {
@@ -91,6 +92,7 @@ struct task {
     uint32_t submitted, sector_count;
     bool busy, refusal_expected, refusal_allowed;
     struct volume_promotion promotion;
+    struct volume_replacement replacement;
     struct volume_cut cut;
     struct volume_cut_member members[WORLD_MEMBERS];
     struct volume_cut_result result;
@@ -109,7 +111,8 @@ struct disk {
     bool resizing;
     bool promoting, promoted, splitting; /* promoted: blocks may be there twice */
     bool frozen;                         /* nothing new: a revert under way changes its size */
-    uint32_t revert_write;               /* of the revert under way or in doubt; 0 = none */
+    bool replacing;
+    uint32_t revert_write; /* of the revert or the end of a replace under way or in doubt; 0 = none */
     uint32_t revert_from, revert_to;     /* sectors */
     int revert_undo;                     /* point */
     bool acked;                /* made for certain, although the content is not known yet */
@@ -162,7 +165,7 @@ struct world {
     enum sim_crash crash_kind; /* of the armed crash */
     bool power_lost;           /* in this series of crashes */
     uint32_t crash_count, recovery_crash_count, cut_count, revert_count, promote_count, split_count,
-        verify_count, full_count;
+        replace_count, verify_count, full_count;
     struct volume_pool_counters counters; /* of the pools before this one, some of them */
     char failure[768];
     struct slot reader; /* of world_read_all */

@@ -281,6 +281,37 @@ static void a_branch_that_was_replaced_reads_its_parent_no_more(void)
     rig_destroy(&r);
 }
 
+static struct rig *promoting;
+
+static void promoted(struct volume_promotion *job, struct err *e)
+{
+    (void)job;
+    call_done(promoting, e);
+}
+
+/* What the disk was before was larger than it is now, and read its parent there. */
+static void a_promotion_copies_for_points_that_are_larger_than_the_disk(void)
+{
+    struct rig r;
+    struct volume_promotion promotion = {.disk = uuid_of(2), .done = promoted};
+    rig_create(&r, 44, 64 * MIB, 0);
+    require(fill_with(&r, 5000, 64, 1) && cut(&r, 10) == STATUS_OK);
+    make_branch(&r, 10, 2);
+    make_other(&r, 6 * MIB);
+    use_disk(&r, 2);
+    require(replace(&r, 50, 21) == STATUS_OK);
+    promoting = &r;
+    volume_promote(r.pool, &promotion);
+    require(finish(&r) == STATUS_OK);
+    volume_split(r.pool, &promotion.disk, call_done, &r);
+    require(finish(&r) == STATUS_OK && delete_point(&r, 10) == STATUS_OK);
+    expect(is_content_of_other(&r, 6 * MIB));
+    require(revert(&r, 21, 22) == STATUS_OK);
+    expect(all_have(&r, 5000, 64, 1) && has(&r, 10, 0));
+    expect_eq(check_pool(&r), STATUS_OK);
+    rig_destroy(&r);
+}
+
 static void content_may_come_from_another_pool(void)
 {
     struct rig r, other;
@@ -477,14 +508,6 @@ static void a_replace_that_makes_no_sense_is_refused_and_changes_nothing(void)
     rig_destroy(&r);
 }
 
-static struct rig *promoting;
-
-static void promoted(struct volume_promotion *job, struct err *e)
-{
-    (void)job;
-    call_done(promoting, e);
-}
-
 /* The base of the content was deleted and nothing hangs on it any more. */
 static void a_base_that_goes_while_its_branch_is_split_off_ends_the_replace(void)
 {
@@ -524,6 +547,7 @@ int main(void)
     run(replaces_and_reverts_are_exact_in_any_nesting);
     run(content_of_another_disk_is_taken_whole_larger_or_smaller);
     run(a_branch_that_was_replaced_reads_its_parent_no_more);
+    run(a_promotion_copies_for_points_that_are_larger_than_the_disk);
     run(content_may_come_from_another_pool);
     run(the_disk_goes_on_meanwhile_and_nobody_sees_the_stage);
     run(what_was_staged_and_given_up_changes_nothing_and_is_given_back);
