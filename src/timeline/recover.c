@@ -634,7 +634,9 @@ static void supers_read(struct dev_set *set)
         op_fail(
             op,
             status == STATUS_FORMAT_VERSION
-                ? err_next(err_new(status, "its format is newer than this program"), "upgrade Tarn")
+                ? err_next(err_new(status, "its format is not the one that this program knows (%d)",
+                                   FORMAT_VERSION),
+                           "open it with the version of Tarn that it belongs to")
                 : err_new(status,
                           "neither superblock is valid: this is no Tarn pool, or it is destroyed"));
         return;

@@ -1,4 +1,5 @@
 /* The engine in a simulated world: full pools, failures, old superblocks, locks, paging. */
+#include "base/crc32c.h"
 #include "engine_rig.h"
 
 /* ---- A full pool
@@ -162,6 +163,27 @@ static void no_superblock_is_an_error_that_says_so(void)
 }
 
 /* E9: flushed batches behind a rotten one are not silently dropped. */
+static void a_pool_of_another_format_is_refused_in_plain_words(void)
+{
+    static const uint64_t slots[] = {FORMAT_SUPER_A, FORMAT_SUPER_B};
+    struct rig r;
+    uint8_t block[BLOCK_BYTES];
+    char text[200];
+    rig_create(&r, 8, 64 * MIB, 0);
+    crash(&r, SIM_CRASH_PROCESS);
+    for (unsigned i = 0; i < countof(slots); i++) {
+        sim_file_peek(r.node, POOL_PATH, slots[i] * BLOCK_BYTES, block, sizeof block);
+        store_le32(block + 8, FORMAT_VERSION - 1); /* doc/format.md */
+        store_le32(block + BLOCK_BYTES - 4, crc32c(0, block, BLOCK_BYTES - 4));
+        if (load_le64(block)) sim_file_poke(r.node, POOL_PATH, slots[i] * BLOCK_BYTES, block, sizeof block);
+    }
+    volume_pool_open(r.rt, POOL_PATH, NULL, &r.pool, call_done, &r);
+    require(sim_run_until(r.sim, is_done, &r, LIMIT_NS));
+    expect(strstr(err_text(r.error, text, sizeof text), "format is not the one") != NULL);
+    expect_eq(finish(&r), STATUS_FORMAT_VERSION);
+    rig_destroy(&r);
+}
+
 static void rot_in_the_middle_of_the_log_opens_read_only(void)
 {
     struct rig r;
@@ -352,6 +374,7 @@ int main(void)
     run(a_write_does_not_load_its_leaf);
     run(either_superblock_alone_opens_the_pool);
     run(no_superblock_is_an_error_that_says_so);
+    run(a_pool_of_another_format_is_refused_in_plain_words);
     run(rot_in_the_middle_of_the_log_opens_read_only);
     run(a_pool_is_opened_once_at_a_time);
     run(creating_over_something_is_refused_and_changes_nothing);
