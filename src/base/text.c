@@ -87,6 +87,25 @@ char *text_format_duration(uint64_t ns, char text[TEXT_SIZE_MAX])
     return text;
 }
 
+bool text_parse_duration(const char *text, uint64_t *ret_ns)
+{
+    static const struct {
+        char unit;
+        uint64_t seconds;
+    } units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}, {'w', 604800}};
+    char digits[24];
+    size_t n = strspn(text, "0123456789");
+    if (n == 0 || n >= sizeof digits) return false;
+    memcpy(digits, text, n);
+    digits[n] = '\0';
+    uint64_t value, seconds = text[n] == '\0' ? 1 : 0;
+    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
+        if (text[n] == units[i].unit && text[n + 1] == '\0') seconds = units[i].seconds;
+    }
+    if (seconds == 0 || !text_parse_u64(digits, &value)) return false;
+    return !__builtin_mul_overflow(value, seconds * 1000000000u, ret_ns);
+}
+
 char *text_format_age(uint64_t ns, char text[TEXT_SIZE_MAX])
 {
     unsigned long long s = ns / 1000000000u;

@@ -35,7 +35,7 @@ enum {
     CATALOG_CAUSE_SIZE = LIMIT_NAME_BYTES + 64,
 };
 
-enum catalog_state { CATALOG_CREATING, CATALOG_READY, CATALOG_DELETING };
+enum catalog_state { CATALOG_CREATING, CATALOG_READY, CATALOG_DELETING, CATALOG_TRASHED };
 enum catalog_kind { CATALOG_DISK, CATALOG_SNAPSHOT };
 enum catalog_set_state {
     SET_PREPARED,
@@ -45,6 +45,7 @@ enum catalog_set_state {
     SET_CREATED,
     SET_ABORTED,
     SET_DELETING,
+    SET_TRASHED,
     SET_STATE_COUNT
 };
 enum catalog_job_state { JOB_RUNNING, JOB_DONE, JOB_FAILED };
@@ -70,6 +71,7 @@ struct catalog_disk {
     uint8_t naa[CATALOG_NAA_BYTES];
     struct uuid parent_point; /* nil unless a branch */
     uint64_t created_ns;
+    uint64_t trashed_ns, expires_ns; /* in the trash since, and until by the server's own clock */
 };
 
 struct catalog_host {
@@ -120,7 +122,12 @@ struct catalog_event {
     uint64_t at_ns;
 };
 
-enum catalog_snapshot_state { SNAPSHOT_PENDING, SNAPSHOT_READY, SNAPSHOT_DELETING };
+enum catalog_snapshot_state {
+    SNAPSHOT_PENDING,
+    SNAPSHOT_READY,
+    SNAPSHOT_DELETING,
+    SNAPSHOT_TRASHED
+};
 const char *catalog_snapshot_state_name(enum catalog_snapshot_state state);
 
 struct catalog_snapshot {
@@ -131,6 +138,13 @@ struct catalog_snapshot {
     uint8_t naa[CATALOG_NAA_BYTES];
     int lun;           /* kept for the set's host; -1 = none */
     unsigned position; /* within the set */
+    struct uuid point; /* of the engine; at first the same as uuid */
+    struct uuid other_point;         /* nil, or the next or last one while it is updated */
+    uint64_t trashed_ns, expires_ns; /* as of disks */
+    uint64_t retain_until_ns;        /* on the server's own clock; only grows */
+    bool has_sha256;
+    uint8_t sha256[CATALOG_CHAIN_BYTES];
+    uint64_t verified_ns;
 };
 
 /* What a disk was before a revert or replace; a row of a point of kind undo. */
@@ -142,6 +156,11 @@ struct catalog_undo {
     uint64_t size_bytes;
     uint64_t made_ns;
     uint64_t expires_ns; /* on the server's own clock */
+};
+
+/* How the server treats what is deleted. */
+struct catalog_settings {
+    uint64_t trash_s;
 };
 
 /* The clock that retention and expiry run on. */
@@ -196,6 +215,7 @@ struct catalog_reader {
     struct err *(*snapshot)(void *arg, const struct catalog_snapshot *row);
     struct err *(*undo)(void *arg, const struct catalog_undo *row);
     struct err *(*clock)(void *arg, const struct catalog_clock *row);
+    struct err *(*settings)(void *arg, const struct catalog_settings *row);
     struct err *(*map)(void *arg, const struct catalog_map *row);
     struct err *(*slot)(void *arg, const struct catalog_slot *row);
     struct err *(*token)(void *arg, const struct catalog_token *row);
@@ -220,6 +240,8 @@ struct err *catalog_put_snapshot(struct catalog *catalog,
                                  const struct catalog_snapshot *row) MUST_CHECK;
 struct err *catalog_put_undo(struct catalog *catalog, const struct catalog_undo *row) MUST_CHECK;
 struct err *catalog_put_clock(struct catalog *catalog, const struct catalog_clock *row) MUST_CHECK;
+struct err *catalog_put_settings(struct catalog *catalog,
+                                 const struct catalog_settings *row) MUST_CHECK;
 struct err *catalog_put_token(struct catalog *catalog, const struct catalog_token *row) MUST_CHECK;
 struct err *catalog_put_job(struct catalog *catalog, const struct catalog_job *row) MUST_CHECK;
 struct err *catalog_add_event(struct catalog *catalog, const struct catalog_event *row) MUST_CHECK;

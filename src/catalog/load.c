@@ -82,11 +82,14 @@ static struct err *load_pool(struct load *load, sqlite3_stmt *s)
 
 static struct err *load_disk(struct load *load, sqlite3_stmt *s)
 {
-    struct catalog_disk row = {.size_bytes = take_u64(s, 4), .created_ns = take_u64(s, 7)};
+    struct catalog_disk row = {.size_bytes = take_u64(s, 4),
+                               .created_ns = take_u64(s, 7),
+                               .trashed_ns = take_u64(s, 8),
+                               .expires_ns = take_u64(s, 9)};
     take_text(s, 2, row.name, sizeof row.name);
-    row.state = (enum catalog_state)TAKE_NAME(s, 3, catalog_state_name, 3);
+    row.state = (enum catalog_state)TAKE_NAME(s, 3, catalog_state_name, 4);
     if (!take_uuid(s, 0, &row.uuid) || !take_uuid(s, 1, &row.pool) || !take_naa(s, 5, row.naa) ||
-        !take_uuid(s, 6, &row.parent_point) || (unsigned)row.state == 3) {
+        !take_uuid(s, 6, &row.parent_point) || (unsigned)row.state == 4) {
         return damaged("disk");
     }
     return load->reader->disk(load->arg, &row);
@@ -153,11 +156,18 @@ static struct err *load_snapshot(struct load *load, sqlite3_stmt *s)
 {
     struct catalog_snapshot row = {.size_bytes = take_u64(s, 5),
                                    .lun = sqlite3_column_int(s, 7),
-                                   .position = (unsigned)take_u64(s, 8)};
+                                   .position = (unsigned)take_u64(s, 8),
+                                   .trashed_ns = take_u64(s, 11),
+                                   .expires_ns = take_u64(s, 12),
+                                   .retain_until_ns = take_u64(s, 13),
+                                   .has_sha256 = sqlite3_column_bytes(s, 14) == sizeof row.sha256,
+                                   .verified_ns = take_u64(s, 15)};
+    if (row.has_sha256) memcpy(row.sha256, sqlite3_column_blob(s, 14), sizeof row.sha256);
     take_text(s, 3, row.name, sizeof row.name);
-    row.state = (enum catalog_snapshot_state)TAKE_NAME(s, 4, catalog_snapshot_state_name, 3);
+    row.state = (enum catalog_snapshot_state)TAKE_NAME(s, 4, catalog_snapshot_state_name, 4);
     if (!take_uuid(s, 0, &row.uuid) || !take_uuid(s, 1, &row.set) || !take_uuid(s, 2, &row.disk) ||
-        !take_naa(s, 6, row.naa) || (unsigned)row.state == 3) {
+        !take_naa(s, 6, row.naa) || !take_uuid(s, 9, &row.point) ||
+        !take_uuid(s, 10, &row.other_point) || (unsigned)row.state == 4) {
         return damaged("snapshot");
     }
     return load->reader->snapshot(load->arg, &row);
@@ -180,6 +190,12 @@ static struct err *load_clock(struct load *load, sqlite3_stmt *s)
 {
     struct catalog_clock row = {.now_ns = take_u64(s, 0), .slack_ns = take_u64(s, 1)};
     return load->reader->clock ? load->reader->clock(load->arg, &row) : NULL;
+}
+
+static struct err *load_settings(struct load *load, sqlite3_stmt *s)
+{
+    struct catalog_settings row = {.trash_s = take_u64(s, 0)};
+    return load->reader->settings ? load->reader->settings(load->arg, &row) : NULL;
 }
 
 static struct err *load_map(struct load *load, sqlite3_stmt *s)
@@ -235,7 +251,8 @@ struct err *catalog_load(struct catalog *catalog, const struct catalog_reader *r
     } tables[] = {
         {"SELECT uuid, name, path, state, created_ns FROM pool ORDER BY created_ns, uuid",
          load_pool},
-        {"SELECT uuid, pool, name, state, size_bytes, naa, parent_point, created_ns FROM disk"
+        {"SELECT uuid, pool, name, state, size_bytes, naa, parent_point, created_ns, trashed_ns,"
+         " expires_ns FROM disk"
          " ORDER BY created_ns, uuid",
          load_disk},
         {"SELECT uuid, name, auth, chap_user, chap_secret, mutual_user, mutual_secret, created_ns"
@@ -246,13 +263,16 @@ struct err *catalog_load(struct catalog *catalog, const struct catalog_reader *r
          load_set},
         {"SELECT point_set, sequence, state, at_ns FROM set_history ORDER BY point_set, sequence",
          load_event},
-        {"SELECT uuid, point_set, disk, name, state, size_bytes, naa, lun, position FROM snapshot"
+        {"SELECT uuid, point_set, disk, name, state, size_bytes, naa, lun, position,"
+         " point, other_point, trashed_ns, expires_ns, retain_until_ns, sha256, verified_ns"
+         " FROM snapshot"
          " ORDER BY point_set, position",
          load_snapshot},
         {"SELECT uuid, disk, name, state, cause, size_bytes, made_ns, expires_ns FROM undo"
          " ORDER BY made_ns, uuid",
          load_undo},
         {"SELECT clock_ns, clock_slack_ns FROM server", load_clock},
+        {"SELECT trash_s FROM server", load_settings},
         {"SELECT host, lun, kind, object, read_only, created_ns FROM map ORDER BY host, lun",
          load_map},
         {"SELECT host, lun, object, freed_sequence, freed_ns FROM lun_slot", load_slot},

@@ -9,11 +9,11 @@
 enum { IDENTITY_TRIES = 16 };
 #define IDEMPOTENCY_NS (24 * 3600 * RT_SECOND)
 
-static const char *const state_names[] = {"creating", "ready", "deleting"};
+static const char *const state_names[] = {"creating", "ready", "deleting", "trashed"};
 static const char *const kind_names[] = {"disk", "snapshot"};
 static const char *const set_state_names[] = {"prepared", "armed",   "committed", "confirmed",
-                                              "created",  "aborted", "deleting"};
-static const char *const snapshot_state_names[] = {"pending", "ready", "deleting"};
+                                              "created",  "aborted", "deleting",  "trashed"};
+static const char *const snapshot_state_names[] = {"pending", "ready", "deleting", "trashed"};
 static const char *const job_state_names[] = {"running", "done", "failed"};
 check_static(countof(set_state_names) == SET_STATE_COUNT);
 
@@ -62,11 +62,13 @@ struct err *catalog_put_disk(struct catalog *catalog, const struct catalog_disk 
     return catalog_run(
         catalog,
         "INSERT INTO disk(uuid, pool, name, state, size_bytes, naa, parent_point,"
-        " created_ns) VALUES(?,?,?,?,?,?,?,?)"
+        " created_ns, trashed_ns, expires_ns) VALUES(?,?,?,?,?,?,?,?,?,?)"
         " ON CONFLICT(uuid) DO UPDATE SET name = excluded.name, state = excluded.state,"
-        " size_bytes = excluded.size_bytes",
-        "uuttitui", &row->uuid, &row->pool, row->name, state_names[row->state], row->size_bytes,
-        naa_text(row->naa, naa), &row->parent_point, row->created_ns);
+        " size_bytes = excluded.size_bytes, trashed_ns = excluded.trashed_ns,"
+        " expires_ns = excluded.expires_ns",
+        "uuttituiii", &row->uuid, &row->pool, row->name, state_names[row->state], row->size_bytes,
+        naa_text(row->naa, naa), &row->parent_point, row->created_ns, row->trashed_ns,
+        row->expires_ns);
 }
 
 struct err *catalog_put_host(struct catalog *catalog, const struct catalog_host *row)
@@ -111,12 +113,19 @@ struct err *catalog_put_snapshot(struct catalog *catalog, const struct catalog_s
     char naa[2 * CATALOG_NAA_BYTES + 1];
     return catalog_run(
         catalog,
-        "INSERT INTO snapshot(uuid, point_set, disk, name, state, size_bytes, naa, lun,"
-        " position) VALUES(?,?,?,?,?,?,?,?,?)"
+        "INSERT INTO snapshot(uuid, point_set, disk, name, state, size_bytes, naa, lun, position,"
+        " point, other_point, trashed_ns, expires_ns, retain_until_ns, sha256, verified_ns)"
+        " VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
         " ON CONFLICT(uuid) DO UPDATE SET name = excluded.name, state = excluded.state,"
-        " lun = excluded.lun, size_bytes = excluded.size_bytes",
-        "uuuttitii", &row->uuid, &row->set, &row->disk, row->name, snapshot_state_names[row->state],
-        row->size_bytes, naa_text(row->naa, naa), (int64_t)row->lun, (uint64_t)row->position);
+        " lun = excluded.lun, size_bytes = excluded.size_bytes, point = excluded.point,"
+        " other_point = excluded.other_point, trashed_ns = excluded.trashed_ns,"
+        " expires_ns = excluded.expires_ns, retain_until_ns = excluded.retain_until_ns,"
+        " sha256 = excluded.sha256, verified_ns = excluded.verified_ns",
+        "uuuttitiiuuiiibi", &row->uuid, &row->set, &row->disk, row->name,
+        snapshot_state_names[row->state], row->size_bytes, naa_text(row->naa, naa),
+        (int64_t)row->lun, (uint64_t)row->position, &row->point, &row->other_point, row->trashed_ns,
+        row->expires_ns, row->retain_until_ns, row->sha256,
+        row->has_sha256 ? sizeof row->sha256 : 0, row->verified_ns);
 }
 
 struct err *catalog_put_token(struct catalog *catalog, const struct catalog_token *row)

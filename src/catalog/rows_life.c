@@ -22,3 +22,8 @@ struct err *catalog_put_clock(struct catalog *catalog, const struct catalog_cloc
     return catalog_run(catalog, "UPDATE server SET clock_ns = ?, clock_slack_ns = ?", "ii",
                        row->now_ns, row->slack_ns);
 }
+
+struct err *catalog_put_settings(struct catalog *catalog, const struct catalog_settings *row)
+{
+    return catalog_run(catalog, "UPDATE server SET trash_s = ?", "i", row->trash_s);
+}

@@ -6,6 +6,7 @@ CREATE TABLE server(
   created_ns INTEGER NOT NULL,
   freed_sequence INTEGER NOT NULL DEFAULT 0,
   clock_ns INTEGER NOT NULL DEFAULT 0,       -- the clock that retention and expiry run on; never goes back
+  trash_s INTEGER NOT NULL DEFAULT 86400,   -- how long deleted things can be had back
   clock_slack_ns INTEGER NOT NULL DEFAULT 0) -- how far the wall clock may still pull it forward
   STRICT;
 CREATE TABLE pool(
@@ -23,12 +24,16 @@ CREATE TABLE identity_issued(
 CREATE TABLE disk(
   uuid TEXT PRIMARY KEY,
   pool TEXT NOT NULL REFERENCES pool(uuid),
-  name TEXT NOT NULL UNIQUE CHECK (length(name) > 0),
-  state TEXT NOT NULL CHECK (state IN ('creating', 'ready', 'deleting')),
+  name TEXT NOT NULL CHECK (length(name) > 0),
+  state TEXT NOT NULL CHECK (state IN ('creating', 'ready', 'deleting', 'trashed')),
   size_bytes INTEGER NOT NULL CHECK (size_bytes > 0),
   naa TEXT NOT NULL UNIQUE REFERENCES identity_issued(naa),
   parent_point TEXT,
-  created_ns INTEGER NOT NULL) STRICT;
+  created_ns INTEGER NOT NULL,
+  trashed_ns INTEGER NOT NULL DEFAULT 0, -- in the trash since; what went with it has the same time
+  expires_ns INTEGER NOT NULL DEFAULT 0) -- and until, on the server's own clock
+  STRICT;
+CREATE UNIQUE INDEX disk_name ON disk(name) WHERE state NOT IN ('trashed', 'deleting');
 CREATE TABLE host(
   uuid TEXT PRIMARY KEY,
   name TEXT NOT NULL UNIQUE CHECK (length(name) > 0),
@@ -88,7 +93,7 @@ CREATE TABLE point_set(
   pool TEXT NOT NULL REFERENCES pool(uuid),
   name TEXT NOT NULL CHECK (length(name) > 0),
   state TEXT NOT NULL CHECK (state IN
-    ('prepared', 'armed', 'committed', 'confirmed', 'created', 'aborted', 'deleting')),
+    ('prepared', 'armed', 'committed', 'confirmed', 'created', 'aborted', 'deleting', 'trashed')),
   host TEXT,
   lease_s INTEGER NOT NULL CHECK (lease_s > 0),
   generation INTEGER NOT NULL,
@@ -97,7 +102,7 @@ CREATE TABLE point_set(
   application_consistent INTEGER NOT NULL,
   created_by TEXT NOT NULL,
   created_ns INTEGER NOT NULL) STRICT;
-CREATE UNIQUE INDEX point_set_name ON point_set(name) WHERE state <> 'aborted';
+CREATE UNIQUE INDEX point_set_name ON point_set(name) WHERE state NOT IN ('aborted', 'trashed', 'deleting');
 -- Group or host that a set belongs to; without a row it is an administrator's.
 CREATE TABLE set_owner(
   point_set TEXT PRIMARY KEY REFERENCES point_set(uuid) ON DELETE CASCADE,
@@ -112,12 +117,20 @@ CREATE TABLE snapshot(
   uuid TEXT PRIMARY KEY,
   point_set TEXT NOT NULL REFERENCES point_set(uuid),
   disk TEXT NOT NULL REFERENCES disk(uuid),
-  name TEXT NOT NULL UNIQUE CHECK (length(name) > 0),
-  state TEXT NOT NULL CHECK (state IN ('pending', 'ready', 'deleting')),
+  name TEXT NOT NULL CHECK (length(name) > 0),
+  state TEXT NOT NULL CHECK (state IN ('pending', 'ready', 'deleting', 'trashed')),
   size_bytes INTEGER NOT NULL CHECK (size_bytes > 0),
   naa TEXT NOT NULL UNIQUE REFERENCES identity_issued(naa),
   lun INTEGER NOT NULL CHECK (lun BETWEEN -1 AND 254),
-  position INTEGER NOT NULL) STRICT;
+  position INTEGER NOT NULL,
+  point TEXT NOT NULL UNIQUE,               -- of the engine; another one after an update
+  other_point TEXT UNIQUE,                  -- while it is updated: the next or the last one
+  trashed_ns INTEGER NOT NULL DEFAULT 0,    -- in the trash since
+  expires_ns INTEGER NOT NULL DEFAULT 0,    -- and until, on the server's own clock
+  retain_until_ns INTEGER NOT NULL DEFAULT 0, -- not deleted before, on that clock; only grows
+  sha256 BLOB,                              -- of the content, by the first verification
+  verified_ns INTEGER NOT NULL DEFAULT 0) STRICT;
+CREATE UNIQUE INDEX snapshot_name ON snapshot(name) WHERE state NOT IN ('trashed', 'deleting');
 -- What disks were before a revert or a replace.  The row is there before the engine makes the point.
 CREATE TABLE undo(
   uuid TEXT PRIMARY KEY, -- of the point

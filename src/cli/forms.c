@@ -29,7 +29,11 @@ static const struct cli_form forms[] = {
      .positionals = "name new_name",
      .examples = {"tarn disk rename mail mail-old"}},
     {.id = "disk_delete",
-     .examples = {"tarn disk delete mail --dry-run", "tarn disk delete mail --with-snapshots"}},
+     .examples = {"tarn disk delete mail --dry-run", "tarn disk delete mail --with-snapshots",
+                  "tarn disk delete scratch --now"},
+     .note =
+         "A deleted disk is in the trash for 24 hours (tarn server set --trash): not served, its "
+         "name free, its space still taken. To have it back: tarn trash restore"},
     {.id = "disk_revert",
      .examples = {"tarn disk revert mail --to nightly --dry-run",
                   "tarn disk revert mail --to nightly"},
@@ -95,7 +99,11 @@ static const struct cli_form forms[] = {
      .examples = {"tarn snapshot branch nightly-mail mail-test"},
      .note = "The new disk is writable and copies nothing: blocks that it did not write are those "
              "of the snapshot."},
-    {.id = "snapshot_delete", .examples = {"tarn snapshot delete nightly-mail --dry-run"}},
+    {.id = "snapshot_delete",
+     .examples = {"tarn snapshot delete nightly-mail --dry-run",
+                  "tarn snapshot delete nightly-mail", "tarn snapshot delete nightly-mail --now"},
+     .note = "A deleted snapshot is in the trash for 24 hours (tarn server set --trash); its space "
+             "comes back after that. To have it back: tarn trash restore"},
     {.id = "set_prepare",
      .positionals = "disks...",
      .examples = {"tarn set prepare data wal --name nightly"},
@@ -103,6 +111,22 @@ static const struct cli_form forms[] = {
              "at any step "
              "before finish leaves nothing. tarn shadow create does all of it."},
     {.id = "set_delete", .examples = {"tarn set delete nightly --dry-run"}},
+    {.id = "trash_restore",
+     .examples = {"tarn trash restore nightly-mail",
+                  "tarn trash restore mail --new-name mail-before"},
+     .note =
+         "With a disk come the snapshots that were deleted with it, with a set all its members. "
+         "Identities (serial, NAA) are as they were; LUNs must be mapped again."},
+    {.id = "trash_empty",
+     .positionals = "name",
+     .shown = "[NAME]",
+     .examples = {"tarn trash empty --dry-run", "tarn trash empty",
+                  "tarn trash empty nightly-mail"}},
+    {.id = "server_set",
+     .examples = {"tarn server set --trash 7d", "tarn server set --trash 0"},
+     .note =
+         "The trash guards against a mistaken or hostile delete: only an administrator can empty "
+         "it or delete past it."},
     {.id = "job_wait", .examples = {"tarn job wait 7"}, .handler = cli_job_wait},
     {.id = "token_create",
      .positionals = "name",
@@ -114,11 +138,12 @@ static const struct cli_form forms[] = {
              "are recorded once a minute, with their number. Secrets are not in it."},
     {.id = "audit_verify",
      .examples = {"tarn audit verify", "tarn audit verify --head 1042:9f86d081..."},
-     .note = "Each record is bound to all before it (SHA-256), and the last one to the server's key "
-             "file. Records that were edited, removed, added or cut off are named. Whoever has the "
-             "key file, or puts back an old copy of the whole state directory, is found only by a "
-             "head that was noted elsewhere: tarn audit verify prints it, and the log of each start "
-             "has it."},
+     .note =
+         "Each record is bound to all before it (SHA-256), and the last one to the server's key "
+         "file. Records that were edited, removed, added or cut off are named. Whoever has the "
+         "key file, or puts back an old copy of the whole state directory, is found only by a "
+         "head that was noted elsewhere: tarn audit verify prints it, and the log of each start "
+         "has it."},
     {.id = "shadow_create",
      .positionals = "mounts...",
      .shown = "MOUNT=DISK...",

@@ -106,6 +106,15 @@ static void as_ns(const json_t *object, const char *key, char text[CLI_CELL_MAX]
                        : NULL);
 }
 
+static void as_seconds(const json_t *object, const char *key, char text[CLI_CELL_MAX])
+{
+    char age[TEXT_SIZE_MAX];
+    const json_t *value = json_object_get(object, key);
+    put_text(text, json_is_integer(value)
+                       ? text_format_age((uint64_t)json_integer_value(value) * 1000000000, age)
+                       : NULL);
+}
+
 /* "2026-11-22T15:44:47Z (12 min ago)" */
 static void as_time(const json_t *object, const char *key, char text[CLI_CELL_MAX])
 {
@@ -242,6 +251,7 @@ static const struct cell server_lines[] = {{"name", "name", as_text, 0},
                                            {"disks", "disk_count", as_text, 0},
                                            {"hosts", "host_count", as_text, 0},
                                            {"sessions", "session_count", as_text, 0},
+                                           {"trash kept for", "trash_kept_s", as_seconds, 0},
                                            END};
 
 static const struct cell clock_lines[] = {{"server's clock", "clock_at", as_time, 0},
@@ -412,6 +422,15 @@ static const struct cell snapshot_lines[] = {
     {"served to", "maps", as_names, IF_ANY},
     END};
 
+static const struct cell trash_columns[] = {{"NAME", "name", as_text, 0},
+                                            {"KIND", "kind", as_text, 0},
+                                            {"OF DISK", "disk", as_text, IF_ANY},
+                                            {"POOL", "pool", as_text, 0},
+                                            {"SIZE", "size_bytes", as_size, RIGHT},
+                                            {"DELETED", "trashed_at", as_time, 0},
+                                            {"KEPT UNTIL", "expires_at", as_time, 0},
+                                            END};
+
 static const struct cell job_columns[] = {{"ID", "id", as_text, 0},
                                           {"WORK", "verb", as_verb, 0},
                                           {"OBJECT", "object", as_text, 0},
@@ -510,6 +529,7 @@ static const struct view views[] = {
      snapshot_lines,
      {{0}},
      "No snapshot yet. Cut one: tarn snapshot create DISK --name NAME"},
+    {"trash", "trash", trash_columns, NULL, {{0}}, "The trash is empty."},
     {"job", "jobs", job_columns, job_lines, {{0}}, "No jobs."},
     {"token", "tokens", token_columns, token_lines, {{0}}, "No tokens."},
     {"group",
@@ -582,6 +602,21 @@ static void print_list(FILE *out, const struct view *view, const json_t *list)
         fprintf(out, "%s\n", view->when_empty);
 }
 
+/* What came out of the trash, or went for good. */
+static bool print_moved(FILE *out, const json_t *answer)
+{
+    const json_t *restored = json_object_get(answer, "restored"),
+                 *emptied = json_object_get(answer, "emptied");
+    const json_t *list = restored ? restored : emptied;
+    if (!json_is_array(list)) return false;
+    if (json_array_size(list) == 0) fputs("The trash is empty.\n", out);
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        fprintf(out, "%s %s.\n", restored ? "Restored" : "Deleted for good:",
+                json_string_value(json_array_get(list, i)) ?: "?");
+    }
+    return true;
+}
+
 static bool print_removed(FILE *out, const json_t *answer)
 {
     const json_t *deleted = json_object_get(answer, "deleted");
@@ -593,6 +628,7 @@ static bool print_removed(FILE *out, const json_t *answer)
         }
         return true;
     }
+    if (print_moved(out, answer)) return true;
     if (!json_is_object(deleted)) return false;
     const char *kind = json_string_value(json_object_get(deleted, "kind"));
     const char *name = json_string_value(json_object_get(deleted, "name"));
@@ -602,6 +638,11 @@ static bool print_removed(FILE *out, const json_t *answer)
                 json_integer_value(json_object_get(deleted, "lun")), host);
     } else {
         fprintf(out, "Deleted %s %s.\n", kind ? kind : "it:", name ? name : "");
+    }
+    const char *until = json_string_value(json_object_get(answer, "expires_at"));
+    if (until) {
+        fprintf(out, "It can be had back until %s: tarn trash restore %s\n", until,
+                name ? name : "");
     }
     return true;
 }

@@ -202,6 +202,7 @@ struct control {
     struct volume_pool *closing; /* until its close has ended: for a simulated crash */
     struct rt_timer lease_timer;
     struct own_clock clock;
+    struct catalog_settings settings;
     bool tidying; /* what has expired is being deleted (expire.c) */
     const struct control_target_ops *target;
     void *target_arg;
@@ -244,8 +245,10 @@ struct disk *inventory_disk(struct control *control, const struct uuid *uuid);
 struct host *inventory_host(struct control *control, const struct uuid *uuid);
 struct set *inventory_set(struct control *control, const struct uuid *uuid);
 struct snapshot *inventory_snapshot(struct control *control, const struct uuid *uuid);
+struct snapshot *inventory_snapshot_of_point(struct control *control, const struct uuid *point);
 struct undo *inventory_undo(struct control *control, const struct uuid *uuid);
 const char *pool_state_text(const struct pool *pool);
+bool pool_is_writable(const struct pool *pool);
 /* CONFLICT unless the pool is open and writable. */
 struct err *pool_check_open(const struct pool *pool) MUST_CHECK;
 
@@ -378,16 +381,27 @@ void lane_init(struct lane *lane);
 /* Takes the idle lane of a set beside the operation's own; given back at its end.  Fine when taken
  * already. */
 void op_take_set(struct op *op, struct set *set);
+bool op_has_set(const struct op *op, const struct set *set); /* taken by op_take_set */
 
 const char *arg_text(const struct op *op, const char *name); /* NULL when absent */
 uint64_t arg_uint(const struct op *op, const char *name, uint64_t if_absent);
 bool arg_bool(const struct op *op, const char *name);
 bool arg_is_given(const struct op *op, const char *name);
 
-/* plans: one per verb of verbs.def, by family */
-extern const struct op_plan plans_read[], plans_pool[], plans_disk[], plans_host[], plans_set[],
-    plans_snapshot[], plans_token[], plans_audit[], plans_revert[],
-    plans_clock[], plans_group[]; /* end with verb NULL */
+/* plans: one per verb of verbs.def, by family; each ends with verb NULL */
+extern const struct op_plan plans_audit[];
+extern const struct op_plan plans_clock[];
+extern const struct op_plan plans_delete[];
+extern const struct op_plan plans_disk[];
+extern const struct op_plan plans_group[];
+extern const struct op_plan plans_host[];
+extern const struct op_plan plans_pool[];
+extern const struct op_plan plans_read[];
+extern const struct op_plan plans_revert[];
+extern const struct op_plan plans_set[];
+extern const struct op_plan plans_snapshot[];
+extern const struct op_plan plans_token[];
+extern const struct op_plan plans_trash[];
 const struct op_plan *plan_find(const char *verb);
 struct err *require_role(const struct op *op, enum control_role role, const char *what) MUST_CHECK;
 /* Answers {"dry_run":true,"would":[...]} (takes would) and ends. */
@@ -446,6 +460,7 @@ void set_hold_attention(struct control *control, struct set *set);
 void set_release_attention(struct control *control, struct set *set);
 void set_lease_tick(struct rt_timer *timer);
 bool set_in_the_making(const struct set *set);
+bool set_is_past(enum catalog_set_state state); /* its name is free */
 
 /* The cut of a set: the request, and rows as they are to be stored. */
 struct set_store {
@@ -473,6 +488,41 @@ void set_cut_note(struct op *op, struct set *set);
 /* audit.c: false when the refusal is counted only. */
 bool audit_denial_is_first(struct control *control, const char *actor, const char *verb);
 void audit_tick(struct control *control); /* about once a second */
+
+/* trash.c: what goes into the trash or comes out of it in one transaction. */
+struct trashing_snapshot {
+    struct snapshot *snapshot;
+    struct catalog_snapshot row;
+};
+struct trashing_disk {
+    struct disk *disk;
+    struct catalog_disk row;
+};
+struct trashing_set {
+    struct set *set;
+    struct catalog_set row;
+    struct catalog_event event;
+};
+struct trashing {
+    uint64_t trashed_ns, expires_ns;
+    unsigned snapshot_count, disk_count, set_count;
+    struct trashing_snapshot *snapshots;
+    struct trashing_disk *disks;
+    struct trashing_set *sets; /* whose last member goes, or whose first comes back */
+};
+struct trashing *trash_begin(struct op *op, uint64_t trash_s); /* becomes op->data */
+void trash_snapshot(struct trashing *trashing, struct snapshot *snapshot);
+void trash_disk(struct trashing *trashing, struct disk *disk);
+void untrash_snapshot(struct trashing *trashing, struct snapshot *snapshot);
+void untrash_disk(struct trashing *trashing, struct disk *disk);
+void trash_decide_sets(struct op *op, struct trashing *trashing);
+extern op_step *const trash_steps[]; /* write (audited), apply */
+/* plan_trash.c: out of the trash for good; what cannot go now stays. */
+void trash_doom_snapshot(struct op *op, struct doomed *doomed, struct snapshot *snapshot);
+bool trash_doom_disk(struct op *op, struct doomed *doomed, struct disk *disk);
+/* plan_delete.c: CONFLICT until its time is over. */
+struct err *snapshot_check_not_retained(struct control *control,
+                                        const struct snapshot *snapshot) MUST_CHECK;
 
 /* clock.c */
 /* The server's own time: never goes back, follows the wall clock forward by little steps only. */

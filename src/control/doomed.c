@@ -249,9 +249,9 @@ void doom_step_points(struct op *op)
         struct snapshot *snapshot = doomed->snapshots[doomed->next++];
         struct volume_point_info info;
         struct volume_pool *engine = snapshot->disk->pool->engine;
-        if (!engine || !volume_point_find(engine, &snapshot->row.uuid, &info)) continue;
+        if (!engine || !volume_point_find(engine, &snapshot->row.point, &info)) continue;
         op_repeat(op);
-        volume_point_delete(engine, &snapshot->row.uuid, point_deleted, op);
+        volume_point_delete(engine, &snapshot->row.point, point_deleted, op);
         return;
     }
     step_undos(op);

@@ -4,39 +4,85 @@
 
 enum { EXPIRE_AT_ONCE = 64 };
 
-typedef void expired_fn(void *arg, struct undo *undo);
+static bool undo_is_over(const struct undo *undo, uint64_t now_ns)
+{
+    return undo->row.state == SNAPSHOT_READY && undo->row.expires_ns <= now_ns &&
+           pool_is_writable(undo->disk->pool);
+}
 
-static unsigned each_expired(struct control *control, uint64_t now_ns, expired_fn *fn, void *arg)
+static bool snapshot_is_over(const struct snapshot *s, uint64_t now_ns)
+{
+    return s->row.state == SNAPSHOT_TRASHED && s->row.expires_ns <= now_ns &&
+           pool_is_writable(s->disk->pool);
+}
+
+static bool disk_is_over(const struct disk *disk, uint64_t now_ns)
+{
+    return disk->row.state == CATALOG_TRASHED && disk->row.expires_ns <= now_ns &&
+           pool_is_writable(disk->pool);
+}
+
+/* doomed NULL: only counts. */
+static unsigned undos_over(struct disk *disk, uint64_t now_ns, struct doomed *doomed)
+{
+    unsigned count = 0;
+    list_for_each (node, &disk->undos) {
+        struct undo *undo =
+            container_of(list_entry(node, struct object, link), struct undo, object);
+        if (!undo_is_over(undo, now_ns)) continue;
+        count++;
+        if (!doomed) continue;
+        log_info("an undo point has had its time", "disk=\"%s\" undo=\"%s\"", disk->row.name,
+                 undo->row.name);
+        doom_undo(doomed, undo);
+    }
+    return count;
+}
+
+static unsigned disks_over(struct op *op, struct control *control, uint64_t now_ns,
+                           struct doomed *doomed)
 {
     unsigned count = 0;
     list_for_each (node, &control->disks) {
         struct disk *disk =
             container_of(list_entry(node, struct object, link), struct disk, object);
-        if (!disk->pool->engine || volume_pool_state(disk->pool->engine) != VOLUME_POOL_OK)
+        if (count >= EXPIRE_AT_ONCE) break;
+        if (!disk_is_over(disk, now_ns)) {
+            count += undos_over(disk, now_ns, doomed);
             continue;
-        list_for_each (undo_node, &disk->undos) {
-            struct undo *undo =
-                container_of(list_entry(undo_node, struct object, link), struct undo, object);
-            if (undo->row.state != SNAPSHOT_READY || undo->row.expires_ns > now_ns) continue;
-            if (++count > EXPIRE_AT_ONCE) return count;
-            if (fn) fn(arg, undo);
         }
+        count++;
+        if (!doomed || !trash_doom_disk(op, doomed, disk)) continue;
+        log_info("a disk in the trash has had its time", "disk=\"%s\"", disk->row.name);
     }
     return count;
 }
 
-static void doom_expired(void *arg, struct undo *undo)
+static unsigned snapshots_over(struct op *op, struct control *control, uint64_t now_ns,
+                               struct doomed *doomed)
 {
-    log_info("an undo point has had its time", "disk=\"%s\" undo=\"%s\"", undo->disk->row.name,
-             undo->row.name);
-    doom_undo(arg, undo);
+    unsigned count = 0;
+    list_for_each (node, &control->snapshots) {
+        struct snapshot *s =
+            container_of(list_entry(node, struct object, link), struct snapshot, object);
+        if (count >= EXPIRE_AT_ONCE) break;
+        if (!snapshot_is_over(s, now_ns)) continue;
+        count++;
+        if (!doomed) continue;
+        log_info("a snapshot in the trash has had its time", "snapshot=\"%s\"", s->row.name);
+        trash_doom_snapshot(op, doomed, s);
+    }
+    return count;
 }
 
 /* Looks again: the lane may have been long. */
 static void step_expire(struct op *op)
 {
     struct doomed *doomed = doom_begin(op);
-    if (each_expired(op->control, clock_now(op->control), doom_expired, doomed) == 0) {
+    uint64_t now_ns = clock_now(op->control);
+    disks_over(op, op->control, now_ns, doomed);
+    snapshots_over(op, op->control, now_ns, doomed);
+    if (doomed->undo_count + doomed->snapshot_count + doomed->disk_count == 0) {
         op_end(op);
         return;
     }
@@ -54,7 +100,12 @@ void expire_tick(struct control *control)
 {
     static op_step *const steps[] = {step_expire, NULL};
     static const struct op_plan plan = {.verb = "expire", .lane = OP_LANE_GENERAL, .steps = steps};
-    if (control->tidying || !each_expired(control, clock_now(control), NULL, NULL)) return;
+    uint64_t now_ns = clock_now(control);
+    if (control->tidying) return;
+    if (disks_over(NULL, control, now_ns, NULL) + snapshots_over(NULL, control, now_ns, NULL) ==
+        0) {
+        return;
+    }
     control->tidying = true;
     op_start_internal(control, &plan, NULL, expired, NULL);
 }

@@ -63,6 +63,17 @@ struct snapshot *inventory_snapshot(struct control *control, const struct uuid *
     return FIND_OBJECT(&control->snapshots, snapshot, uuid);
 }
 
+struct snapshot *inventory_snapshot_of_point(struct control *control, const struct uuid *point)
+{
+    if (uuid_is_nil(point)) return NULL;
+    list_for_each (node, &control->snapshots) {
+        struct snapshot *s =
+            container_of(list_entry(node, struct object, link), struct snapshot, object);
+        if (uuid_equal(&s->row.point, point) || uuid_equal(&s->row.other_point, point)) return s;
+    }
+    return NULL;
+}
+
 struct undo *inventory_undo(struct control *control, const struct uuid *uuid)
 {
     list_for_each (disk_node, &control->disks) {
@@ -87,6 +98,7 @@ struct disk *inventory_add_disk(struct control *control, const struct catalog_di
     struct disk *disk = ADD_OBJECT(&control->disks, disk, row);
     disk->pool = inventory_pool(control, &row->pool);
     list_init(&disk->undos);
+    disk->object.past = row->state == CATALOG_TRASHED || row->state == CATALOG_DELETING;
     return disk;
 }
 
@@ -112,7 +124,7 @@ struct set *inventory_add_set(struct control *control, const struct catalog_set 
     list_init(&set->members);
     lane_init(&set->lane);
     set->pool = inventory_pool(control, &row->pool);
-    set->object.past = row->state == SET_ABORTED;
+    set->object.past = set_is_past(row->state);
     return set;
 }
 
@@ -121,6 +133,7 @@ struct snapshot *inventory_add_snapshot(struct control *control, const struct ca
     struct snapshot *snapshot = ADD_OBJECT(&control->snapshots, snapshot, row);
     snapshot->set = inventory_set(control, &row->set);
     snapshot->disk = inventory_disk(control, &row->disk);
+    snapshot->object.past = row->state == SNAPSHOT_TRASHED || row->state == SNAPSHOT_DELETING;
     list_push_back(&snapshot->set->members, &snapshot->member_link);
     return snapshot;
 }
@@ -354,6 +367,12 @@ static struct err *load_clock(void *arg, const struct catalog_clock *row)
     return NULL;
 }
 
+static struct err *load_settings(void *arg, const struct catalog_settings *row)
+{
+    ((struct control *)arg)->settings = *row;
+    return NULL;
+}
+
 static struct err *load_map(void *arg, const struct catalog_map *row)
 {
     struct control *control = arg;
@@ -401,6 +420,7 @@ struct err *inventory_load(struct control *control)
         .snapshot = load_snapshot,
         .undo = load_undo,
         .clock = load_clock,
+        .settings = load_settings,
         .map = load_map,
         .slot = load_slot,
         .token = load_token,
@@ -431,12 +451,15 @@ const char *pool_state_text(const struct pool *pool)
     }
 }
 
+bool pool_is_writable(const struct pool *pool)
+{
+    return pool->engine && pool->row.state == CATALOG_READY &&
+           volume_pool_state(pool->engine) == VOLUME_POOL_OK;
+}
+
 struct err *pool_check_open(const struct pool *pool)
 {
-    if (pool->engine && pool->row.state == CATALOG_READY &&
-        volume_pool_state(pool->engine) == VOLUME_POOL_OK) {
-        return NULL;
-    }
+    if (pool_is_writable(pool)) return NULL;
     const char *trouble = pool->engine ? volume_pool_trouble(pool->engine) : pool->trouble;
     return err_next(err_new(STATUS_CONFLICT, "pool \"%s\" is %s%s%s", pool->row.name,
                             pool_state_text(pool), *trouble ? ": " : "", trouble),

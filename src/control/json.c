@@ -83,12 +83,13 @@ json_t *json_server(struct control *control)
         sessions +=
             session_count(container_of(list_entry(node, struct object, link), struct host, object));
     }
-    return json_pack("{s:s, s:o, s:s, s:s, s:o, s:o, s:i, s:i, s:i, s:i}", "name",
+    return json_pack("{s:s, s:o, s:s, s:s, s:o, s:o, s:i, s:i, s:i, s:i, s:I}", "name",
                      control->server_name, "uuid", uuid_json(&control->server), "version",
                      control->version, "target_name", control->target_name, "portals", portals,
                      "started_at", json_time(control->started_ns), "pool_count",
                      list_count(&control->pools), "disk_count", list_count(&control->disks),
-                     "host_count", list_count(&control->hosts), "session_count", sessions);
+                     "host_count", list_count(&control->hosts), "session_count", sessions,
+                     "trash_kept_s", (json_int_t)control->settings.trash_s);
 }
 
 /* ---- Pools
@@ -103,7 +104,8 @@ struct unclaimed {
 static void note_unclaimed(void *arg, const struct volume_point_info *info)
 {
     struct unclaimed *unclaimed = arg;
-    if (info->kind == VOLUME_POINT_PIN || inventory_snapshot(unclaimed->control, &info->uuid) ||
+    if (info->kind == VOLUME_POINT_PIN ||
+        inventory_snapshot_of_point(unclaimed->control, &info->uuid) ||
         inventory_undo(unclaimed->control, &info->uuid)) {
         return;
     }
@@ -150,8 +152,8 @@ static unsigned pool_disks(struct control *control, const struct pool *pool)
 {
     unsigned count = 0;
     list_for_each (node, &control->disks) {
-        count +=
-            container_of(list_entry(node, struct object, link), struct disk, object)->pool == pool;
+        struct disk *d = container_of(list_entry(node, struct object, link), struct disk, object);
+        count += d->pool == pool && d->row.state != CATALOG_TRASHED;
     }
     return count;
 }
@@ -162,7 +164,7 @@ static unsigned pool_snapshots(struct control *control, const struct pool *pool)
     list_for_each (node, &control->snapshots) {
         struct snapshot *s =
             container_of(list_entry(node, struct object, link), struct snapshot, object);
-        count += s->disk->pool == pool;
+        count += s->disk->pool == pool && s->row.state != SNAPSHOT_TRASHED;
     }
     return count;
 }
@@ -222,7 +224,7 @@ static unsigned snapshots_of(struct control *control, const struct disk *disk)
     list_for_each (node, &control->snapshots) {
         struct snapshot *s =
             container_of(list_entry(node, struct object, link), struct snapshot, object);
-        count += s->disk == disk;
+        count += s->disk == disk && s->row.state != SNAPSHOT_TRASHED;
     }
     return count;
 }
@@ -252,7 +254,7 @@ json_t *json_disk(struct control *control, struct disk *disk)
     bool there = disk->pool->engine && volume_disk_find(disk->pool->engine, &disk->row.uuid, &info);
     const char *state = catalog_state_name(disk->row.state);
     if (!there && disk->row.state == CATALOG_READY) state = "missing";
-    struct snapshot *parent = inventory_snapshot(control, &disk->row.parent_point);
+    struct snapshot *parent = inventory_snapshot_of_point(control, &disk->row.parent_point);
     struct disk *parent_disk = inventory_disk(control, &info.parent_disk);
     return json_pack(
         "{s:s, s:o, s:s, s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:i, s:i, s:o, s:o}", "name",
@@ -326,6 +328,7 @@ static void members_json(struct set *set, json_t *members, json_t *disks)
 {
     list_for_each (node, &set->members) {
         struct snapshot *s = list_entry(node, struct snapshot, member_link);
+        if (s->row.state == SNAPSHOT_TRASHED && set->row.state != SET_TRASHED) continue;
         json_array_append_new(disks, json_string(s->disk->row.name));
         json_array_append_new(
             members,
@@ -372,7 +375,7 @@ static const char *snapshot_state_text(const struct snapshot *snapshot,
                                        struct volume_point_info *ret_info)
 {
     struct pool *pool = snapshot->disk->pool;
-    bool there = pool->engine && volume_point_find(pool->engine, &snapshot->row.uuid, ret_info);
+    bool there = pool->engine && volume_point_find(pool->engine, &snapshot->row.point, ret_info);
     if (!there && snapshot->row.state == SNAPSHOT_READY) return "missing";
     return catalog_snapshot_state_name(snapshot->row.state);
 }

@@ -81,11 +81,17 @@ static void lane_leave(struct lane *lane, struct set *set)
     op_run(next);
 }
 
-void op_take_set(struct op *op, struct set *set)
+bool op_has_set(const struct op *op, const struct set *set)
 {
     for (unsigned i = 0; i < op->taken_count; i++) {
-        if (op->taken_sets[i] == set) return;
+        if (op->taken_sets[i] == set) return true;
     }
+    return false;
+}
+
+void op_take_set(struct op *op, struct set *set)
+{
+    if (op_has_set(op, set)) return;
     check(!set->lane.busy);
     set->lane.busy = true;
     op->taken_sets = realloc(op->taken_sets, (op->taken_count + 1) * sizeof *op->taken_sets);

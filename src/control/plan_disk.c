@@ -98,7 +98,7 @@ static struct err *branch_check(struct op *op, struct disk_data *data)
         info.depth >= LIMIT_BRANCH_DEPTH) {
         return err_new(STATUS_LIMIT_REACHED, "branches are at most %d deep", LIMIT_BRANCH_DEPTH);
     }
-    data->point = snapshot->row.uuid;
+    data->point = snapshot->row.point;
     fill_row(op, data, arg_text(op, "new_name"), snapshot->row.size_bytes);
     return NULL;
 }
@@ -247,132 +247,10 @@ static void step_rename(struct op *op)
 static op_step *const grow_steps[] = {step_grow, step_store, step_stored, NULL};
 static op_step *const rename_steps[] = {step_rename, step_store, step_stored, NULL};
 
-/* ---- Delete
- * -------------------------------------------------------------------------------------------------------
- */
-
-struct branch_search {
-    struct control *control;
-    struct uuid parent;
-    struct disk *found;
-    unsigned count;
-};
-
-static void note_branch(void *arg, const struct volume_disk_info *info)
-{
-    struct branch_search *search = arg;
-    if (!uuid_equal(&info->parent_disk, &search->parent)) return;
-    search->count++;
-    search->found = inventory_disk(search->control, &info->uuid);
-}
-
-static struct err *check_no_branches(struct op *op, struct disk *disk)
-{
-    struct branch_search search = {.control = op->control, .parent = disk->row.uuid};
-    volume_disks(disk->pool->engine, note_branch, &search);
-    if (search.count == 0) return NULL;
-    return err_next(err_new(STATUS_IN_USE, "disk \"%s\" has %u branch%s, such as \"%s\"",
-                            disk->row.name, search.count, search.count == 1 ? "" : "es",
-                            search.found ? search.found->row.name : "?"),
-                    "delete the branches first: tarn disk list");
-}
-
-static struct err *check_snapshots(struct op *op, struct disk *disk, unsigned *ret_count)
-{
-    unsigned count = 0;
-    list_for_each (node, &op->control->snapshots) {
-        struct snapshot *s =
-            container_of(list_entry(node, struct object, link), struct snapshot, object);
-        if (s->disk != disk) continue;
-        count++;
-        if (set_in_the_making(s->set)) {
-            return err_next(err_new(STATUS_IN_USE,
-                                    "disk \"%s\" is a member of set \"%s\", which is %s",
-                                    disk->row.name, s->set->row.name,
-                                    catalog_set_state_name(s->set->row.state)),
-                            "tarn set abort %s", s->set->row.name);
-        }
-        if (s->set->lane.busy) {
-            return err_new(STATUS_AGAIN, "set \"%s\" is being worked on", s->set->row.name);
-        }
-        if (arg_bool(op, "with_snapshots")) TRY(check_snapshot_unused(s));
-    }
-    *ret_count = count;
-    if (count == 0 || arg_bool(op, "with_snapshots")) return NULL;
-    return err_next(err_new(STATUS_IN_USE, "disk \"%s\" has %u snapshot%s", disk->row.name, count,
-                            count == 1 ? "" : "s"),
-                    "delete them first (tarn snapshot list), or with the disk: --with-snapshots");
-}
-
-static struct err *delete_check(struct op *op, struct disk **ret_disk)
-{
-    struct disk *disk = NULL;
-    TRY(find_disk(op->control, arg_text(op, "name"), &disk));
-    TRY(pool_check_open(disk->pool));
-    if (disk->map_count) {
-        return err_next(err_new(STATUS_IN_USE, "disk \"%s\" is served to %u host%s", disk->row.name,
-                                disk->map_count, disk->map_count == 1 ? "" : "s"),
-                        "tarn map list; tarn map remove HOST LUN");
-    }
-    unsigned known = 0;
-    TRY(check_snapshots(op, disk, &known));
-    TRY(check_no_branches(op, disk));
-    struct volume_disk_info info;
-    unsigned undos = 0; /* they go along */
-    list_for_each (node, &disk->undos)
-        undos++;
-    if (volume_disk_find(disk->pool->engine, &disk->row.uuid, &info) &&
-        info.point_count > known + undos) {
-        return err_next(err_new(STATUS_IN_USE,
-                                "disk \"%s\" has points that the catalog does not know",
-                                disk->row.name),
-                        "tarn pool show %s", disk->pool->row.name);
-    }
-    *ret_disk = disk;
-    return NULL;
-}
-
-static void step_delete(struct op *op)
-{
-    struct disk *disk = NULL;
-    struct err *e = delete_check(op, &disk);
-    if (e) {
-        op_fail(op, e);
-        return;
-    }
-    bool dry_run = arg_bool(op, "dry_run");
-    json_t *would = dry_run ? json_array() : NULL;
-    struct doomed *doomed = dry_run ? NULL : doom_begin(op);
-    list_for_each (node, &op->control->snapshots) {
-        struct snapshot *s =
-            container_of(list_entry(node, struct object, link), struct snapshot, object);
-        if (s->disk != disk) continue;
-        if (dry_run) {
-            json_array_append_new(would, json_sprintf("delete snapshot \"%s\"", s->row.name));
-        } else {
-            op_take_set(op, s->set);
-            doom_snapshot(doomed, s);
-        }
-    }
-    if (dry_run) {
-        json_array_append_new(would,
-                              json_sprintf("delete disk \"%s\" and its data", disk->row.name));
-        op_end_dry_run(op, would);
-        return;
-    }
-    op->result = json_deleted("disk", disk->row.name, &disk->row.uuid);
-    doom_disk(doomed, disk);
-    op_continue_with(op, doom_steps);
-    op_next(op);
-}
-
-static op_step *const delete_steps[] = {step_delete, NULL};
-
 const struct op_plan plans_disk[] = {
     {"disk_create", OP_LANE_GENERAL, create_steps, undo_steps},
     {"disk_grow", OP_LANE_GENERAL, grow_steps, NULL},
     {"disk_rename", OP_LANE_GENERAL, rename_steps, NULL},
-    {"disk_delete", OP_LANE_GENERAL, delete_steps, NULL},
     {"snapshot_branch", OP_LANE_GENERAL, branch_steps, undo_steps},
     {0},
 };

@@ -5,10 +5,12 @@
 
 #include "control/control_int.h"
 
-/* clang-format off: one a line, so that changes meet less often */
+/* One a line, so that changes meet less often. */
+/* clang-format off */
 static const struct op_plan *const families[] = {
     plans_audit,
     plans_clock,
+    plans_delete,
     plans_disk,
     plans_group,
     plans_host,
@@ -18,6 +20,7 @@ static const struct op_plan *const families[] = {
     plans_set,
     plans_snapshot,
     plans_token,
+    plans_trash,
 };
 /* clang-format on */
 
@@ -37,14 +40,15 @@ static void step_server(struct op *op)
     op_next(op);
 }
 
-#define LIST_STEP(type, list, key, to_json)                                                        \
+/* A thing for which `hidden` holds is left out. */
+#define LIST_STEP(type, list, key, to_json, hidden)                                                \
     static void step_##type##_list(struct op *op)                                                  \
     {                                                                                              \
         json_t *array = json_array();                                                              \
         list_for_each (node, &op->control->list) {                                                 \
             struct type *type =                                                                    \
                 container_of(list_entry(node, struct object, link), struct type, object);          \
-            json_array_append_new(array, to_json);                                                 \
+            if (!(hidden)) json_array_append_new(array, to_json);                                  \
         }                                                                                          \
         op->result = json_pack("{s:o}", key, array);                                               \
         op_next(op);                                                                               \
@@ -61,12 +65,12 @@ static void step_server(struct op *op)
     }                                                                                              \
     static op_step *const type##_show_steps[] = {step_##type##_show, NULL};
 
-LIST_STEP(pool, pools, "pools", json_pool(op->control, pool, false))
-LIST_STEP(disk, disks, "disks", json_disk(op->control, disk))
-LIST_STEP(host, hosts, "hosts", json_host(host))
-LIST_STEP(set, sets, "sets", json_set(op->control, set))
-LIST_STEP(job, jobs, "jobs", json_job(job))
-LIST_STEP(token, tokens, "tokens", json_token(token))
+LIST_STEP(pool, pools, "pools", json_pool(op->control, pool, false), false)
+LIST_STEP(disk, disks, "disks", json_disk(op->control, disk), disk->row.state == CATALOG_TRASHED)
+LIST_STEP(host, hosts, "hosts", json_host(host), false)
+LIST_STEP(set, sets, "sets", json_set(op->control, set), set->row.state == SET_TRASHED)
+LIST_STEP(job, jobs, "jobs", json_job(job), false)
+LIST_STEP(token, tokens, "tokens", json_token(token), false)
 SHOW_STEP(pool, json_pool(op->control, pool, true))
 SHOW_STEP(disk, json_disk(op->control, disk))
 SHOW_STEP(host, json_host(host))
@@ -110,8 +114,9 @@ static void step_snapshot_list(struct op *op)
     check(sorted);
     count = 0;
     list_for_each (node, &op->control->snapshots) {
-        sorted[count++] =
+        struct snapshot *s =
             container_of(list_entry(node, struct object, link), struct snapshot, object);
+        if (s->row.state != SNAPSHOT_TRASHED) sorted[count++] = s;
     }
     if (count) qsort(sorted, count, sizeof *sorted, compare_snapshots);
     json_t *array = json_array();

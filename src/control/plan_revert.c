@@ -59,8 +59,8 @@ static void say_newer(struct op *op, const struct revert_data *data, json_t *wou
     list_for_each (node, &op->control->snapshots) {
         const struct snapshot *s =
             container_of(list_entry(node, struct object, link), struct snapshot, object);
-        if (s->disk != data->disk || uuid_equal(&s->row.uuid, &data->point)) continue;
-        if (!volume_point_find(data->disk->pool->engine, &s->row.uuid, &info)) continue;
+        if (s->disk != data->disk || uuid_equal(&s->row.point, &data->point)) continue;
+        if (!volume_point_find(data->disk->pool->engine, &s->row.point, &info)) continue;
         if (info.generation <= then.generation) continue;
         json_array_append_new(would,
                               json_sprintf("keep snapshot \"%s\", which is newer", s->row.name));
@@ -142,7 +142,7 @@ static struct err *revert_check(struct op *op, struct revert_data *data)
                         "tarn disk replace %s --from %s", data->row.name, snapshot->row.name);
     }
     TRY(snapshot_check_ready(snapshot));
-    TRY(take_point(data, &snapshot->row.uuid));
+    TRY(take_point(data, &snapshot->row.point));
     fill_undo(op, data, "revert to snapshot", snapshot->row.name);
     return disk_check_quiet(op->control, data->disk, arg_bool(op, "force"));
 }

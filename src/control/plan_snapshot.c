@@ -119,7 +119,7 @@ static op_step *const create_steps[] = {step_draft,   step_draft_store,   step_c
                                         step_created, step_create_answer, NULL};
 static op_step *const undo_steps[] = {step_undo_store, step_undo_forget, NULL};
 
-/* ---- Rename and delete
+/* ---- Rename
  * ---------------------------------------------------------------------------------------- */
 
 struct rename_data {
@@ -167,53 +167,10 @@ static void step_renamed(struct op *op)
     op_next(op);
 }
 
-static struct err *delete_check(struct op *op, struct snapshot **ret_snapshot)
-{
-    struct snapshot *snapshot = NULL;
-    TRY(find_snapshot(op->control, arg_text(op, "name"), &snapshot));
-    struct set *set = snapshot->set;
-    if (set_in_the_making(set)) {
-        return err_next(
-            err_new(STATUS_CONFLICT, "snapshot \"%s\" belongs to set \"%s\", which is %s",
-                    snapshot->row.name, set->row.name, catalog_set_state_name(set->row.state)),
-            "tarn set abort %s", set->row.name);
-    }
-    if (set->lane.busy)
-        return err_new(STATUS_AGAIN, "set \"%s\" is being worked on", set->row.name);
-    if (!set->pool->engine) TRY(pool_check_open(set->pool));
-    TRY(check_snapshot_unused(snapshot));
-    *ret_snapshot = snapshot;
-    return NULL;
-}
-
-static void step_delete(struct op *op)
-{
-    struct snapshot *snapshot = NULL;
-    struct err *e = delete_check(op, &snapshot);
-    if (e) {
-        op_fail(op, e);
-        return;
-    }
-    check(snapshot);
-    if (arg_bool(op, "dry_run")) {
-        op_end_dry_run(
-            op, json_pack("[o]", json_sprintf("delete snapshot \"%s\" of disk \"%s\"",
-                                              snapshot->row.name, snapshot->disk->row.name)));
-        return;
-    }
-    op_take_set(op, snapshot->set);
-    op->result = json_deleted("snapshot", snapshot->row.name, &snapshot->row.uuid);
-    doom_snapshot(doom_begin(op), snapshot);
-    op_continue_with(op, doom_steps);
-    op_next(op);
-}
-
 static op_step *const rename_steps[] = {step_rename, step_renamed, NULL};
-static op_step *const delete_steps[] = {step_delete, NULL};
 
 const struct op_plan plans_snapshot[] = {
     {"snapshot_create", OP_LANE_GENERAL, create_steps, undo_steps},
     {"snapshot_rename", OP_LANE_GENERAL, rename_steps, NULL},
-    {"snapshot_delete", OP_LANE_GENERAL, delete_steps, NULL},
     {0},
 };

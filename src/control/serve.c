@@ -29,7 +29,7 @@ static struct err *open_view(struct map *map, struct volume **ret_volume)
     struct pool *pool = map->disk ? map->disk->pool : map->snapshot->disk->pool;
     if (!pool->engine) return pool_check_open(pool);
     if (!map->disk) {
-        return volume_open(pool->engine, NULL, &map->snapshot->row.uuid, VOLUME_READ_ONLY,
+        return volume_open(pool->engine, NULL, &map->snapshot->row.point, VOLUME_READ_ONLY,
                            ret_volume);
     }
     /* A damaged pool still serves reads. */

@@ -80,6 +80,7 @@ static struct err *take_disk(struct op *op, struct set_draft *draft, unsigned po
                                                            .size_bytes = info.size_bytes,
                                                            .lun = -1,
                                                            .position = position};
+    draft->snapshots[position].point = draft->snapshots[position].uuid;
     return NULL;
 }
 

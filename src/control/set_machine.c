@@ -10,6 +10,7 @@
 #define CREATED (1 << SET_CREATED)
 #define ABORTED (1 << SET_ABORTED)
 #define DELETING (1 << SET_DELETING)
+#define TRASHED (1 << SET_TRASHED)
 #define KEEP SET_STATE_COUNT /* the state stays */
 
 const struct set_rule set_rules[] = {
@@ -33,26 +34,33 @@ const struct set_rule set_rules[] = {
      SET_ABORTED},
     {ABORTED, SET_EVENT_ABORT, SET_IF_ALWAYS, SET_DO_ABORT,
      SET_ABORTED}, /* goes on where it failed */
-    {CREATED | DELETING, SET_EVENT_ABORT, SET_IF_ALWAYS, SET_DO_NOTHING, KEEP},
+    {CREATED | DELETING | TRASHED, SET_EVENT_ABORT, SET_IF_ALWAYS, SET_DO_NOTHING, KEEP},
 
-    {CREATED | DELETING, SET_EVENT_DELETE, SET_IF_ALWAYS, SET_DO_DELETE, SET_DELETING},
+    {CREATED | DELETING | TRASHED, SET_EVENT_DELETE, SET_IF_ALWAYS, SET_DO_DELETE, SET_DELETING},
+    {CREATED, SET_EVENT_TRASH, SET_IF_ALWAYS, SET_DO_TRASH, SET_TRASHED},
+    {TRASHED, SET_EVENT_TRASH, SET_IF_ALWAYS, SET_DO_NOTHING, KEEP},
+    {TRASHED, SET_EVENT_RESTORE, SET_IF_ALWAYS, SET_DO_RESTORE, SET_CREATED},
+    {CREATED, SET_EVENT_RESTORE, SET_IF_ALWAYS, SET_DO_NOTHING, KEEP},
 
     {PREPARED | ARMED | COMMITTED | CONFIRMED, SET_EVENT_LEASE_END, SET_IF_LEASE_OVER, SET_DO_ABORT,
      SET_ABORTED},
-    {CREATED | ABORTED | DELETING, SET_EVENT_LEASE_END, SET_IF_ALWAYS, SET_DO_NOTHING, KEEP},
+    {CREATED | ABORTED | DELETING | TRASHED, SET_EVENT_LEASE_END, SET_IF_ALWAYS, SET_DO_NOTHING,
+     KEEP},
     {ARMED, SET_EVENT_ARMED_END, SET_IF_ARMED_OVER, SET_DO_ABORT, SET_ABORTED},
-    {PREPARED | COMMITTED | CONFIRMED | CREATED | ABORTED | DELETING, SET_EVENT_ARMED_END,
+    {PREPARED | COMMITTED | CONFIRMED | CREATED | ABORTED | DELETING | TRASHED, SET_EVENT_ARMED_END,
      SET_IF_ALWAYS, SET_DO_NOTHING, KEEP},
 
     /* At start the engine is the truth: a point exists if and only if its set is committed. */
     {PREPARED | ARMED, SET_EVENT_FOUND_CUT, SET_IF_ALWAYS, SET_DO_ADOPT, SET_COMMITTED},
-    {COMMITTED | CONFIRMED | CREATED, SET_EVENT_FOUND_CUT, SET_IF_ALWAYS, SET_DO_ADOPT, KEEP},
+    {COMMITTED | CONFIRMED | CREATED | TRASHED, SET_EVENT_FOUND_CUT, SET_IF_ALWAYS, SET_DO_ADOPT,
+     KEEP},
     {ABORTED, SET_EVENT_FOUND_CUT, SET_IF_ALWAYS, SET_DO_ABORT, KEEP},
     {DELETING, SET_EVENT_FOUND_CUT, SET_IF_ALWAYS, SET_DO_DELETE, KEEP},
     {PREPARED, SET_EVENT_FOUND_UNCUT, SET_IF_ALWAYS, SET_DO_NOTHING, KEEP},
     {ARMED, SET_EVENT_FOUND_UNCUT, SET_IF_ALWAYS, SET_DO_FALL_BACK, SET_PREPARED},
     {COMMITTED | CONFIRMED, SET_EVENT_FOUND_UNCUT, SET_IF_ALWAYS, SET_DO_ABORT, SET_ABORTED},
-    {CREATED, SET_EVENT_FOUND_UNCUT, SET_IF_ALWAYS, SET_DO_NOTHING, KEEP}, /* shown as missing */
+    {CREATED | TRASHED, SET_EVENT_FOUND_UNCUT, SET_IF_ALWAYS, SET_DO_NOTHING,
+     KEEP}, /* shown as missing */
     {ABORTED, SET_EVENT_FOUND_UNCUT, SET_IF_ALWAYS, SET_DO_ABORT, KEEP},
     {DELETING, SET_EVENT_FOUND_UNCUT, SET_IF_ALWAYS, SET_DO_DELETE, KEEP},
 };
@@ -60,9 +68,9 @@ const unsigned set_rule_count = countof(set_rules);
 
 const char *set_event_name(enum set_event event)
 {
-    static const char *const names[] = {"renew",     "arm",       "commit",     "confirm",
-                                        "finish",    "abort",     "delete",     "lease-end",
-                                        "armed-end", "found-cut", "found-uncut"};
+    static const char *const names[] = {
+        "renew", "arm",     "commit",    "confirm",   "finish",    "abort",      "delete",
+        "trash", "restore", "lease-end", "armed-end", "found-cut", "found-uncut"};
     check_static(countof(names) == SET_EVENT_COUNT);
     return names[event];
 }
@@ -92,6 +100,8 @@ static const char *what_next(enum catalog_set_state state, enum set_event event)
         return "prepare a new set";
     case SET_DELETING:
         return "prepare a new set";
+    case SET_TRASHED:
+        return "restore it first: tarn trash list";
     case SET_STATE_COUNT:
         break;
     default:

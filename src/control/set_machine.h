@@ -25,7 +25,9 @@ enum set_event {
     SET_EVENT_CONFIRM,
     SET_EVENT_FINISH,
     SET_EVENT_ABORT,
-    SET_EVENT_DELETE,
+    SET_EVENT_DELETE, /* at once, and from the trash */
+    SET_EVENT_TRASH,  /* its last member goes to the trash */
+    SET_EVENT_RESTORE,
     SET_EVENT_LEASE_END,   /* the lease was not renewed */
     SET_EVENT_ARMED_END,   /* no commit came while armed */
     SET_EVENT_FOUND_CUT,   /* at start: the engine has the points */
@@ -42,6 +44,8 @@ enum set_action {
     SET_DO_FINISH, /* lease and abort end */
     SET_DO_ABORT,  /* points, snapshots and LUN numbers go; nothing is left but the record */
     SET_DO_DELETE,
+    SET_DO_TRASH,    /* its members stay as they are, unserved, until they expire */
+    SET_DO_RESTORE,  /* a member has come back */
     SET_DO_ADOPT,    /* at start: take generation and time from the engine */
     SET_DO_FALL_BACK /* at start: no commit may come from before */
 };

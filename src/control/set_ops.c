@@ -12,11 +12,16 @@ bool set_in_the_making(const struct set *set)
     return set->row.state < SET_CREATED;
 }
 
+bool set_is_past(enum catalog_set_state state)
+{
+    return state == SET_ABORTED || state == SET_TRASHED || state == SET_DELETING;
+}
+
 void set_enter(struct control *control, struct set *set, enum catalog_set_state state,
                uint64_t at_ns)
 {
     set->row.state = state;
-    set->object.past = state == SET_ABORTED;
+    set->object.past = set_is_past(state);
     set->changed = true;
     unsigned index = set->event_count < SET_HISTORY_MAX ? set->event_count++ : SET_HISTORY_MAX - 1;
     set->events[index] = (struct catalog_event){
@@ -209,7 +214,7 @@ void set_cut(struct op *op, struct set *set, bool leased, volume_done_fn *done)
     list_for_each (node, &set->members) {
         const struct snapshot *s = list_entry(node, struct snapshot, member_link);
         store->members[count++] = (struct volume_cut_member){
-            .disk = s->row.disk, .point = s->row.uuid, .kind = VOLUME_POINT_SNAPSHOT};
+            .disk = s->row.disk, .point = s->row.point, .kind = VOLUME_POINT_SNAPSHOT};
     }
     store->cut = (struct volume_cut){.set = set->row.uuid,
                                      .deadline_ns = set->armed_until_ns,
@@ -230,7 +235,7 @@ void set_cut_note(struct op *op, struct set *set)
         struct snapshot *s = list_entry(node, struct snapshot, member_link);
         struct volume_point_info info;
         s->row.state = SNAPSHOT_READY;
-        if (volume_point_find(set->pool->engine, &s->row.uuid, &info))
+        if (volume_point_find(set->pool->engine, &s->row.point, &info))
             s->row.size_bytes = info.size_bytes;
     }
 }
@@ -314,6 +319,8 @@ static op_step *const *steps_of(enum set_action action)
     case SET_DO_ABORT:
         return abort_steps;
     case SET_DO_DELETE:
+    case SET_DO_TRASH:
+    case SET_DO_RESTORE:
     case SET_DO_ADOPT:
     case SET_DO_FALL_BACK:
     default:
@@ -413,7 +420,7 @@ void set_lease_tick(struct rt_timer *timer)
     rt_timer_set(control->rt, timer, now + control->options.lease_tick_ns, set_lease_tick);
 }
 
-/* ---- Prepare and delete
+/* ---- Prepare
  * ------------------------------------------------------------------------------------ */
 
 static void step_prepare_check(struct op *op)
@@ -449,53 +456,6 @@ static void step_prepare_publish(struct op *op)
 static op_step *const prepare_steps[] = {step_prepare_check, step_prepare_store,
                                          step_prepare_publish, NULL};
 
-static struct err *check_delete(struct op *op, struct set **ret_set)
-{
-    struct set *set = NULL;
-    TRY(find_set(op->control, arg_text(op, "name"), &set));
-    struct set_facts facts = {.now_ns = rt_now(op->control->rt)};
-    struct set_decision decision;
-    struct err *e = set_decide(set->row.state, SET_EVENT_DELETE, &facts, &decision);
-    if (e) return err_wrap(e, "delete set \"%s\"", set->row.name);
-    if (set->lane.busy)
-        return err_new(STATUS_AGAIN, "set \"%s\" is being worked on", set->row.name);
-    if (!set->pool->engine) return pool_check_open(set->pool);
-    list_for_each (node, &set->members) {
-        TRY(check_snapshot_unused(list_entry(node, struct snapshot, member_link)));
-    }
-    *ret_set = set;
-    return NULL;
-}
-
-static void step_delete_check(struct op *op)
-{
-    struct set *set = NULL;
-    struct err *e = check_delete(op, &set);
-    if (e) {
-        op_fail(op, e);
-        return;
-    }
-    check(set);
-    if (arg_bool(op, "dry_run")) {
-        json_t *would = json_array();
-        list_for_each (node, &set->members) {
-            const struct snapshot *s = list_entry(node, struct snapshot, member_link);
-            json_array_append_new(would, json_sprintf("delete snapshot \"%s\" of disk \"%s\"",
-                                                      s->row.name, s->disk->row.name));
-        }
-        json_array_append_new(would, json_sprintf("delete set \"%s\"", set->row.name));
-        op_end_dry_run(op, would);
-        return;
-    }
-    op_take_set(op, set);
-    op->result = json_deleted("set", set->row.name, &set->row.uuid);
-    doom_set(doom_begin(op), set);
-    op_continue_with(op, doom_steps);
-    op_next(op);
-}
-
-static op_step *const delete_steps[] = {step_delete_check, NULL};
-
 const struct op_plan plans_set[] = {
     {"set_prepare", OP_LANE_GENERAL, prepare_steps, NULL},
     {"set_renew", OP_LANE_SET, event_renew, NULL},
@@ -504,6 +464,5 @@ const struct op_plan plans_set[] = {
     {"set_confirm", OP_LANE_SET, event_confirm, NULL},
     {"set_finish", OP_LANE_SET, event_finish, NULL},
     {"set_abort", OP_LANE_SET, event_abort, NULL},
-    {"set_delete", OP_LANE_GENERAL, delete_steps, NULL},
     {0},
 };

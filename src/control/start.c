@@ -193,7 +193,7 @@ static void decide_disks(struct control *control, struct start *start)
         bool there = volume_disk_find(disk->pool->engine, &disk->row.uuid, &info);
         if (there) disk->row.size_bytes = info.size_bytes;
         if (disk->row.state == CATALOG_CREATING && there) disk->row.state = CATALOG_READY;
-        if (disk->row.state == CATALOG_READY) {
+        if (disk->row.state == CATALOG_READY || disk->row.state == CATALOG_TRASHED) {
             if (!there)
                 log_error("a disk of the catalog is not in its pool", "disk=\"%s\"",
                           disk->row.name);
@@ -210,7 +210,7 @@ static bool find_cut(struct set *set, struct volume_point_info *ret_info)
     list_for_each (node, &set->members) {
         const struct snapshot *s = list_entry(node, struct snapshot, member_link);
         struct volume_point_info info;
-        if (!volume_point_find(set->pool->engine, &s->row.uuid, &info)) continue;
+        if (!volume_point_find(set->pool->engine, &s->row.point, &info)) continue;
         found = true;
         *ret_info = info;
     }
@@ -224,7 +224,7 @@ static void adopt(struct set *set, const struct volume_point_info *info)
     list_for_each (node, &set->members) {
         struct snapshot *s = list_entry(node, struct snapshot, member_link);
         struct volume_point_info own;
-        if (!volume_point_find(set->pool->engine, &s->row.uuid, &own)) continue;
+        if (!volume_point_find(set->pool->engine, &s->row.point, &own)) continue;
         if (s->row.state == SNAPSHOT_PENDING) s->row.state = SNAPSHOT_READY;
         s->row.size_bytes = own.size_bytes;
     }
@@ -258,6 +258,8 @@ static void decide_set(struct control *control, struct start *start, struct set 
     case SET_DO_CUT:
     case SET_DO_CONFIRM:
     case SET_DO_FINISH:
+    case SET_DO_TRASH:
+    case SET_DO_RESTORE:
     default:
         unreachable("action at start");
     }
@@ -283,7 +285,7 @@ static void note_stray(void *arg, const struct volume_point_info *info)
     struct start *start = search->start;
     const struct set *set = inventory_set(search->control, &info->set);
     if (!info->leased || !set || set->row.state != SET_ABORTED) return;
-    if (inventory_snapshot(search->control, &info->uuid)) return; /* its row sees to it */
+    if (inventory_snapshot_of_point(search->control, &info->uuid)) return; /* its row sees to it */
     start->strays = realloc(start->strays, (start->stray_count + 1) * sizeof *start->strays);
     check(start->strays);
     start->strays[start->stray_count++] =

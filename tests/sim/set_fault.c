@@ -22,12 +22,12 @@ static const struct {
     {"map_add", "{\"host\":\"h\",\"snapshot\":\"s-a\"}"},
     {"map_remove", "{\"host\":\"h\",\"lun\":1}"},
     {"snapshot_branch", "{\"name\":\"s-b\",\"new_name\":\"w\"}"},
-    {"disk_delete", "{\"name\":\"w\"}"},
-    {"set_delete", "{\"name\":\"s\"}"},
+    {"disk_delete", "{\"name\":\"w\",\"now\":true}"},
+    {"set_delete", "{\"name\":\"s\",\"now\":true}"},
     {"snapshot_create", "{\"name\":\"n\",\"disks\":[\"a\",\"b\",\"c\"]}"},
     {"disk_create", "{\"name\":\"d\",\"size\":\"4M\"}"},
     {"disk_grow", "{\"name\":\"d\",\"size\":\"8M\"}"},
-    {"disk_delete", "{\"name\":\"d\"}"},
+    {"disk_delete", "{\"name\":\"d\",\"now\":true}"},
 };
 
 /* How many acts failed at first. */

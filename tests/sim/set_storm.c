@@ -86,8 +86,8 @@ static json_t *disk_arguments(struct storm *storm, char verb[32])
         return json_pack("{s:s, s:s}", "name", disk(storm), "size", "4M");
     case 1:
         snprintf(verb, 32, "disk_delete");
-        return json_pack("{s:s, s:b}", "name", disk(storm), "with_snapshots",
-                         (int)prng_below(&storm->prng, 2));
+        return json_pack("{s:s, s:b, s:b}", "name", disk(storm), "with_snapshots",
+                         (int)prng_below(&storm->prng, 2), "now", (int)prng_below(&storm->prng, 2));
     case 2:
         snprintf(verb, 32, "disk_grow");
         return json_pack("{s:s, s:I}", "name", disk(storm), "size",
@@ -96,6 +96,29 @@ static json_t *disk_arguments(struct storm *storm, char verb[32])
         snprintf(verb, 32, "snapshot_branch");
         return json_pack("{s:s, s:s}", "name", snapshot(storm), "new_name",
                          prng_below(&storm->prng, 2) ? "w0" : "w1");
+    }
+}
+
+/* Back and forth: reverts, and what comes out of the trash. */
+static json_t *life_arguments(struct storm *storm, char verb[32])
+{
+    switch (prng_below(&storm->prng, 6)) {
+    case 0:
+    case 1:
+        snprintf(verb, 32, "disk_revert");
+        return json_pack("{s:s, s:s, s:b}", "name", disk(storm), "to", snapshot(storm), "force", 1);
+    case 2:
+        snprintf(verb, 32, "disk_undo");
+        return json_pack("{s:s, s:b}", "name", disk(storm), "force", 1);
+    case 3:
+        snprintf(verb, 32, "trash_restore");
+        return json_pack("{s:s}", "name", disk(storm));
+    case 4:
+        snprintf(verb, 32, "trash_restore");
+        return json_pack("{s:s}", "name", snapshot(storm));
+    default:
+        snprintf(verb, 32, "trash_empty");
+        return json_object();
     }
 }
 
@@ -122,7 +145,7 @@ static json_t *map_arguments(struct storm *storm, char verb[32])
 
 static json_t *random_arguments(struct storm *storm, char verb[32])
 {
-    switch (prng_below(&storm->prng, 10)) {
+    switch (prng_below(&storm->prng, 12)) {
     case 0:
     case 1:
         snprintf(verb, 32, "set_prepare");
@@ -135,11 +158,15 @@ static json_t *random_arguments(struct storm *storm, char verb[32])
                          disk(storm));
     case 3:
         snprintf(verb, 32, "snapshot_delete");
-        return json_pack("{s:s}", "name", snapshot(storm));
+        return json_pack("{s:s, s:b}", "name", snapshot(storm), "now",
+                         (int)prng_below(&storm->prng, 2));
     case 4:
         return disk_arguments(storm, verb);
     case 5:
         return map_arguments(storm, verb);
+    case 6:
+    case 7:
+        return life_arguments(storm, verb);
     default:
         return set_arguments(storm, verb);
     }

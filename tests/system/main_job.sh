@@ -216,7 +216,7 @@ branches_down() # NAME FIRST_LUN
         lun_umount "$1-$part"
         lun_detach "$1-$part"
         tarn map remove db1 "$lun" > /dev/null
-        tarn disk delete "$1-$part" > /dev/null
+        tarn disk delete "$1-$part" --now > /dev/null
         lun=$((lun + 1))
     done
 }
@@ -277,8 +277,8 @@ tear() # NAME
     torn_outcome "$1" "$port"
     pg_stop "$1"
     branches_down "$1" "$LUN_TORN"
-    tarn snapshot delete "$1-first" > /dev/null
-    tarn snapshot delete "$1-second" > /dev/null
+    tarn snapshot delete "$1-first" --now > /dev/null
+    tarn snapshot delete "$1-second" --now > /dev/null
 }
 
 torn_outcome() # NAME PORT
@@ -312,7 +312,7 @@ compare_speed()
         before=$(random_writes)
         quietly_tarn snapshot create scratch --name "speed$i" > /dev/null
         after=$(random_writes)
-        quietly_tarn snapshot delete "speed$i" > /dev/null
+        quietly_tarn snapshot delete "speed$i" --now > /dev/null
         at_rest
         echo "$before $after" >> "$WORK/pairs"
     done
@@ -323,7 +323,7 @@ compare_speed()
     if [ "$VOICE" = tap ]; then bar=0.50; fi
     prove "a snapshot does not slow writes down (upper bound of the ratio >= $bar)" ratio_reaches "$bar"
     tarn map remove db1 "$LUN_SCRATCH" > /dev/null
-    tarn disk delete scratch > /dev/null
+    tarn disk delete scratch --now > /dev/null
 }
 
 random_writes()
@@ -412,7 +412,7 @@ delete_copy()
     lun_umount data
     at_rest
     before=$(pool_field data_bytes)
-    tarn set delete friday > /dev/null
+    tarn set delete friday --now > /dev/null
     at_rest
     after=$(pool_field data_bytes)
     figure "the pool held, with the copy" "$before bytes ($(human "$before"))"

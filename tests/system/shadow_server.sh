@@ -101,7 +101,7 @@ prove "for a person it is told in words" said "Writes were frozen for"
 shadow --name second
 prove "a name that is taken is a conflict" ended_with 4
 prove "and the set that has it stays" set_is second created
-tarn shadow delete second > /dev/null
+tarn shadow delete second --now > /dev/null
 prove "deleted, its snapshots go" wait_until 20 "the deletion" snapshots_are 2
 
 chapter "Nothing to be had"

@@ -528,7 +528,7 @@ static void a_pool_that_cannot_be_made_leaves_nothing(void)
     expect_eq(rig_fails(rig, "pool_forget", "{s:s}", "name", "p"), STATUS_IN_USE);
     static const char *const disks[] = {"a", "b", "c"};
     for (unsigned i = 0; i < 3; i++)
-        expect(rig_do(rig, "disk_delete", "{s:s}", "name", disks[i]));
+        expect(rig_do(rig, "disk_delete", "{s:s, s:b}", "name", disks[i], "now", 1));
     expect(rig_do(rig, "pool_forget", "{s:s}", "name", "p"));
     rig_destroy(rig);
 }

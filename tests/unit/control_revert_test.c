@@ -242,8 +242,8 @@ static void a_disk_that_has_only_undo_points_is_deleted_with_them(void)
     expect(revert(rig, "one"));
     lun_logout(host);
     expect(rig_do(rig, "map_remove", "{s:s, s:i}", "host", "h", "lun", LUN));
-    expect(rig_do(rig, "snapshot_delete", "{s:s}", "name", "one"));
-    expect(rig_do(rig, "disk_delete", "{s:s}", "name", "a"));
+    expect(rig_do(rig, "snapshot_delete", "{s:s, s:b}", "name", "one", "now", 1));
+    expect(rig_do(rig, "disk_delete", "{s:s, s:b}", "name", "a", "now", 1));
     json_t *pool = rig_ok(rig, "pool_show", "{s:s}", "name", "p");
     expect_eq(rig_number(pool, "unclaimed_count"), 0);
     expect_eq(rig_number(pool, "unclaimed_disk_count"), 0);

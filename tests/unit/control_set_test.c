@@ -322,12 +322,12 @@ static void snapshot_create_is_a_whole_set_that_is_not_application_consistent(vo
     expect(rig_do(rig, "snapshot_rename", "{s:s, s:s}", "name", "two-b", "new_name", "renamed"));
     expect(rig_do(rig, "snapshot_delete", "{s:s, s:b}", "name", "renamed", "dry_run", 1));
     expect_eq(points(rig), 3);
-    expect(rig_do(rig, "snapshot_delete", "{s:s}", "name", "renamed"));
+    expect(rig_do(rig, "snapshot_delete", "{s:s, s:b}", "name", "renamed", "now", 1));
     expect_eq(points(rig), 2);
-    expect(rig_do(rig, "snapshot_delete", "{s:s}", "name", "two-a"));
+    expect(rig_do(rig, "snapshot_delete", "{s:s, s:b}", "name", "two-a", "now", 1));
     expect_eq(rig_fails(rig, "set_show", "{s:s}", "name", "two"),
               STATUS_NOT_FOUND); /* went with its last member */
-    expect(rig_do(rig, "set_delete", "{s:s}", "name", "one"));
+    expect(rig_do(rig, "set_delete", "{s:s, s:b}", "name", "one", "now", 1));
     expect_eq(points(rig), 0);
     rig_destroy(rig);
 }
@@ -344,9 +344,10 @@ static void branches_stand_over_snapshots(void)
     json_decref(branch);
     expect_eq(rig_fails(rig, "disk_delete", "{s:s, s:b}", "name", "a", "with_snapshots", 1),
               STATUS_IN_USE);
-    expect(rig_do(rig, "disk_delete", "{s:s}", "name", "w"));
+    expect(rig_do(rig, "disk_delete", "{s:s, s:b}", "name", "w", "now", 1));
     expect_eq(rig_fails(rig, "disk_delete", "{s:s}", "name", "a"), STATUS_IN_USE);
-    expect(rig_do(rig, "disk_delete", "{s:s, s:b}", "name", "a", "with_snapshots", 1));
+    expect(
+        rig_do(rig, "disk_delete", "{s:s, s:b, s:b}", "name", "a", "with_snapshots", 1, "now", 1));
     expect_eq(rig_fails(rig, "snapshot_show", "{s:s}", "name", "one"), STATUS_NOT_FOUND);
     rig_destroy(rig);
 }

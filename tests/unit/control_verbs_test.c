@@ -43,7 +43,7 @@ static void disks_are_made_shown_grown_renamed_and_deleted(void)
     json_t *dry = rig_ok(rig, "disk_delete", "{s:s, s:b}", "name", "x", "dry_run", 1);
     expect_eq(rig_number(dry, "dry_run"), 1);
     json_decref(dry);
-    expect(rig_do(rig, "disk_delete", "{s:s}", "name", "x"));
+    expect(rig_do(rig, "disk_delete", "{s:s, s:b}", "name", "x", "now", 1));
     expect_eq(rig_fails(rig, "disk_delete", "{s:s}", "name", "x"), STATUS_NOT_FOUND);
     rig_destroy(rig);
 }
