@@ -93,6 +93,15 @@ void wal_put_admin(struct buf_writer *w, const struct wal_record *r)
         buf_put_u8(w, r->leased);
         buf_put_le64(w, r->size_bytes);
         break;
+    case WAL_CUT_POOL:
+        buf_put_uuid(w, &r->uuid);
+        buf_put_uuid(w, &r->uuid2);
+        buf_put_le32(w, r->count);
+        break;
+    case WAL_CUT_ABROAD:
+        buf_put_uuid(w, &r->uuid);
+        buf_put_uuid(w, &r->uuid2);
+        break;
     case WAL_POINT_DELETE:
         buf_put_uuid(w, &r->uuid);
         break;
@@ -220,6 +229,15 @@ static void take_admin(struct buf_reader *r, struct wal_record *record)
         record->kind = buf_take_u8(r);
         record->leased = buf_take_u8(r) != 0;
         record->size_bytes = buf_take_le64(r);
+        break;
+    case WAL_CUT_POOL:
+        record->uuid = buf_take_uuid(r);
+        record->uuid2 = buf_take_uuid(r);
+        record->count = buf_take_le32(r);
+        break;
+    case WAL_CUT_ABROAD:
+        record->uuid = buf_take_uuid(r);
+        record->uuid2 = buf_take_uuid(r);
         break;
     case WAL_POINT_DELETE:
         record->uuid = buf_take_uuid(r);

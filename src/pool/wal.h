@@ -43,6 +43,8 @@ enum wal_record_type {
     WAL_CUT_MEMBER = 21,
     WAL_POINT_DELETE = 22,
     WAL_OPEN_RECORD = 23,
+    WAL_CUT_POOL = 32,   /* between CUT and its members: a pool of a cut over several (E23) */
+    WAL_CUT_ABROAD = 33, /* behind it: a member of that cut in that pool */
     WAL_SPLIT = 25,  /* the branch needs its parent no more (E20) */
     WAL_REVERT = 24, /* the disk goes back, or takes its stage; the undo point is at seq - 1 (E19) */
 };
@@ -65,7 +67,7 @@ struct wal_record {
                                 FILED: its own */
     uint64_t stage;          /* REVERT: s, 0 = no stage */
     const uint8_t *crcs;     /* INSERT of data: count little-endian words; NULL to encode later */
-    struct uuid uuid, uuid2; /* disk; parent's point / point; set */
+    struct uuid uuid, uuid2; /* disk; parent's point / point; set / pool; set */
     uint32_t parent;
     uint64_t size_bytes, parent_size_bytes;
     uint8_t kind; /* CUT_MEMBER: volume_point_kind */

@@ -181,19 +181,20 @@ static struct err *put_split(struct admin_op *op, struct buf_writer *w)
     return NULL;
 }
 
-static struct err *put_cut(struct admin_op *op, struct buf_writer *w)
+struct err *admin_put_cut(struct tl_pool *p, const struct volume_cut *cut,
+                          const struct volume_gate *gate, struct buf_writer *w)
 {
-    const struct volume_cut *cut = &op->cut;
-    if (cut->deadline_ns && rt_now(op->pool->rt) > cut->deadline_ns)
+    if (cut->deadline_ns && rt_now(p->rt) > cut->deadline_ns)
         return err_new(STATUS_TOO_LATE, "the cut came too late; nothing was cut");
     struct wal_record head = {
         .type = WAL_CUT, .uuid2 = cut->set, .leased = cut->leased, .count = cut->member_count};
     wal_put_admin(w, &head);
+    if (gate) gate_put_others(gate, w);
     for (unsigned i = 0; i < cut->member_count; i++) {
         const struct volume_cut_member *m = &cut->members[i];
-        struct tl_disk *disk = disk_find(op->pool, &m->disk);
+        struct tl_disk *disk = disk_find(p, &m->disk);
         if (!disk) return err_new(STATUS_NOT_FOUND, "a disk of the cut does not exist any more");
-        if (point_find(op->pool, &m->point))
+        if (point_find(p, &m->point))
             return err_new(STATUS_EXISTS, "a point of the cut exists already");
         struct wal_record r = {.type = WAL_CUT_MEMBER,
                                .disk = disk->id,
@@ -227,7 +228,7 @@ static struct err *put_records(struct admin_op *op, struct buf_writer *w)
     case ADMIN_DELETE:
         return put_disk(op, w);
     case ADMIN_CUT:
-        return put_cut(op, w);
+        return admin_put_cut(op->pool, &op->cut, NULL, w);
     case ADMIN_POINT_DELETE:
         return put_point_delete(op, w);
     case ADMIN_REVERT:
@@ -295,6 +296,16 @@ void admin_append(struct tl_pool *p, struct batch *b, const struct buf_writer *w
     check(!r.failed);
 }
 
+static void op_append(struct admin_op *op, struct batch *b, const struct buf_writer *w)
+{
+    b->arg = op;
+    b->published = op_published;
+    if (is_revert(op)) op->pool->next_seq++; /* the generation of the undo point */
+    admin_append(op->pool, b, w);
+    op->value =
+        (struct volume_cut_result){.generation = b->header.seq, .wall_ns = b->header.wall_ns};
+}
+
 static bool op_start(struct admin_op *op)
 {
     struct tl_pool *p = op->pool;
@@ -309,12 +320,7 @@ static bool op_start(struct admin_op *op)
         op_end(op, e);
         return true;
     }
-    b->arg = op;
-    b->published = op_published;
-    if (is_revert(op)) p->next_seq++; /* the generation of the undo point */
-    admin_append(p, b, &w);
-    op->value =
-        (struct volume_cut_result){.generation = b->header.seq, .wall_ns = b->header.wall_ns};
+    op_append(op, b, &w);
     return true;
 }
 
@@ -336,6 +342,7 @@ void admin_pump(struct tl_pool *p)
 {
     struct list_node *node;
     reverts_pump(p);
+    if (p->gate.is_closed) return; /* the record that was put must stay right (E22) */
     while ((node = list_front(&p->admin_queue)) && !p->ckpt.wants_instant) {
         if (!log_has_room(p, WAL_ADMIN, FORMAT_BATCH_WAL_BLOCKS)) {
             checkpoint_want(p);
@@ -375,6 +382,17 @@ static struct admin_op *op_new(struct volume_pool *pool, enum admin_kind kind, v
     list_push_back(&op->pool->admin_queue, &op->link);
     pump_soon(op->pool);
     return op;
+}
+
+/* Not through the queue: a checkpoint that waits for its instant may wait for what the gate holds. */
+void admin_cut_now(struct tl_pool *p, struct batch *b, const struct buf_writer *records,
+                   struct volume_cut_result *ret_result, volume_done_fn *done, void *arg)
+{
+    struct admin_op *op = op_new(&p->base, ADMIN_CUT, done, arg);
+    list_remove(&op->link);
+    list_push_back(&p->admin_running, &op->link);
+    op_append(op, b, records);
+    *ret_result = op->value;
 }
 
 void admin_disk_create(struct volume_pool *pool, const struct uuid *disk, uint64_t size_bytes,

@@ -29,6 +29,7 @@ struct tl_pool *pool_new(struct rt *rt, const struct volume_pool_options *option
     admit_init(p);
     read_init(p);
     reclaim_init(p);
+    gate_init(p);
     list_init(&p->admin_queue);
     list_init(&p->admin_running);
     list_init(&p->reverts);
@@ -86,6 +87,7 @@ static void fail_fire(struct rt_message *message)
         open_failed(p);
         return;
     }
+    gate_fail_all(p);
     batch_fail_all(p);
     admit_fail_all(p);
     flush_fail_all(p);
@@ -122,6 +124,18 @@ uint64_t pool_checkpoint_need(const struct tl_pool *p)
     return p->leaf_need + p->dirty_dir_pages + alloc_page_count(&p->alloc) + system;
 }
 
+static uint64_t held_blocks(const struct tl_pool *p)
+{
+    uint64_t need = pool_checkpoint_need(p) + 64 + 2 * (uint64_t)p->largest_leaf_blocks;
+    return pool_reserve_blocks(p) + need;
+}
+
+uint64_t pool_free_bytes(const struct tl_pool *p)
+{
+    uint64_t held = held_blocks(p);
+    return p->alloc.free_count > held ? (p->alloc.free_count - held) * BLOCK_BYTES : 0;
+}
+
 static void usage(struct volume_pool *pool, struct volume_pool_usage *ret_usage)
 {
     struct tl_pool *p = tl_pool(pool);
@@ -129,8 +143,6 @@ static void usage(struct volume_pool *pool, struct volume_pool_usage *ret_usage)
     uint64_t data = 0;
     list_for_each (node, &p->disks)
         data += list_entry(node, struct tl_disk, link)->own_blocks;
-    uint64_t need = pool_checkpoint_need(p) + 64 + 2 * (uint64_t)p->largest_leaf_blocks;
-    uint64_t reserved = pool_reserve_blocks(p) + need;
     u.size_bytes = p->super.size_blocks * BLOCK_BYTES;
     u.capacity_bytes = (p->alloc.end - p->alloc.start) * BLOCK_BYTES;
     u.data_bytes = data * BLOCK_BYTES;
@@ -138,9 +150,8 @@ static void usage(struct volume_pool *pool, struct volume_pool_usage *ret_usage)
     u.reclaiming_bytes =
         (p->alloc.queue_blocks + p->trimming_blocks + retired_blocks(p)) * BLOCK_BYTES;
     u.used_bytes = u.data_bytes + u.metadata_bytes + u.reclaiming_bytes;
-    u.reserved_bytes = reserved * BLOCK_BYTES;
-    u.free_bytes =
-        p->alloc.free_count > reserved ? (p->alloc.free_count - reserved) * BLOCK_BYTES : 0;
+    u.reserved_bytes = held_blocks(p) * BLOCK_BYTES;
+    u.free_bytes = pool_free_bytes(p);
     u.reclaim_pending = pool_is_sweeping(p);
     *ret_usage = u;
 }
@@ -281,7 +292,8 @@ static bool is_quiet(const struct tl_pool *p)
            map_writers_are_idle(p) && p->flusher.active == 0 &&
            p->ckpt.set.active == 0 && (!p->sweep.is_active || !tl_is_ok(p)) && !p->pump_is_posted &&
            !p->trim_map_post && !p->sweep.is_posted && !p->base.refuse_is_posted &&
-           list_is_empty(&p->base.later) && (p->ckpt.phase == CHECKPOINT_IDLE || !tl_is_ok(p));
+           list_is_empty(&p->base.later) && list_is_empty(&p->base.gates) &&
+           (p->ckpt.phase == CHECKPOINT_IDLE || !tl_is_ok(p));
 }
 
 static void close_step(struct rt_timer *timer);
@@ -414,6 +426,20 @@ static bool find_point(struct volume_pool *pool, const struct uuid *uuid,
     return true;
 }
 
+static void each_set(struct volume_pool *pool,
+                     void (*fn)(void *arg, const struct volume_set_info *info), void *arg)
+{
+    const struct tl_pool *p = tl_pool(pool);
+    for (unsigned i = 0; i < HASH_BUCKETS; i++) {
+        list_for_each (node, &p->set_hash[i]) {
+            const struct tl_set *set = list_entry(node, struct tl_set, hash_link);
+            if (!is_visible(p, set->seq)) continue;
+            fn(arg, &(struct volume_set_info){
+                        .set = set->uuid, .pool_count = set->pool_count, .pools = set->pools});
+        }
+    }
+}
+
 static void points_of(struct tl_disk *disk,
                       void (*fn)(void *arg, const struct volume_point_info *info), void *arg)
 {
@@ -543,6 +569,11 @@ const struct volume_engine_ops timeline_ops = {
     .disk_find = find_disk,
     .disks = each_disk,
     .cut = admin_cut,
+    .gate_prepare = gate_prepare,
+    .gate_close = gate_close,
+    .gate_cut = gate_cut,
+    .gate_open = gate_open,
+    .sets = each_set,
     .point_delete = admin_point_delete,
     .point_find = find_point,
     .points = each_point,

@@ -13,6 +13,7 @@ void pool_free(struct tl_pool *p);
 uint64_t pool_reserve_blocks(const struct tl_pool *p); /* the recycling reserve (E28) */
 uint64_t
 pool_checkpoint_need(const struct tl_pool *p); /* blocks that the next checkpoint may take */
+uint64_t pool_free_bytes(const struct tl_pool *p); /* what host writes can still take */
 bool pool_is_sweeping(struct tl_pool *p);
 bool disks_to_sweep(struct tl_pool *p);
 void settle_poke(struct tl_pool *p);
@@ -35,6 +36,8 @@ void batch_close(struct batch *b, enum wal_kind kind, const struct buf_writer *w
 /* Applies an INSERT or REMOVE; in recovery by the applied_seq of each page (E11). */
 bool apply_record(struct tl_pool *p, const struct wal_record *record, uint64_t seq);
 void batch_fail_all(struct tl_pool *p);
+/* Publishes what is complete and held back no more; only from a callback of rt. */
+void batch_publish(struct tl_pool *p);
 /* Data of the engine's own: a run that goes to a block that was taken for it. */
 void batch_add_data(struct batch *b, uint64_t block, uint8_t *from, uint32_t blocks);
 
@@ -105,6 +108,23 @@ void admin_revert(struct volume_pool *pool, const struct uuid *disk, const struc
                   const struct uuid *undo, volume_done_fn *done, void *arg);
 
 void admin_split(struct volume_pool *pool, const struct uuid *disk, volume_done_fn *done, void *arg);
+/* The records of a cut; gate (or NULL): with those of its other pools. */
+struct err *admin_put_cut(struct tl_pool *p, const struct volume_cut *cut,
+                          const struct volume_gate *gate, struct buf_writer *w) MUST_CHECK;
+/* Appends records that were put before; done when they are durable. */
+void admin_cut_now(struct tl_pool *p, struct batch *b, const struct buf_writer *records,
+                   struct volume_cut_result *ret_result, volume_done_fn *done, void *arg);
+
+/* gate.c */
+enum { GATE_LOG_BLOCKS = 2 * FORMAT_BATCH_WAL_BLOCKS }; /* with what it may skip at the ring's end */
+void gate_init(struct tl_pool *p);
+void gate_pump(struct tl_pool *p);
+void gate_fail_all(struct tl_pool *p);
+void gate_prepare(struct volume_pool *pool, struct volume_gate *gate);
+void gate_close(struct volume_pool *pool, struct volume_gate *gate);
+void gate_cut(struct volume_pool *pool, struct volume_gate *gate);
+void gate_open(struct volume_pool *pool, struct volume_gate *gate);
+void gate_put_others(const struct volume_gate *gate, struct buf_writer *w);
 
 /* Undo points and reverts of the disk are bounded. */
 struct err *admin_may_revert(struct tl_disk *disk, const struct uuid *undo);

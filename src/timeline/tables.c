@@ -26,6 +26,7 @@ void tables_init(struct tl_pool *p)
         list_init(&p->disk_hash[i]);
         list_init(&p->point_hash[i]);
     }
+    sets_init(p);
     p->next_disk_id = 1;
 }
 
@@ -33,6 +34,7 @@ void tables_fini(struct tl_pool *p)
 {
     list_for_each_safe (node, &p->disks)
         disk_remove(list_entry(node, struct tl_disk, link));
+    sets_fini(p);
     free(p->disk_by_id);
 }
 
@@ -108,6 +110,7 @@ static struct tl_disk *disk_new(struct tl_pool *p, uint32_t id, const struct uui
 
 static void point_free(struct tl_point *point)
 {
+    sets_leave(point);
     list_remove(&point->hash_link);
     free(point);
 }
@@ -284,6 +287,7 @@ static bool apply_delete_point(struct tl_disk *disk, const struct wal_record *r)
     for (unsigned i = 0; i < disk->point_count; i++) {
         struct tl_point *point = disk->points[i];
         if (!uuid_equal(&point->uuid, &r->uuid) || point->kind == VOLUME_POINT_PIN) continue;
+        sets_leave(point);
         if (point->branch_count > 0)
             point->kind = VOLUME_POINT_PIN;
         else
@@ -299,6 +303,7 @@ static bool apply_member(struct tl_disk *disk, const struct wal_record *r, uint6
     if (disk->point_count && disk->point_generations[disk->point_count - 1] >= seq) return false;
     struct tl_point *point = point_new(disk, &r->uuid, seq);
     point->set = r->uuid2;
+    sets_join(point);
     point->leased = r->leased;
     point->kind = (enum volume_point_kind)r->kind;
     point->size_bytes = r->size_bytes;
@@ -341,7 +346,8 @@ static bool apply_split(struct tl_disk *disk)
 
 bool tables_apply(struct tl_pool *p, const struct wal_record *r, uint64_t seq, uint64_t wall_ns)
 {
-    if (r->type == WAL_CUT || r->type == WAL_OPEN_RECORD) return true;
+    if (r->type == WAL_CUT || r->type == WAL_CUT_ABROAD || r->type == WAL_OPEN_RECORD) return true;
+    if (r->type == WAL_CUT_POOL) return sets_apply_pool(p, r, seq);
     if (r->type == WAL_DISK_CREATE) return apply_create(p, r, seq);
     struct tl_disk *disk = disk_by_id(p, r->disk);
     if (!disk) return false;
@@ -378,6 +384,8 @@ bool tables_apply(struct tl_pool *p, const struct wal_record *r, uint64_t seq, u
     case WAL_REMOVE:
     case WAL_DISK_CREATE:
     case WAL_CUT:
+    case WAL_CUT_POOL:
+    case WAL_CUT_ABROAD:
     case WAL_OPEN_RECORD:
     default:
         return false;
@@ -390,7 +398,7 @@ bool tables_apply(struct tl_pool *p, const struct wal_record *r, uint64_t seq, u
 static uint64_t encoded_bytes(const struct tl_pool *p)
 {
     uint64_t bytes = SYSTEM_HEADER_BYTES + alloc_page_count(&p->alloc) * BITMAP_REF_BYTES +
-                     (uint64_t)p->ckpt.retiring.count * EXTENT_BYTES;
+                     (uint64_t)p->ckpt.retiring.count * EXTENT_BYTES + sets_encoded_bytes(p);
     list_for_each (node, &p->disks) {
         const struct tl_disk *d = list_entry(node, struct tl_disk, link);
         bytes += DISK_BYTES + d->dir_count * DIR_REF_BYTES +
@@ -466,6 +474,7 @@ uint8_t *tables_encode(struct tl_pool *p, uint64_t *ret_bytes)
     buf_put_le32(&w, disk_count);
     buf_put_le32(&w, bitmap_count);
     buf_put_le32(&w, p->ckpt.retiring.count);
+    buf_put_le32(&w, sets_count(p));
     buf_put_zeroes(&w, SYSTEM_HEADER_BYTES - buf_used(&w));
     list_for_each (node, &p->disks)
         put_disk(&w, list_entry(node, struct tl_disk, link));
@@ -480,6 +489,7 @@ uint8_t *tables_encode(struct tl_pool *p, uint64_t *ret_bytes)
         buf_put_le64(&w, p->ckpt.retiring.items[i].block);
         buf_put_le32(&w, p->ckpt.retiring.items[i].blocks);
     }
+    sets_encode(p, &w);
     check(!w.failed);
     *ret_bytes = buf_used(&w);
     return payload;
@@ -567,7 +577,8 @@ bool tables_decode(struct tl_pool *p, const uint8_t *payload, uint64_t bytes,
     p->next_disk_id = buf_take_le32(&r);
     uint32_t disk_count = buf_take_le32(&r), bitmap_count = buf_take_le32(&r),
              retired_count = buf_take_le32(&r);
-    buf_take(&r, SYSTEM_HEADER_BYTES - 24);
+    uint32_t set_count = buf_take_le32(&r);
+    buf_take(&r, SYSTEM_HEADER_BYTES - 28);
     if (r.failed || p->next_disk_id == 0 || p->next_disk_id > 1u << 24) return false;
     for (uint32_t i = 0; i < disk_count; i++)
         if (!take_disk(&r, p)) return false;
@@ -585,7 +596,7 @@ bool tables_decode(struct tl_pool *p, const uint8_t *payload, uint64_t bytes,
         if (r.failed || !block_is_sane(p, block, blocks)) return false;
         extents_push(&p->ckpt.retiring, block, blocks);
     }
-    if (r.failed) return false;
+    if (r.failed || !sets_decode(p, &r, set_count)) return false;
     *ret_applied_seq = applied;
     return true;
 }

@@ -31,6 +31,18 @@ bool disk_has_dead_records(const struct tl_disk *disk);
 /* The view of the disk at a generation. */
 struct view disk_view(const struct tl_disk *disk, uint64_t generation);
 
+/* sets.c: sets over several pools. */
+void sets_init(struct tl_pool *p);
+void sets_fini(struct tl_pool *p);
+/* A CUT POOL record; its members' come behind it.  False: it does not fit. */
+bool sets_apply_pool(struct tl_pool *p, const struct wal_record *record, uint64_t seq);
+void sets_join(struct tl_point *point);  /* a new point, if its set lies in several pools */
+void sets_leave(struct tl_point *point); /* it goes or becomes a nameless pin; the last takes the set */
+uint32_t sets_count(const struct tl_pool *p);
+uint64_t sets_encoded_bytes(const struct tl_pool *p);
+void sets_encode(const struct tl_pool *p, struct buf_writer *w);
+bool sets_decode(struct tl_pool *p, struct buf_reader *r, uint32_t count); /* behind the disks */
+
 /* malloc'ed payload of the system blob. */
 uint8_t *tables_encode(struct tl_pool *p, uint64_t *ret_bytes);
 /* Fills the tables of a pool that has none; directory pages get their references only. */

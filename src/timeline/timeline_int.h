@@ -23,9 +23,19 @@ struct tl_pool;
 /* ---- Points and disks (tables.c)
  * --------------------------------------------------------------------- */
 
+/* A set that was cut over several pools, as long as one of its points is here (E23). */
+struct tl_set {
+    struct list_node hash_link; /* pool->set_hash */
+    struct uuid uuid;
+    unsigned pool_count, point_count;
+    uint64_t seq; /* of its cut */
+    struct uuid *pools; /* with this one */
+};
+
 struct tl_point {
     struct list_node hash_link; /* pool->point_hash */
     struct uuid uuid, set;
+    struct tl_set *over_pools; /* NULL: its set lies in this pool only */
     struct tl_disk *disk;
     enum volume_point_kind kind;
     bool leased;
@@ -202,6 +212,7 @@ struct batch {
     uint32_t data_blocks;
     struct leaf **pinned; /* reclaim */
     unsigned pinned_count, pinned_capacity;
+    bool is_shown; /* only with MUTATION_GATE_SHOWS */
     void (*published)(struct batch *batch, enum status status); /* admin, reclaim, note */
     void *arg;
 };
@@ -364,6 +375,16 @@ struct tl_sweep {
     unsigned needed_capacity;
 };
 
+/* The part of a cut over several pools that is under way (gate.c). */
+struct tl_gate {
+    struct list waiting;       /* of volume_gate.link: until its turn, or until there is room */
+    struct volume_gate *gate;  /* prepared: it holds a batch and log space; NULL: none */
+    struct batch *batch;       /* NULL: it has gone to the log */
+    struct buf_writer records; /* of the batch, from close on */
+    bool is_closed;            /* no host's write is acknowledged or published (E22) */
+    bool holds_back;           /* and there is one that could be */
+};
+
 struct tl_pool {
     struct volume_pool base;
     struct rt *rt;
@@ -400,7 +421,7 @@ struct tl_pool {
     struct list publish_waiters; /* tl_waiter: published >= seq */
     /* Disks */
     struct list disks;
-    struct list disk_hash[HASH_BUCKETS], point_hash[HASH_BUCKETS];
+    struct list disk_hash[HASH_BUCKETS], point_hash[HASH_BUCKETS], set_hash[HASH_BUCKETS];
     struct tl_disk **disk_by_id;
     uint32_t disk_by_id_count, next_disk_id;
     struct bitmap_ref *bitmap_refs; /* per bitmap page */
@@ -435,6 +456,7 @@ struct tl_pool {
     struct list admin_queue,
         admin_running;   /* admin calls waiting for a batch or log space; under way */
     struct list reverts; /* admin calls that wait until their disk is idle */
+    struct tl_gate gate;
     bool note_is_active;
     struct tl_waiter note_waiter;
     struct list trims;

@@ -35,10 +35,13 @@ void volume_pool_base_init(struct volume_pool *pool, struct rt *rt,
     list_init(&pool->handles);
     list_init(&pool->refused);
     list_init(&pool->later);
+    list_init(&pool->gates);
 }
 
 void volume_pool_base_fini(struct volume_pool *pool)
 {
+    volume_pool_gates_end(pool);
+    rt_timer_cancel(pool->rt, &pool->space.timer);
     list_for_each_safe (node, &pool->later) {
         struct later *l = list_entry(node, struct later, link);
         list_remove(node);
@@ -378,7 +381,7 @@ static struct err *check_member(struct volume_pool *pool, const struct volume_cu
     return NULL;
 }
 
-static struct err *check_cut(struct volume_pool *pool, const struct volume_cut *cut)
+struct err *volume_cut_check(struct volume_pool *pool, const struct volume_cut *cut)
 {
     TRY(refuse_state(pool));
     if (!(pool->ops->capabilities & VOLUME_CAP_CUT))
@@ -394,7 +397,7 @@ static struct err *check_cut(struct volume_pool *pool, const struct volume_cut *
 void volume_cut(struct volume_pool *pool, const struct volume_cut *cut,
                 struct volume_cut_result *ret_result, volume_done_fn *done, void *arg)
 {
-    if (refused(pool, check_cut(pool, cut), done, arg)) return;
+    if (refused(pool, volume_cut_check(pool, cut), done, arg)) return;
     pool->ops->cut(pool, cut, ret_result, done, arg);
 }
 
@@ -509,36 +512,6 @@ void volume_split(struct volume_pool *pool, const struct uuid *disk, volume_done
     pool->ops->split(pool, disk, done, arg);
 }
 
-/* ---- Not yet: replaced by gate.c ------------------------------------------------ */
-
-void volume_cut_pools(struct volume_cut_part *parts, unsigned count, uint64_t limit_ns,
-                      volume_done_fn *done, void *arg)
-{
-    (void)limit_ns;
-    check(count > 0);
-    if (count == 1)
-        volume_cut(parts[0].pool, &parts[0].cut, &parts[0].result, done, arg);
-    else
-        volume_done_later(parts[0].pool, done, arg,
-                          err_new(STATUS_NOT_SUPPORTED, "a cut over several pools is not possible"));
-}
-
-void volume_pool_sets(struct volume_pool *pool,
-                      void (*fn)(void *arg, const struct volume_set_info *info), void *arg)
-{
-    (void)pool;
-    (void)fn;
-    (void)arg;
-}
-
-void volume_pool_watch_space(struct volume_pool *pool, uint64_t low_bytes, void (*fn)(void *arg),
-                             void *arg)
-{
-    (void)pool;
-    (void)low_bytes;
-    (void)fn;
-    (void)arg;
-}
 
 /* ---- Views and I/O
  * --------------------------------------------------------------------------------- */

@@ -21,6 +21,28 @@
 
 #include "volume/volume.h"
 
+/* One pool's part in a cut over several pools (E22).  The calls of the vtable below come in this
+ * order: prepare, close, cut, open; each is answered once, in a later turn.  `open` may come at any
+ * time after prepare and ends the part: its answer replaces one that is still owed. */
+struct volume_gate {
+    struct volume_pool *pool;            /* NULL: it has gone */
+    const struct volume_cut_part *parts; /* all of them, for the record (E23) */
+    unsigned part_count, index;          /* index: this pool's */
+    void (*answer)(struct volume_gate *gate, struct err *e); /* to prepare, close, cut */
+    void (*opened)(struct volume_gate *gate);
+    void (*durable)(struct volume_gate *gate, struct err *e); /* once, if is_cut; maybe after open */
+    bool is_cut;                         /* from the engine: the record was appended */
+    struct volume_cut_result result;     /* and its number */
+    struct list_node pool_link;          /* pool->gates, until it is over */
+    struct list_node link;               /* the engine's, as the rest */
+    struct rt_timer timer;
+    struct err *error;
+    bool owes_answer, owes_open;
+};
+/* From the engine: the answer, in a later turn; e is taken. */
+void volume_gate_answer(struct volume_gate *gate, struct err *e);
+void volume_gate_opened(struct volume_gate *gate);
+
 struct volume_engine_ops {
     const char *name;
     unsigned capabilities; /* enum volume_capability */
@@ -51,6 +73,17 @@ struct volume_engine_ops {
     void (*cut)(struct volume_pool *pool, const struct volume_cut *cut,
                 struct volume_cut_result *ret_result, volume_done_fn *done,
                 void *arg); /* members exist, each disk and each point uuid once, point uuids new */
+    /* Cuts over several pools; all four or none. */
+    void (*gate_prepare)(struct volume_pool *pool,
+                         struct volume_gate *gate); /* hold what the record needs; one at a time */
+    /* Hold acknowledgements and publication of host writes, and all that could make the record
+     * impossible; the answer says that it is so, or why the cut cannot be. */
+    void (*gate_close)(struct volume_pool *pool, struct volume_gate *gate);
+    void (*gate_cut)(struct volume_pool *pool, struct volume_gate *gate); /* append the record */
+    void (*gate_open)(struct volume_pool *pool, struct volume_gate *gate); /* cannot fail */
+    void (*sets)(struct volume_pool *pool,
+                 void (*fn)(void *arg, const struct volume_set_info *info),
+                 void *arg); /* or NULL */
     void (*point_delete)(struct volume_pool *pool, const struct uuid *point, volume_done_fn *done,
                          void *arg); /* point exists, no handles */
     bool (*point_find)(struct volume_pool *pool, const struct uuid *point,
@@ -95,6 +128,14 @@ struct volume_pool {
     struct rt_message refuse_message;
     bool refuse_is_posted;
     struct list later; /* control answers under way */
+    struct list gates; /* of volume_gate.pool_link */
+    struct {
+        uint64_t low_bytes;
+        void (*fn)(void *arg); /* NULL: nobody */
+        void *arg;
+        bool is_low;
+        struct rt_timer timer;
+    } space; /* who is told when the pool fills up */
 };
 
 struct volume {
@@ -131,10 +172,16 @@ static inline void volume_query_complete(struct volume_map_query *query, enum st
 }
 /* Why the pool cannot be changed; NULL when it can. */
 struct err *volume_change_check(const struct volume_pool *pool) MUST_CHECK;
+/* What the choke point demands of a cut in one pool. */
+struct err *volume_cut_check(struct volume_pool *pool, const struct volume_cut *cut) MUST_CHECK;
 /* Calls done(arg, e) in a later turn; e is taken. */
 void volume_done_later(struct volume_pool *pool, volume_done_fn *done, void *arg, struct err *e);
 /* Tells the watches of a handle; only from a callback of rt. */
 void volume_notify(struct volume *volume, unsigned events);
+/* From the engine, whenever it may have changed: what host writes can still take. */
+void volume_pool_space_is(struct volume_pool *pool, uint64_t free_bytes);
+/* The pool goes: what of its gates is owed will not come. */
+void volume_pool_gates_end(struct volume_pool *pool);
 /* Tells all handles of the pool. */
 void volume_pool_notify(struct volume_pool *pool, unsigned events);
 
