@@ -1,4 +1,5 @@
-/* tarn-vss - the VSS hardware provider of Tarn: a COM local server, and commands for the administrator of the host. */
+/* tarn-vss - the VSS hardware provider of Tarn: a COM local server, and commands for the
+ * administrator of the host. */
 #include <stdio.h>
 #include <wchar.h>
 
