@@ -21,7 +21,7 @@ void doomed_fini(struct doomed *doomed)
     free(doomed->undo_rows);
 }
 
-static void doomed_free(void *data)
+void doom_free(void *data)
 {
     doomed_fini(data);
     free(data);

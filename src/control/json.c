@@ -353,7 +353,7 @@ static json_t *imports_json(struct control *control, const struct set *set)
         if (!host) continue;
         json_array_append_new(array, json_pack("{s:s, s:s, s:o}", "host", host->row.name, "state",
                                                catalog_import_state_name(row->state), "at",
-                                               time_json(row->at_ns)));
+                                               json_time(row->at_ns)));
     }
     return array;
 }
