@@ -77,7 +77,8 @@ static void replace_end(struct replace *j, struct err *e)
     if (j->leaf) map_unpin(j->leaf);
     j->disk->is_replacing = false;
     j->disk->open_stage = 0;
-    if (e && j->has_staged) disk_sweep_again(j->disk); /* no record will name it */
+    if (e && j->has_staged && !mutation_is(MUTATION_KEEP_GIVEN_UP_STAGE))
+        disk_sweep_again(j->disk); /* no record will name it */
     list_remove(&j->link);
     replace_free(j);
     pump_soon(p);

@@ -457,6 +457,49 @@ static void what_was_staged_and_given_up_changes_nothing_and_is_given_back(void)
     rig_destroy(&r);
 }
 
+static void content_that_cannot_be_read_changes_nothing(void)
+{
+    struct rig r;
+    rig_lineage(&r, 46);
+    uint64_t before = data_blocks(&r);
+    make_other(&r, 16 * MIB);
+    before += 87 + 70 + 1;
+    sim_node_fault(r.node, SIM_FAULT_READ_ERROR, POOL_PATH, 1); /* the second window */
+    expect_eq(replace(&r, 50, 11), STATUS_READ_FAILED);
+    expect(is_content_before(&r));
+    expect_eq(data_blocks(&r), before);
+    expect_eq(check_pool(&r), STATUS_OK);
+    require(replace(&r, 50, 11) == STATUS_OK);
+    expect(is_content_of_other(&r, 16 * MIB));
+    rig_destroy(&r);
+}
+
+static void a_pool_that_fails_ends_a_replace_and_is_as_it_was_when_opened_anew(void)
+{
+    struct rig r;
+    struct replacing p = {0};
+    rig_lineage(&r, 47);
+    make_other(&r, 16 * MIB);
+    uint64_t before = data_blocks(&r);
+    struct volume *content = view_of(r.pool, 50);
+    sim_node_fault(r.node, SIM_FAULT_FLUSH_ERROR, POOL_PATH, 0);
+    begin_replace(&r, &p, content, 11);
+    expect_eq(finish(&r), STATUS_POOL_FAILED);
+    volume_close(content);
+    expect(is_content_before(&r));
+    expect_eq(close_pool(&r), STATUS_POOL_FAILED);
+    require(open_pool(&r, 0) == STATUS_OK);
+    open_disk(&r);
+    struct volume_point_info info;
+    struct uuid undo = uuid_of(11);
+    if (volume_point_find(r.pool, &undo, &info)) /* the record may have come to the disk */
+        expect(is_content_of_other(&r, 16 * MIB));
+    else
+        expect(is_content_before(&r) && data_blocks(&r) == before);
+    expect_eq(check_pool(&r), STATUS_OK);
+    rig_destroy(&r);
+}
+
 static void closing_the_pool_ends_a_replace_first(void)
 {
     struct rig r, other;
@@ -581,6 +624,8 @@ int main(void)
     run(content_that_goes_with_its_pool_ends_the_replace);
     run(the_disk_goes_on_meanwhile_and_nobody_sees_the_stage);
     run(what_was_staged_and_given_up_changes_nothing_and_is_given_back);
+    run(content_that_cannot_be_read_changes_nothing);
+    run(a_pool_that_fails_ends_a_replace_and_is_as_it_was_when_opened_anew);
     run(closing_the_pool_ends_a_replace_first);
     run(a_full_pool_refuses_the_copy_and_is_as_it_was);
     run(replaces_without_end_are_fine_when_their_undo_points_go);
