@@ -47,7 +47,8 @@ static int usage(FILE *to)
     fprintf(to,
             "usage: tarn-model [--seed S] [--seeds COUNT] [--ops N] [--crash none|process|power|both]\n"
             "  [--crash-every WRITES] [--crash-at WRITE] [--recovery-crashes N] [--cache tiny|SIZE]\n"
-            "  [--pool SIZE] [--wal SIZE] [--disk-blocks N] [--pace N] [--checkpoint-every N]\n  [--open-faults] [--slow-reads]\n"
+            "  [--pool SIZE] [--wal SIZE] [--disk-blocks N] [--pace N] [--checkpoint-every N]\n"
+            "  [--open-faults] [--slow-reads]\n"
             "  [--latency-us N] [--flush-after-us N]\n"
             "  [--buffers SIZE] [--big] [--exact-space] [--written-through]\n"
             "  [--ignore-flush SITE] [--mutation NAME] [--replay FILE] [--shrink FILE] [--trace]\n"
