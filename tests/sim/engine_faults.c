@@ -133,8 +133,8 @@ static unsigned choose(struct prng *prng, const struct image *image, enum block_
     return min_of(seen, (unsigned)BLOCKS_PER_KIND);
 }
 
-static bool flip(struct world *world, struct image *image, const struct field *field,
-                 uint32_t at, struct verdict *verdict)
+static bool flip(struct world *world, struct image *image, const struct field *field, uint32_t at,
+                 struct verdict *verdict)
 {
     uint64_t bit = prng_below(&world->prng, (uint64_t)field->bytes * 8);
     uint8_t *byte = image->content + (size_t)at * BLOCK_BYTES + field->offset + bit / 8;
@@ -217,8 +217,8 @@ static const struct storm storms[] = {
 
 static bool storm_lies(const struct storm *storm)
 {
-    return storm->rot || (storm->kinds & (KIND(LOST_WRITE) | KIND(MISDIRECTED_WRITE) |
-                                          KIND(DUPLICATE_WRITE)));
+    return storm->rot ||
+           (storm->kinds & (KIND(LOST_WRITE) | KIND(MISDIRECTED_WRITE) | KIND(DUPLICATE_WRITE)));
 }
 
 static void rot_somewhere(struct world *world)
@@ -330,7 +330,8 @@ static void storm_point(const struct storm *storm)
 }
 
 #ifdef TARN_MUTATIONS
-/* The proof that this suite sees anything: an engine that does not compare checksums turns it red. */
+/* The proof that this suite sees anything: an engine that does not compare checksums turns it red.
+ */
 static void serving_what_was_not_verified_is_noticed(void)
 {
     struct storm_row row = {&storms[countof(storms) - 2], first_seed};

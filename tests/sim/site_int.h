@@ -1,0 +1,44 @@
+/* site_int.h - what the files of verbs share (site.h). */
+#ifndef TARN_TESTS_SITE_INT_H
+#define TARN_TESTS_SITE_INT_H
+
+#include "tests/sim/site.h"
+
+/* ---- What the server lists, and what its views hold ---- */
+
+struct listing {
+    json_t *disks, *snapshots, *sets, *maps, *pools, *trash;
+};
+bool site_list_all(struct site *site, struct listing *l);
+void site_unlist(struct listing *l);
+bool site_resolve_sets(struct site *site);
+/* Live disks while nothing is written; pool -1: of all pools, together. */
+bool site_resolve_live(struct site *site, int pool, struct model_bound *bound, const char *when);
+bool site_verify_exact_points(struct site *site);
+
+/* ---- Verbs ---- */
+
+unsigned site_draw(struct site *site, unsigned below);
+void site_call_start(struct site_call *call, const char *verb, json_t *arguments,
+                     site_answer_fn *answer); /* takes arguments */
+
+int site_free_set(const struct site *site); /* -1 */
+unsigned site_free_points(const struct site *site);
+int site_new_set(struct site *site, const char *prefix);
+/* Points to come, named as the server will; is_single: as the set. */
+void site_add_points(struct site *site, int set, const int *disks, unsigned count, bool is_single);
+/* Up to four disks, of several pools as well; none twice. */
+unsigned site_draw_disks(struct site *site, int disks[SITE_MEMBERS]);
+json_t *site_names_of(const struct site *site, const int *disks, unsigned count);
+/* All of a set's points are there, as its call answers. */
+void site_set_was_cut(struct site *site, int set);
+/* The engine's ids, as an answer lists them. */
+void site_take_ids(struct site *site, int set, const json_t *array, const char *name_key,
+                   const char *id_key);
+void site_forget_points(struct site *site, int set);
+bool site_point_is_mapped(const struct site_point *p);
+
+void site_do_set_step(struct site *site, struct site_call *call);
+void site_do_set_delete(struct site *site, struct site_call *call);
+
+#endif
