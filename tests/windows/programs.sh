@@ -14,7 +14,7 @@ imports_only_windows()
     WHY="it needs: $dlls"
     for dll in $dlls; do
         [[ " kernel32.dll msvcrt.dll advapi32.dll ole32.dll oleaut32.dll user32.dll winhttp.dll bcrypt.dll crypt32.dll \
-            rpcrt4.dll " == *" $dll "* ]] || return 1
+            rpcrt4.dll shell32.dll " == *" $dll "* ]] || return 1
     done
 }
 

@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# com.sh - the provider as a service that COM starts, called from another process through marshalling: com_probe.c.
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/functions.sh"
+
+LOG='ProgramData/Tarn/tarn-vss.log'
+
+# The points of a program that prints TAP become ours.  Without its plan it did not come to its end.
+relay() # PROGRAM
+{
+    local line said planned=no
+    said=$(wine 120 "$1" || true)
+    while IFS= read -r line; do
+        case $line in
+        'ok '*) prove "${line#*- }" true ;;
+        'not ok '*) prove "${line#*- }" false ;;
+        '1..'*) planned=yes ;;
+        *) say "${line#\# }" ;;
+        esac
+    done <<< "$said"
+    prove "$1 came to its end" equal "$planned" yes
+}
+
+traced() # PATTERN
+{
+    # shellcheck disable=SC2034  # prove prints it
+    WHY="the log says: $(tail -n 5 "$DRIVE_C/$LOG" 2>&1)"
+    grep -qE "$1" "$DRIVE_C/$LOG"
+}
+
+gone()
+{
+    ! wine 60 windows/system32/reg.exe query 'HKLM\SOFTWARE\Classes\CLSID\{5C3BE0F8-1D6A-4B0E-8F5D-3A7E2C914B66}' > /dev/null
+}
+
+wine_begin
+wine_install "$TARN_BUILD/windows/provider/tarn-vss.exe" "$TARN_BUILD/windows/standin/vssps.dll" \
+    "$TARN_BUILD/windows/standin/com_probe.exe"
+prove "tarn-vss registers its service and class" runs "registered" tarn-vss.exe register
+prove "again is fine" runs "registered" tarn-vss.exe register
+prove "the stand-in's proxy is registered" runs "" windows/system32/regsvr32.exe /s 'C:\vssps.dll'
+relay com_probe.exe
+prove "every call is in the trace, with its state" traced 'EndPrepareSnapshots 80042306 state=failed'
+prove "a veto has its event, with what to do" traced 'event: .* What to do: '
+prove "the service stops" runs "" windows/system32/net.exe stop TarnVss
+prove "tarn-vss unregisters both" runs "unregistered" tarn-vss.exe unregister
+prove "and nothing of the class is left" gone
+prove "again is fine" runs "unregistered" tarn-vss.exe unregister
+finish

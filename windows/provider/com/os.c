@@ -1,0 +1,99 @@
+#include "windows/provider/com/os.h"
+
+#include <stdio.h>
+
+#include <shlobj.h>
+
+#include "windows/provider/com/ids.h"
+#include "windows/provider/com/trace.h"
+
+struct windows {
+    struct provider_os os;
+    struct transport transport;
+    struct provider_config config;
+    struct provider provider;
+    CRITICAL_SECTION section;
+};
+
+static struct windows windows;
+
+static void *co_alloc(size_t size_bytes)
+{
+    return CoTaskMemAlloc(size_bytes);
+}
+
+static void co_free(void *memory)
+{
+    CoTaskMemFree(memory);
+}
+
+static void enter(struct provider_os *os)
+{
+    EnterCriticalSection(&windows.section);
+}
+
+static void leave(struct provider_os *os)
+{
+    LeaveCriticalSection(&windows.section);
+}
+
+static uint64_t now_ms(struct provider_os *os)
+{
+    return GetTickCount64();
+}
+
+static void report_event(struct provider_os *os, const char *text)
+{
+    wchar_t wide[PROVIDER_EVENT_MAX];
+    const wchar_t *strings[] = {wide};
+    trace_text(&windows.provider, text);
+    if (!MultiByteToWideChar(CP_UTF8, 0, text, -1, wide, PROVIDER_EVENT_MAX)) return;
+    HANDLE source = RegisterEventSourceW(NULL, TARN_EVENT_SOURCE);
+    if (!source) return;
+    ReportEventW(source, EVENTLOG_ERROR_TYPE, 0, 1, NULL, 1, 0, strings, NULL);
+    DeregisterEventSource(source);
+}
+
+/* ---- A host that is not enrolled has no server ----------------------------------------------- */
+
+static void no_exchange(struct transport *t, const struct api_request *request,
+                        struct api_reply *ret_reply)
+{
+    *ret_reply = (struct api_reply){0};
+}
+
+static bool no_commit(struct transport *t, const struct api_request *request)
+{
+    return false;
+}
+
+static unsigned no_answer(struct transport *t)
+{
+    return 0;
+}
+
+static void nothing(struct transport *t) {}
+
+/* ProgramData\Tarn\tarn-vss.log.  Not by the environment, which a service may not have. */
+static void open_trace(void)
+{
+    wchar_t path[MAX_PATH + 32];
+    if (FAILED(SHGetFolderPathW(NULL, CSIDL_COMMON_APPDATA, NULL, SHGFP_TYPE_CURRENT, path))) {
+        trace_init(NULL);
+        return;
+    }
+    wcscat(path, L"\\Tarn");
+    CreateDirectoryW(path, NULL); /* it may be there */
+    wcscat(path, L"\\tarn-vss.log");
+    trace_init(path);
+}
+
+struct provider *os_provider(void)
+{
+    InitializeCriticalSection(&windows.section);
+    windows.os = (struct provider_os){{co_alloc, co_free}, enter, leave, now_ms, report_event};
+    windows.transport = (struct transport){no_exchange, no_commit, no_answer, nothing, nothing};
+    open_trace();
+    provider_init(&windows.provider, &windows.os, &windows.transport, &windows.config);
+    return &windows.provider;
+}

@@ -1,0 +1,18 @@
+/*
+ * service.h - the process that COM starts: the Windows service TarnVss, and its registration.
+ *
+ * The service registers its class object first, then reports that it runs, and only then may the
+ * network be used: COM waits a limited time for the class.  It stays until it is stopped.  Launch
+ * and access are for LocalSystem (VSS) and Administrators only.  Threads: the service control
+ * manager's own.  Failures: an exit status, with a sentence on stderr.
+ */
+#ifndef TARN_WINDOWS_COM_SERVICE_H
+#define TARN_WINDOWS_COM_SERVICE_H
+
+int service_run(void);
+/* Makes the service, and the class that it serves; done already is fine. */
+int service_register(void);
+/* Undoes it; what is not there is fine. */
+int service_unregister(void);
+
+#endif
