@@ -46,14 +46,20 @@ enum catalog_set_state {
     SET_ABORTED,
     SET_DELETING,
     SET_TRASHED,
+    SET_BREAKING, /* its snapshots become disks of their own */
+    SET_BROKEN,   /* they are; the row is history */
     SET_STATE_COUNT
 };
-enum catalog_job_state { JOB_RUNNING, JOB_DONE, JOB_FAILED };
+enum catalog_job_state { JOB_RUNNING, JOB_PAUSED, JOB_DONE, JOB_FAILED, JOB_STATE_COUNT };
+enum catalog_os { OS_WINDOWS, OS_LINUX, OS_VMWARE, OS_OTHER, OS_COUNT };
+enum catalog_import_state { IMPORT_IMPORTED, IMPORT_MASKED, IMPORT_STATE_COUNT };
 
 const char *catalog_state_name(enum catalog_state state);
 const char *catalog_kind_name(enum catalog_kind kind);
 const char *catalog_set_state_name(enum catalog_set_state state);
 const char *catalog_job_state_name(enum catalog_job_state state);
+const char *catalog_os_name(enum catalog_os os);
+const char *catalog_import_state_name(enum catalog_import_state state);
 
 struct catalog_pool {
     struct uuid uuid;
@@ -77,6 +83,7 @@ struct catalog_disk {
 struct catalog_host {
     struct uuid uuid;
     char name[CATALOG_NAME_SIZE];
+    enum catalog_os os;
     char auth[8]; /* none, chap, mutual */
     char chap_user[CATALOG_NAME_SIZE], chap_secret[CATALOG_SECRET_SIZE];
     char mutual_user[CATALOG_NAME_SIZE], mutual_secret[CATALOG_SECRET_SIZE];
@@ -113,6 +120,13 @@ struct catalog_set {
     bool application_consistent;
     char created_by[64];
     uint64_t created_ns;
+    bool is_volatile, transportable, vss; /* what the requester asked for */
+};
+
+struct catalog_import {
+    struct uuid set, host;
+    enum catalog_import_state state;
+    uint64_t at_ns;
 };
 
 struct catalog_event {
@@ -145,6 +159,8 @@ struct catalog_snapshot {
     bool has_sha256;
     uint8_t sha256[CATALOG_CHAIN_BYTES];
     uint64_t verified_ns;
+    bool is_full;      /* promoted: its private branch reads nothing from the disk any more */
+    bool branch_used;  /* the private branch was served to a host: its content counts */
 };
 
 /* What a disk was before a revert or replace; a row of a point of kind undo. */
@@ -183,6 +199,7 @@ struct catalog_job {
     enum catalog_job_state state;
     uint64_t started_ns, finished_ns;
     const char *answer; /* JSON; "" while running */
+    const char *work;   /* JSON: what to begin again after a restart; "" = nothing */
 };
 
 struct catalog_audit {
@@ -220,6 +237,7 @@ struct catalog_reader {
     struct err *(*slot)(void *arg, const struct catalog_slot *row);
     struct err *(*token)(void *arg, const struct catalog_token *row);
     struct err *(*job)(void *arg, const struct catalog_job *row);
+    struct err *(*import)(void *arg, const struct catalog_import *row);
 };
 ON_WORKER struct err *catalog_load(struct catalog *catalog, const struct catalog_reader *reader,
                                    void *arg) MUST_CHECK;
@@ -245,7 +263,12 @@ struct err *catalog_put_settings(struct catalog *catalog,
 struct err *catalog_put_token(struct catalog *catalog, const struct catalog_token *row) MUST_CHECK;
 struct err *catalog_put_job(struct catalog *catalog, const struct catalog_job *row) MUST_CHECK;
 struct err *catalog_add_event(struct catalog *catalog, const struct catalog_event *row) MUST_CHECK;
+struct err *catalog_put_import(struct catalog *catalog,
+                               const struct catalog_import *row) MUST_CHECK;
 struct err *catalog_add_map(struct catalog *catalog, const struct catalog_map *row) MUST_CHECK;
+/* The private branch of a snapshot became the disk of the same id: so do its maps. */
+struct err *catalog_maps_become_disk(struct catalog *catalog, const struct uuid *object,
+                                     bool writable) MUST_CHECK;
 /* Takes the map away and remembers the number as freed; sets slot->freed_sequence. */
 struct err *catalog_remove_map(struct catalog *catalog, struct catalog_slot *slot) MUST_CHECK;
 

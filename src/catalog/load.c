@@ -117,7 +117,8 @@ static struct err *load_host(struct load *load, sqlite3_stmt *s)
     take_text(s, 2, row.auth, sizeof row.auth);
     take_text(s, 3, row.chap_user, sizeof row.chap_user);
     take_text(s, 5, row.mutual_user, sizeof row.mutual_user);
-    if (!take_uuid(s, 0, &row.uuid)) return damaged("host");
+    row.os = (enum catalog_os)TAKE_NAME(s, 8, catalog_os_name, OS_COUNT);
+    if (!take_uuid(s, 0, &row.uuid) || row.os == OS_COUNT) return damaged("host");
     TRY(catalog_unseal(load->catalog, &row.uuid, "chap", sqlite3_column_blob(s, 4),
                        (size_t)sqlite3_column_bytes(s, 4), row.chap_secret));
     TRY(catalog_unseal(load->catalog, &row.uuid, "mutual", sqlite3_column_blob(s, 6),
@@ -133,7 +134,10 @@ static struct err *load_set(struct load *load, sqlite3_stmt *s)
                               .cut_ns = take_u64(s, 7),
                               .commit_ns = take_u64(s, 8),
                               .application_consistent = take_u64(s, 9) != 0,
-                              .created_ns = take_u64(s, 11)};
+                              .created_ns = take_u64(s, 11),
+                              .is_volatile = take_u64(s, 12) != 0,
+                              .transportable = take_u64(s, 13) != 0,
+                              .vss = take_u64(s, 14) != 0};
     take_text(s, 2, row.name, sizeof row.name);
     take_text(s, 10, row.created_by, sizeof row.created_by);
     row.state = (enum catalog_set_state)TAKE_NAME(s, 3, catalog_set_state_name, SET_STATE_COUNT);
@@ -161,7 +165,9 @@ static struct err *load_snapshot(struct load *load, sqlite3_stmt *s)
                                    .expires_ns = take_u64(s, 12),
                                    .retain_until_ns = take_u64(s, 13),
                                    .has_sha256 = sqlite3_column_bytes(s, 14) == sizeof row.sha256,
-                                   .verified_ns = take_u64(s, 15)};
+                                   .verified_ns = take_u64(s, 15),
+                                   .is_full = take_u64(s, 16) != 0,
+                                   .branch_used = take_u64(s, 17) != 0};
     if (row.has_sha256) memcpy(row.sha256, sqlite3_column_blob(s, 14), sizeof row.sha256);
     take_text(s, 3, row.name, sizeof row.name);
     row.state = (enum catalog_snapshot_state)TAKE_NAME(s, 4, catalog_snapshot_state_name, 4);
@@ -236,10 +242,23 @@ static struct err *load_job(struct load *load, sqlite3_stmt *s)
     struct catalog_job row = {.started_ns = take_u64(s, 4), .finished_ns = take_u64(s, 5)};
     take_text(s, 1, row.verb, sizeof row.verb);
     take_text(s, 2, row.object, sizeof row.object);
-    row.state = (enum catalog_job_state)TAKE_NAME(s, 3, catalog_job_state_name, 3);
+    row.state = (enum catalog_job_state)TAKE_NAME(s, 3, catalog_job_state_name, JOB_STATE_COUNT);
     row.answer = (const char *)sqlite3_column_text(s, 6);
-    if (!take_uuid(s, 0, &row.uuid) || (unsigned)row.state == 3) return damaged("job");
+    row.work = (const char *)sqlite3_column_text(s, 7);
+    if (!take_uuid(s, 0, &row.uuid) || row.state == JOB_STATE_COUNT) return damaged("job");
     return load->reader->job(load->arg, &row);
+}
+
+static struct err *load_import(struct load *load, sqlite3_stmt *s)
+{
+    struct catalog_import row = {.at_ns = take_u64(s, 3)};
+    row.state = (enum catalog_import_state)TAKE_NAME(s, 2, catalog_import_state_name,
+                                                     IMPORT_STATE_COUNT);
+    if (!take_uuid(s, 0, &row.set) || !take_uuid(s, 1, &row.host) ||
+        row.state == IMPORT_STATE_COUNT) {
+        return damaged("import of a set");
+    }
+    return load->reader->import(load->arg, &row);
 }
 
 struct err *catalog_load(struct catalog *catalog, const struct catalog_reader *reader, void *arg)
@@ -255,17 +274,18 @@ struct err *catalog_load(struct catalog *catalog, const struct catalog_reader *r
          " expires_ns FROM disk"
          " ORDER BY created_ns, uuid",
          load_disk},
-        {"SELECT uuid, name, auth, chap_user, chap_secret, mutual_user, mutual_secret, created_ns"
-         " FROM host ORDER BY created_ns, uuid",
+        {"SELECT uuid, name, auth, chap_user, chap_secret, mutual_user, mutual_secret, created_ns,"
+         " os FROM host ORDER BY created_ns, uuid",
          load_host},
         {"SELECT uuid, pool, name, state, host, lease_s, generation, cut_ns, commit_ns,"
-         " application_consistent, created_by, created_ns FROM point_set ORDER BY created_ns, uuid",
+         " application_consistent, created_by, created_ns, volatile, transportable, vss FROM point_set"
+         " ORDER BY created_ns, uuid",
          load_set},
         {"SELECT point_set, sequence, state, at_ns FROM set_history ORDER BY point_set, sequence",
          load_event},
         {"SELECT uuid, point_set, disk, name, state, size_bytes, naa, lun, position,"
-         " point, other_point, trashed_ns, expires_ns, retain_until_ns, sha256, verified_ns"
-         " FROM snapshot"
+         " point, other_point, trashed_ns, expires_ns, retain_until_ns, sha256, verified_ns,"
+         " is_full, branch_used FROM snapshot"
          " ORDER BY point_set, position",
          load_snapshot},
         {"SELECT uuid, disk, name, state, cause, size_bytes, made_ns, expires_ns FROM undo"
@@ -278,9 +298,10 @@ struct err *catalog_load(struct catalog *catalog, const struct catalog_reader *r
         {"SELECT host, lun, object, freed_sequence, freed_ns FROM lun_slot", load_slot},
         {"SELECT uuid, name, role, hash, created_ns FROM token ORDER BY created_ns, uuid",
          load_token},
-        {"SELECT uuid, verb, object, state, started_ns, finished_ns, answer FROM job"
+        {"SELECT uuid, verb, object, state, started_ns, finished_ns, answer, work FROM job"
          " ORDER BY started_ns, uuid",
          load_job},
+        {"SELECT point_set, host, state, at_ns FROM set_import", load_import},
     };
     for (unsigned i = 0; i < countof(tables); i++)
         TRY(each_row(&load, tables[i].sql, tables[i].fn));

@@ -12,10 +12,14 @@ enum { IDENTITY_TRIES = 16 };
 static const char *const state_names[] = {"creating", "ready", "deleting", "trashed"};
 static const char *const kind_names[] = {"disk", "snapshot"};
 static const char *const set_state_names[] = {"prepared", "armed",   "committed", "confirmed",
-                                              "created",  "aborted", "deleting",  "trashed"};
+                                              "created",  "aborted", "deleting",  "trashed",
+                                              "breaking", "broken"};
 static const char *const snapshot_state_names[] = {"pending", "ready", "deleting", "trashed"};
-static const char *const job_state_names[] = {"running", "done", "failed"};
+static const char *const job_state_names[] = {"running", "paused", "done", "failed"};
+static const char *const os_names[] = {"windows", "linux", "vmware", "other"};
+static const char *const import_state_names[] = {"imported", "masked"};
 check_static(countof(set_state_names) == SET_STATE_COUNT);
+check_static(countof(job_state_names) == JOB_STATE_COUNT && countof(os_names) == OS_COUNT);
 
 const char *catalog_state_name(enum catalog_state state)
 {
@@ -42,6 +46,16 @@ const char *catalog_job_state_name(enum catalog_job_state state)
     return job_state_names[state];
 }
 
+const char *catalog_os_name(enum catalog_os os)
+{
+    return os_names[os];
+}
+
+const char *catalog_import_state_name(enum catalog_import_state state)
+{
+    return import_state_names[state];
+}
+
 static char *naa_text(const uint8_t naa[CATALOG_NAA_BYTES], char text[2 * CATALOG_NAA_BYTES + 1])
 {
     return text_format_hex(naa, CATALOG_NAA_BYTES, text);
@@ -65,7 +79,7 @@ struct err *catalog_put_disk(struct catalog *catalog, const struct catalog_disk 
         " created_ns, trashed_ns, expires_ns) VALUES(?,?,?,?,?,?,?,?,?,?)"
         " ON CONFLICT(uuid) DO UPDATE SET name = excluded.name, state = excluded.state,"
         " size_bytes = excluded.size_bytes, trashed_ns = excluded.trashed_ns,"
-        " expires_ns = excluded.expires_ns",
+        " expires_ns = excluded.expires_ns, parent_point = excluded.parent_point",
         "uuttituiii", &row->uuid, &row->pool, row->name, state_names[row->state], row->size_bytes,
         naa_text(row->naa, naa), &row->parent_point, row->created_ns, row->trashed_ns,
         row->expires_ns);
@@ -79,12 +93,13 @@ struct err *catalog_put_host(struct catalog *catalog, const struct catalog_host 
     TRY(catalog_seal(catalog, &row->uuid, "mutual", row->mutual_secret, mutual, &mutual_size));
     TRY(catalog_run(catalog,
                     "INSERT INTO host(uuid, name, auth, chap_user, chap_secret, mutual_user,"
-                    " mutual_secret, created_ns) VALUES(?,?,?,?,?,?,?,?)"
+                    " mutual_secret, created_ns, os) VALUES(?,?,?,?,?,?,?,?,?)"
                     " ON CONFLICT(uuid) DO UPDATE SET name = excluded.name, auth = excluded.auth,"
                     " chap_user = excluded.chap_user, chap_secret = excluded.chap_secret,"
-                    " mutual_user = excluded.mutual_user, mutual_secret = excluded.mutual_secret",
-                    "utttbtbi", &row->uuid, row->name, row->auth, row->chap_user, chap, chap_size,
-                    row->mutual_user, mutual, mutual_size, row->created_ns));
+                    " mutual_user = excluded.mutual_user, mutual_secret = excluded.mutual_secret,"
+                    " os = excluded.os",
+                    "utttbtbit", &row->uuid, row->name, row->auth, row->chap_user, chap, chap_size,
+                    row->mutual_user, mutual, mutual_size, row->created_ns, os_names[row->os]));
     TRY(catalog_run(catalog, "DELETE FROM initiator WHERE host = ?", "u", &row->uuid));
     for (unsigned i = 0; i < row->initiator_count; i++) {
         TRY(catalog_run(catalog, "INSERT INTO initiator(name, host) VALUES(?,?)", "tu",
@@ -99,13 +114,15 @@ struct err *catalog_put_set(struct catalog *catalog, const struct catalog_set *r
         catalog,
         "INSERT INTO point_set(uuid, pool, name, state, host, lease_s, generation, cut_ns, "
         "commit_ns,"
-        " application_consistent, created_by, created_ns) VALUES(?,?,?,?,?,?,?,?,?,?,?,?)"
+        " application_consistent, created_by, created_ns, volatile, transportable, vss)"
+        " VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
         " ON CONFLICT(uuid) DO UPDATE SET name = excluded.name, state = excluded.state,"
         " host = excluded.host, generation = excluded.generation, cut_ns = excluded.cut_ns,"
         " commit_ns = excluded.commit_ns, application_consistent = excluded.application_consistent",
-        "uuttuiiiiiti", &row->uuid, &row->pool, row->name, set_state_names[row->state], &row->host,
+        "uuttuiiiiitiiii", &row->uuid, &row->pool, row->name, set_state_names[row->state], &row->host,
         row->lease_s, row->generation, row->cut_ns, row->commit_ns,
-        (uint64_t)row->application_consistent, row->created_by, row->created_ns);
+        (uint64_t)row->application_consistent, row->created_by, row->created_ns,
+        (uint64_t)row->is_volatile, (uint64_t)row->transportable, (uint64_t)row->vss);
 }
 
 struct err *catalog_put_snapshot(struct catalog *catalog, const struct catalog_snapshot *row)
@@ -114,18 +131,20 @@ struct err *catalog_put_snapshot(struct catalog *catalog, const struct catalog_s
     return catalog_run(
         catalog,
         "INSERT INTO snapshot(uuid, point_set, disk, name, state, size_bytes, naa, lun, position,"
-        " point, other_point, trashed_ns, expires_ns, retain_until_ns, sha256, verified_ns)"
-        " VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+        " point, other_point, trashed_ns, expires_ns, retain_until_ns, sha256, verified_ns,"
+        " is_full, branch_used) VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
         " ON CONFLICT(uuid) DO UPDATE SET name = excluded.name, state = excluded.state,"
         " lun = excluded.lun, size_bytes = excluded.size_bytes, point = excluded.point,"
         " other_point = excluded.other_point, trashed_ns = excluded.trashed_ns,"
         " expires_ns = excluded.expires_ns, retain_until_ns = excluded.retain_until_ns,"
-        " sha256 = excluded.sha256, verified_ns = excluded.verified_ns",
-        "uuuttitiiuuiiibi", &row->uuid, &row->set, &row->disk, row->name,
+        " sha256 = excluded.sha256, verified_ns = excluded.verified_ns,"
+        " is_full = excluded.is_full, branch_used = excluded.branch_used",
+        "uuuttitiiuuiiibiii", &row->uuid, &row->set, &row->disk, row->name,
         snapshot_state_names[row->state], row->size_bytes, naa_text(row->naa, naa),
         (int64_t)row->lun, (uint64_t)row->position, &row->point, &row->other_point, row->trashed_ns,
         row->expires_ns, row->retain_until_ns, row->sha256,
-        row->has_sha256 ? sizeof row->sha256 : 0, row->verified_ns);
+        row->has_sha256 ? sizeof row->sha256 : 0, row->verified_ns,
+        (uint64_t)row->is_full, (uint64_t)row->branch_used);
 }
 
 struct err *catalog_put_token(struct catalog *catalog, const struct catalog_token *row)
@@ -139,11 +158,11 @@ struct err *catalog_put_job(struct catalog *catalog, const struct catalog_job *r
 {
     return catalog_run(
         catalog,
-        "INSERT INTO job(uuid, verb, object, state, started_ns, finished_ns, answer)"
-        " VALUES(?,?,?,?,?,?,?) ON CONFLICT(uuid) DO UPDATE SET state = excluded.state,"
+        "INSERT INTO job(uuid, verb, object, state, started_ns, finished_ns, answer, work)"
+        " VALUES(?,?,?,?,?,?,?,?) ON CONFLICT(uuid) DO UPDATE SET state = excluded.state,"
         " finished_ns = excluded.finished_ns, answer = excluded.answer",
-        "utttiit", &row->uuid, row->verb, row->object, job_state_names[row->state], row->started_ns,
-        row->finished_ns, row->answer ? row->answer : "");
+        "utttiitt", &row->uuid, row->verb, row->object, job_state_names[row->state], row->started_ns,
+        row->finished_ns, row->answer ? row->answer : "", row->work ? row->work : "");
 }
 
 struct err *catalog_add_event(struct catalog *catalog, const struct catalog_event *row)
@@ -163,6 +182,22 @@ struct err *catalog_add_map(struct catalog *catalog, const struct catalog_map *r
                        " VALUES(?,?,?,?,?,?)",
                        "uituii", &row->host, (uint64_t)row->lun, kind_names[row->kind],
                        &row->object, (uint64_t)row->read_only, row->created_ns);
+}
+
+struct err *catalog_maps_become_disk(struct catalog *catalog, const struct uuid *object,
+                                     bool writable)
+{
+    return catalog_run(catalog,
+                       "UPDATE map SET kind = 'disk',"
+                       " read_only = CASE WHEN ? THEN 0 ELSE read_only END WHERE object = ?",
+                       "iu", (uint64_t)writable, object);
+}
+
+struct err *catalog_put_import(struct catalog *catalog, const struct catalog_import *row)
+{
+    return catalog_run(
+        catalog, "INSERT OR REPLACE INTO set_import(point_set, host, state, at_ns) VALUES(?,?,?,?)",
+        "uuti", &row->set, &row->host, import_state_names[row->state], row->at_ns);
 }
 
 struct err *catalog_remove_map(struct catalog *catalog, struct catalog_slot *slot)
@@ -187,7 +222,7 @@ struct err *catalog_remove_map(struct catalog *catalog, struct catalog_slot *slo
 
 struct err *catalog_delete_pool(struct catalog *catalog, const struct uuid *uuid)
 {
-    TRY(catalog_run(catalog, "DELETE FROM point_set WHERE pool = ? AND state = 'aborted'", "u",
+    TRY(catalog_run(catalog, "DELETE FROM point_set WHERE pool = ? AND state IN ('aborted', 'broken')", "u",
                     uuid));
     return catalog_run(catalog, "DELETE FROM pool WHERE uuid = ?", "u", uuid);
 }

@@ -42,6 +42,7 @@ CREATE TABLE host(
   chap_secret BLOB,   -- sealed under the key file
   mutual_user TEXT,
   mutual_secret BLOB, -- sealed under the key file
+  os TEXT NOT NULL CHECK (os IN ('windows', 'linux', 'vmware', 'other')),
   created_ns INTEGER NOT NULL) STRICT;
 CREATE TABLE initiator(
   name TEXT PRIMARY KEY,
@@ -93,7 +94,8 @@ CREATE TABLE point_set(
   pool TEXT NOT NULL REFERENCES pool(uuid),
   name TEXT NOT NULL CHECK (length(name) > 0),
   state TEXT NOT NULL CHECK (state IN
-    ('prepared', 'armed', 'committed', 'confirmed', 'created', 'aborted', 'deleting', 'trashed')),
+    ('prepared', 'armed', 'committed', 'confirmed', 'created', 'aborted', 'deleting', 'trashed',
+     'breaking', 'broken')),
   host TEXT,
   lease_s INTEGER NOT NULL CHECK (lease_s > 0),
   generation INTEGER NOT NULL,
@@ -101,8 +103,12 @@ CREATE TABLE point_set(
   commit_ns INTEGER NOT NULL,
   application_consistent INTEGER NOT NULL,
   created_by TEXT NOT NULL,
-  created_ns INTEGER NOT NULL) STRICT;
-CREATE UNIQUE INDEX point_set_name ON point_set(name) WHERE state NOT IN ('aborted', 'trashed', 'deleting');
+  created_ns INTEGER NOT NULL,
+  volatile INTEGER NOT NULL,      -- goes with the requester's session, if nobody keeps it
+  transportable INTEGER NOT NULL, -- made for another host
+  vss INTEGER NOT NULL) STRICT;   -- cut through VSS: its volumes are hidden and read-only
+CREATE UNIQUE INDEX point_set_name ON point_set(name)
+  WHERE state NOT IN ('aborted', 'trashed', 'deleting', 'broken');
 -- Group or host that a set belongs to; without a row it is an administrator's.
 CREATE TABLE set_owner(
   point_set TEXT PRIMARY KEY REFERENCES point_set(uuid) ON DELETE CASCADE,
@@ -113,6 +119,13 @@ CREATE TABLE set_history(
   state TEXT NOT NULL,
   at_ns INTEGER NOT NULL,
   PRIMARY KEY (point_set, sequence)) STRICT;
+-- Which host has a set, or had it and gave it back; kept with the set.
+CREATE TABLE set_import(
+  point_set TEXT NOT NULL REFERENCES point_set(uuid) ON DELETE CASCADE,
+  host TEXT NOT NULL REFERENCES host(uuid) ON DELETE CASCADE,
+  state TEXT NOT NULL CHECK (state IN ('imported', 'masked')),
+  at_ns INTEGER NOT NULL,
+  PRIMARY KEY (point_set, host)) STRICT;
 CREATE TABLE snapshot(
   uuid TEXT PRIMARY KEY,
   point_set TEXT NOT NULL REFERENCES point_set(uuid),
@@ -129,7 +142,9 @@ CREATE TABLE snapshot(
   expires_ns INTEGER NOT NULL DEFAULT 0,    -- and until, on the server's own clock
   retain_until_ns INTEGER NOT NULL DEFAULT 0, -- not deleted before, on that clock; only grows
   sha256 BLOB,                              -- of the content, by the first verification
-  verified_ns INTEGER NOT NULL DEFAULT 0) STRICT;
+  verified_ns INTEGER NOT NULL DEFAULT 0,
+  is_full INTEGER NOT NULL,     -- its private branch holds a copy of everything
+  branch_used INTEGER NOT NULL) STRICT; -- its private branch was served to a host
 CREATE UNIQUE INDEX snapshot_name ON snapshot(name) WHERE state NOT IN ('trashed', 'deleting');
 -- What disks were before a revert or a replace.  The row is there before the engine makes the point.
 CREATE TABLE undo(
@@ -152,10 +167,11 @@ CREATE TABLE job(
   uuid TEXT PRIMARY KEY,
   verb TEXT NOT NULL,
   object TEXT NOT NULL,
-  state TEXT NOT NULL CHECK (state IN ('running', 'done', 'failed')),
+  state TEXT NOT NULL CHECK (state IN ('running', 'paused', 'done', 'failed')),
   started_ns INTEGER NOT NULL,
   finished_ns INTEGER NOT NULL,
-  answer TEXT NOT NULL) STRICT;
+  answer TEXT NOT NULL,
+  work TEXT NOT NULL) STRICT; -- what to begin again after a restart (JSON); '' = nothing
 -- Only grows; chained (audit.c).
 CREATE TABLE audit(
   sequence INTEGER PRIMARY KEY,

@@ -48,6 +48,16 @@ static const struct cli_form forms[] = {
      .examples = {"tarn server clock", "tarn server clock --confirm"},
      .note = "What is kept until a time is kept by this clock. It never goes back, and follows a "
              "wall clock that is set forward by more than an hour only when that is confirmed."},
+    {.id = "disk_split",
+     .examples = {"tarn disk split mail-test", "tarn disk split mail-test --dry-run"},
+     .note = "What the branch still reads from its snapshot is copied first, in the background; it "
+             "stays in full "
+             "use meanwhile."},
+    {.id = "host_set",
+     .examples = {"tarn host set web1 --os windows"},
+     .note = "A Windows host gets snapshots writable, as a private branch, because it writes to what "
+             "it mounts; "
+             "others get them write-protected."},
     {.id = "host_create",
      .positionals = "name",
      .examples = {"tarn host create web1 --initiator iqn.1993-08.org.debian:01:web1",
@@ -80,7 +90,9 @@ static const struct cli_form forms[] = {
                   "tarn map add backup1 --snapshot nightly-mail"},
      .note = "Looks up whether the name is a disk or a snapshot; --disk NAME and --snapshot NAME "
              "say so instead. "
-             "Snapshots are served write-protected; for a writable copy make a branch first.",
+             "Snapshots are served write-protected, to Windows hosts as a private writable branch; "
+             "for another "
+             "writable copy make a branch first.",
      .handler = cli_map_add},
     {.id = "map_remove", .examples = {"tarn map remove web1 3"}},
     {.id = "snapshot_create",
@@ -99,6 +111,23 @@ static const struct cli_form forms[] = {
      .examples = {"tarn snapshot branch nightly-mail mail-test"},
      .note = "The new disk is writable and copies nothing: blocks that it did not write are those "
              "of the snapshot."},
+    {.id = "snapshot_promote",
+     .examples = {"tarn snapshot promote nightly-mail", "tarn snapshot promote nightly-mail "
+                                                        "--no-wait"},
+     .note = "A differential snapshot shares its blocks with the disk; a full one has its own. The "
+             "copying is a "
+             "job that goes on after a restart: tarn job pause, resume, cancel."},
+    {.id = "snapshot_split",
+     .examples = {"tarn snapshot split nightly-mail --name mail-copy",
+                  "tarn snapshot split nightly-mail --dry-run"},
+     .note = "The disk has the identity and the LUNs of the snapshot, which is forgotten. What it "
+             "still shares is "
+             "copied first, in the background."},
+    {.id = "set_break",
+     .examples = {"tarn set break nightly --dry-run", "tarn set break nightly --no-wait"},
+     .note = "Answered at once: the LUNs stay in full use with their identities while the snapshots "
+             "become "
+             "independent disks in the background."},
     {.id = "snapshot_delete",
      .examples = {"tarn snapshot delete nightly-mail --dry-run",
                   "tarn snapshot delete nightly-mail", "tarn snapshot delete nightly-mail --now"},
@@ -164,6 +193,7 @@ static const struct {
     const char *id, *arg, *option;
     bool is_file;
 } renamed[] = {
+    {"snapshot_split", "new_name", "name", false},
     {"pool_create", "path", "file", false},
     {"host_create", "initiators", "initiator", false},
     {"host_create", "chap_secret", "chap-secret-file", true},

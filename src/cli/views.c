@@ -81,10 +81,7 @@ static void as_consistency(const json_t *object, const char *key, char text[CLI_
 
 static void as_access(const json_t *object, const char *key, char text[CLI_CELL_MAX])
 {
-    bool is_snapshot =
-        strcmp(json_string_value(json_object_get(object, "kind")) ?: "", "snapshot") == 0;
-    put_text(text, is_snapshot || json_is_true(json_object_get(object, key)) ? "read-only"
-                                                                             : "read-write");
+    put_text(text, json_is_true(json_object_get(object, key)) ? "read-only" : "read-write");
 }
 
 static void as_ms(const json_t *object, const char *key, char text[CLI_CELL_MAX])
@@ -418,6 +415,8 @@ static const struct cell snapshot_lines[] = {
     {"consistent", "application_consistent", as_consistency, IF_ANY},
     {"serial", "serial", as_text, 0},
     {"NAA", "naa", as_text, 0},
+    {"type", "type", as_text, IF_ANY},
+    {"its own", "branch_bytes", as_size, IF_ANY},
     {"branches", "branch_count", as_text, 0},
     {"served to", "maps", as_names, IF_ANY},
     END};
@@ -443,6 +442,7 @@ static const struct cell job_lines[] = {{"id", "id", as_text, 0},
                                         {"object", "object", as_text, 0},
                                         {"state", "state", as_text, 0},
                                         {"progress", "done_bytes", as_progress, IF_ANY},
+                                        {"trouble", "trouble", as_text, IF_ANY},
                                         {"started", "started_at", as_time, 0},
                                         {"ended", "finished_at", as_time, IF_ANY},
                                         END};
@@ -663,6 +663,13 @@ static const struct {
     {"snapshot_rename", "The snapshot has a new name."},
     {"snapshot_branch", "The branch is made; it is a writable disk."},
     {"snapshot_create", "Cut:"},
+    {"snapshot_promote", "The snapshot has a copy of its own of everything:"},
+    {"snapshot_split", "The snapshot is an independent disk now:"},
+    {"set_promote", "The snapshots have copies of their own of everything:"},
+    {"set_split", "The snapshots are independent disks now:"},
+    {"set_break", "The set is broken; its LUNs show independent disks:"},
+    {"disk_promote", "The branch reads nothing from its snapshot any more:"},
+    {"disk_split", "The disk is independent now:"},
     {"token_create", "The token is shown only now:"},
     {"audit_verify", "Every record is as it was written."},
 };
@@ -674,6 +681,10 @@ static void print_job_result(FILE *out, const struct cli_row *verb, const json_t
         fprintf(out, json_is_true(json_object_get(result, "clean"))
                          ? "Clean: the allocation map and the block maps agree.\n"
                          : "NOT clean: see the server's log.\n");
+    } else if (json_is_array(json_object_get(result, "disks"))) {
+        print_list(out, view_of("disk"), json_object_get(result, "disks"));
+    } else if (json_is_array(json_object_get(result, "snapshots"))) {
+        print_list(out, view_of("snapshot"), json_object_get(result, "snapshots"));
     } else if (json_is_object(result)) {
         print_object(out, view_of(verb->noun), result);
     } else {

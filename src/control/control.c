@@ -62,6 +62,7 @@ static void started(struct op *op)
         control->started_ns = rt_wall(control->rt);
         rt_timer_set(control->rt, &control->lease_timer,
                      rt_now(control->rt) + control->options.lease_tick_ns, set_lease_tick);
+        job_resume_all(control);
     }
     control->on_started(control->start_arg, e);
 }
@@ -90,6 +91,7 @@ void control_stop(struct control *control, void (*on_stopped)(void *arg), void *
     control->stopping = true;
     rt_timer_cancel(control->rt, &control->lease_timer);
     job_wait_cancel_all(control);
+    job_suspend_all(control);
     op_start_internal(control, &plan, NULL, stopped, NULL);
 }
 

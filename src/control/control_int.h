@@ -69,6 +69,7 @@ struct disk {
     struct pool *pool;
     struct served served;
     unsigned map_count;
+    struct job *job; /* that promotes or splits it; NULL */
     struct list undos; /* undo.object.link, oldest first */
 };
 
@@ -99,6 +100,8 @@ struct set {
     bool changed; /* at start: its state is to be written */
     unsigned holder_count;
     struct uuid holders[SET_HOLDERS_MAX]; /* hosts whose unit attention is held */
+    unsigned import_count;
+    struct catalog_import *imports; /* one for each host that ever imported it */
 };
 
 struct snapshot {
@@ -107,8 +110,10 @@ struct snapshot {
     struct catalog_snapshot row;
     struct set *set;
     struct disk *disk;
-    struct served served;
-    unsigned map_count;
+    struct served served; /* the point, write-protected */
+    struct served branch; /* its private branch */
+    unsigned map_count;   /* of both */
+    struct job *job;      /* that promotes or splits it; NULL */
 };
 
 struct slot {
@@ -151,8 +156,14 @@ struct token {
 
 struct job {
     struct object object;
-    struct catalog_job row; /* row.answer == answer */
-    char *answer;
+    struct catalog_job row; /* row.answer == answer, row.work == work_text */
+    char *answer, *work_text;
+    const struct job_type *type; /* NULL: it does not outlive the process */
+    json_t *work;                /* what work_text says */
+    json_t *result;              /* becomes the answer */
+    void *run;                   /* the type's own, while it runs */
+    bool is_cancelled;
+    char trouble[TROUBLE_SIZE];
     char name[UUID_TEXT_SIZE];
     uint64_t done_bytes, total_bytes;
     struct list waiters; /* op.lane_link of job_show?wait= */
@@ -227,6 +238,12 @@ struct token *inventory_add_token(struct control *control, const struct catalog_
 struct job *inventory_add_job(struct control *control, const struct catalog_job *row);
 struct map *inventory_add_map(struct control *control, const struct catalog_map *row);
 struct undo *inventory_add_undo(struct control *control, const struct catalog_undo *row);
+struct catalog_import *set_import_of(const struct set *set, const struct uuid *host); /* NULL */
+void inventory_put_import(struct set *set, const struct catalog_import *row);
+/* The private branch of the snapshot is a disk of its own from now on; its maps are the disk's.  The
+ * snapshot stays, with what serves the point. */
+void inventory_branch_becomes_disk(struct control *control, struct snapshot *snapshot,
+                                   struct disk *disk);
 void inventory_remove_pool(struct control *control, struct pool *pool);
 void inventory_remove_disk(struct disk *disk);
 void inventory_remove_host(struct host *host);
@@ -298,6 +315,10 @@ struct err *serve_map(struct control *control,
 /* Takes it from the host's map; done when its last task has ended and the view is closed if unused.
  */
 void unserve_map(struct map *map, void (*done)(void *arg), void *arg);
+/* The map's row, disk and snapshot say what it shows from now on; `old` is what stood behind its LUN.
+ * Commands see the one or the other; done when nothing uses the old one through this map. */
+struct err *serve_switch(struct control *control, struct map *map, struct served *old,
+                         void (*done)(void *arg), void *arg) MUST_CHECK;
 void serve_free(struct served *served); /* a simulated crash: without waiting */
 /* taken (may be NULL): numbers that the caller has chosen already, LIMIT_LUNS_PER_HOST of them. */
 struct err *choose_lun(struct control *control, struct host *host, const struct uuid *object,
@@ -395,7 +416,10 @@ extern const struct op_plan plans_delete[];
 extern const struct op_plan plans_disk[];
 extern const struct op_plan plans_group[];
 extern const struct op_plan plans_host[];
+extern const struct op_plan plans_host_set[];
+extern const struct op_plan plans_job[];
 extern const struct op_plan plans_pool[];
+extern const struct op_plan plans_promote[];
 extern const struct op_plan plans_read[];
 extern const struct op_plan plans_revert[];
 extern const struct op_plan plans_set[];
@@ -423,6 +447,7 @@ struct doomed {
     bool tolerant; /* at start: what fails is logged and stays for the next start */
 };
 struct doomed *doom_begin(struct op *op); /* becomes op->data */
+void doom_free(void *data);               /* data_free of a struct that begins with a doomed */
 void doom_snapshot(struct doomed *doomed,
                    struct snapshot *snapshot);         /* the last one takes its set along */
 void doom_set(struct doomed *doomed, struct set *set); /* with all members */
@@ -435,6 +460,25 @@ void doom_step_disks(struct op *op);
 void doom_step_rows(struct op *op);
 void doom_step_forget(struct op *op);
 struct err *check_snapshot_unused(const struct snapshot *snapshot) MUST_CHECK;
+
+/* branch_private.c: the writable branch of a snapshot that Windows gets, with the snapshot's identity. */
+bool snapshot_branch_find(const struct snapshot *snapshot, struct volume_disk_info *ret_info);
+struct err *snapshot_check_branch(const struct snapshot *snapshot) MUST_CHECK; /* can one be made? */
+/* Makes it if there is none; done later either way. */
+void snapshot_branch_make(struct snapshot *snapshot, volume_done_fn *done, void *arg);
+bool host_wants_branch(const struct host *host);
+/* IN_USE when another host, outside of this one's group, has the branch. */
+struct err *branch_check_host(struct control *control, const struct snapshot *snapshot,
+                              const struct host *host) MUST_CHECK;
+/* Clears what VSS leaves in the partition table of what it cuts (hidden, read-only, shadow copy, no drive
+ * letter), by ordinary writes to the live view of a disk; done later. */
+void vss_flags_clear(struct op *op, struct volume_pool *engine, const struct uuid *disk,
+                     volume_done_fn *done, void *arg);
+struct err *check_disk_idle(const struct disk *disk) MUST_CHECK;
+struct err *check_snapshot_idle(const struct snapshot *snapshot) MUST_CHECK; /* no job on it */
+
+/* plan_host_set.c */
+struct err *host_take_os(struct op *op, struct catalog_host *row) MUST_CHECK;
 
 /* set_draft.c: a set being prepared; all that can refuse refuses here. */
 struct set_draft {
@@ -461,6 +505,7 @@ void set_release_attention(struct control *control, struct set *set);
 void set_lease_tick(struct rt_timer *timer);
 bool set_in_the_making(const struct set *set);
 bool set_is_past(enum catalog_set_state state); /* its name is free */
+bool set_is_record(enum catalog_set_state state); /* only history is left of it */
 
 /* The cut of a set: the request, and rows as they are to be stored. */
 struct set_store {
@@ -551,8 +596,29 @@ void token_draw(struct rt *rt, char text[80], uint8_t hash[32]);
 /* start.c */
 extern op_step *const start_steps[], *const stop_steps[];
 
-/* job.c */
+/* job.c.  A job whose verb has a type is durable: it is begun again at start of tarnd, and can be paused
+ * and cancelled. */
+struct job_type {
+    const char *verb;
+    void (*start)(struct job *job);   /* row.state may be PAUSED: then it waits */
+    void (*pause)(struct job *job);   /* row.state has changed to PAUSED, or back to RUNNING */
+    void (*cancel)(struct job *job);  /* is_cancelled is set: it ends soon, unless it is past that */
+    void (*suspend)(struct job *job); /* tarnd stops: job_suspended follows soon */
+    void (*drop)(struct job *job);    /* frees run, without waiting */
+};
+extern const struct job_type job_types_promote[]; /* end with verb NULL */
 struct job *job_begin(struct control *control, const char *verb, const char *object);
+/* The row of a durable job, to be stored by the caller with what belongs to it; text is row->work. */
+void job_row_fill(struct control *control, const char *verb, const char *object, const char *text,
+                  struct catalog_job *ret_row);
+struct job *job_launch(struct control *control, const struct catalog_job *row);
+void job_end(struct job *job, struct err *e); /* takes e, and job->result as the answer */
+void job_suspended(struct job *job);
+void job_resume_all(struct control *control);  /* at start */
+void job_suspend_all(struct control *control); /* at stop */
+bool job_is_over(const struct job *job);
+bool job_can_resume(const struct job *job); /* at start: it is durable, and its row is whole */
+bool job_goes_on(const struct job *job); /* neither paused, cancelled nor about to stop */
 void job_run_pool_create(struct job *job);
 void job_run_pool_check(struct job *job);
 void job_wait_cancel_all(struct control *control);

@@ -21,7 +21,7 @@ void doomed_fini(struct doomed *doomed)
     free(doomed->undo_rows);
 }
 
-static void doomed_free(void *data)
+void doom_free(void *data)
 {
     doomed_fini(data);
     free(data);
@@ -30,7 +30,7 @@ static void doomed_free(void *data)
 struct doomed *doom_begin(struct op *op)
 {
     struct doomed *doomed = op_data(op, sizeof *doomed);
-    op->data_free = doomed_free;
+    op->data_free = doom_free;
     return doomed;
 }
 
@@ -55,7 +55,7 @@ void doom_snapshot(struct doomed *doomed, struct snapshot *snapshot)
     if (is_doomed(doomed, snapshot)) return;
     PUSH(doomed->snapshots, doomed->snapshot_count, snapshot);
     struct set *set = snapshot->set;
-    if (set->row.state == SET_ABORTED) return; /* its row stays, as history */
+    if (set_is_record(set->row.state)) return; /* its row stays, as history */
     list_for_each (node, &set->members) {
         if (!is_doomed(doomed, list_entry(node, struct snapshot, member_link))) return;
     }
@@ -85,6 +85,7 @@ void doom_disk(struct doomed *doomed, struct disk *disk)
 
 struct err *check_snapshot_unused(const struct snapshot *snapshot)
 {
+    TRY(check_snapshot_idle(snapshot));
     if (snapshot->map_count == 0) return NULL;
     return err_next(err_new(STATUS_IN_USE, "snapshot \"%s\" is served to %u host%s",
                             snapshot->row.name, snapshot->map_count,
@@ -197,6 +198,19 @@ static void spare(struct doomed *doomed, const struct set *set, const struct dis
     }
 }
 
+static void point_deleted(void *arg, struct err *e);
+
+static void branch_deleted(void *arg, struct err *e)
+{
+    struct doomed *doomed = ((struct op *)arg)->data;
+    if (e) {
+        point_deleted(arg, e);
+        return;
+    }
+    doomed->next--; /* the same again: now the point */
+    op_next(arg);
+}
+
 static void point_deleted(void *arg, struct err *e)
 {
     struct op *op = arg;
@@ -249,7 +263,16 @@ void doom_step_points(struct op *op)
         struct snapshot *snapshot = doomed->snapshots[doomed->next++];
         struct volume_point_info info;
         struct volume_pool *engine = snapshot->disk->pool->engine;
-        if (!engine || !volume_point_find(engine, &snapshot->row.point, &info)) continue;
+        struct volume_disk_info branch;
+        if (!engine) continue;
+        /* Its private branch goes first, unless that became a disk of its own. */
+        if (snapshot_branch_find(snapshot, &branch) &&
+            !inventory_disk(op->control, &snapshot->row.uuid)) {
+            op_repeat(op);
+            volume_disk_delete(engine, &snapshot->row.uuid, branch_deleted, op);
+            return;
+        }
+        if (!volume_point_find(engine, &snapshot->row.point, &info)) continue;
         op_repeat(op);
         volume_point_delete(engine, &snapshot->row.point, point_deleted, op);
         return;

@@ -154,6 +154,9 @@ struct job *inventory_add_job(struct control *control, const struct catalog_job 
     job->row = *row;
     job->answer = strdup(row->answer ? row->answer : "");
     job->row.answer = job->answer;
+    job->work_text = strdup(row->work ? row->work : "");
+    job->row.work = job->work_text;
+    if (*job->work_text != '\0') job->work = json_loads(job->work_text, 0, NULL);
     job->control = control;
     uuid_format(&job->row.uuid, job->name);
     job->object.uuid = &job->row.uuid;
@@ -161,6 +164,25 @@ struct job *inventory_add_job(struct control *control, const struct catalog_job 
     list_init(&job->waiters);
     list_push_back(&control->jobs, &job->object.link);
     return job;
+}
+
+struct catalog_import *set_import_of(const struct set *set, const struct uuid *host)
+{
+    for (unsigned i = 0; i < set->import_count; i++) {
+        if (uuid_equal(&set->imports[i].host, host)) return &set->imports[i];
+    }
+    return NULL;
+}
+
+void inventory_put_import(struct set *set, const struct catalog_import *row)
+{
+    struct catalog_import *there = set_import_of(set, &row->host);
+    if (!there) {
+        set->imports = realloc(set->imports, (set->import_count + 1) * sizeof *set->imports);
+        check(set->imports);
+        there = &set->imports[set->import_count++];
+    }
+    *there = *row;
 }
 
 struct map *inventory_add_map(struct control *control, const struct catalog_map *row)
@@ -233,12 +255,13 @@ void inventory_remove_set(struct control *control, struct set *set)
         list_push_back(&control->gone_sets, &set->object.link); /* lane_leave frees it */
         return;
     }
+    free(set->imports);
     free(set);
 }
 
 void inventory_remove_snapshot(struct snapshot *snapshot)
 {
-    check(snapshot->map_count == 0 && !snapshot->served.volume);
+    check(snapshot->map_count == 0 && !snapshot->served.volume && !snapshot->branch.volume);
     list_remove(&snapshot->member_link);
     list_remove(&snapshot->object.link);
     free(snapshot);
@@ -254,7 +277,11 @@ void inventory_remove_job(struct job *job)
 {
     list_remove(&job->object.link);
     if (job->opened) volume_pool_abandon(job->opened);
+    if (job->run) job->type->drop(job);
     err_free(job->failure);
+    json_decref(job->work);
+    json_decref(job->result);
+    free(job->work_text);
     free(job->answer);
     free(job);
 }
@@ -289,12 +316,13 @@ void inventory_free(struct control *control)
     if (control->closing) volume_pool_abandon(take_ptr(&control->closing));
     FREE_ALL(&control->jobs, job, inventory_remove_job(gone));
     FREE_ALL(&control->hosts, host, inventory_remove_host(gone));
-    FREE_ALL(&control->snapshots, snapshot, serve_free(&gone->served);
+    FREE_ALL(&control->snapshots, snapshot, serve_free(&gone->served); serve_free(&gone->branch);
              inventory_remove_snapshot(gone));
     list_for_each (node, &control->sets) { /* no operation is left to wait for */
         lane_init(&container_of(list_entry(node, struct object, link), struct set, object)->lane);
     }
-    FREE_ALL(&control->gone_sets, set, list_remove(&gone->object.link); free(gone));
+    FREE_ALL(&control->gone_sets, set, list_remove(&gone->object.link); free(gone->imports);
+             free(gone));
     FREE_ALL(&control->sets, set, inventory_remove_set(control, gone));
     FREE_ALL(&control->disks, disk, serve_free(&gone->served); inventory_remove_disk(gone));
     FREE_ALL(&control->pools, pool, if (gone->engine) volume_pool_abandon(gone->engine);
@@ -303,10 +331,32 @@ void inventory_free(struct control *control)
     FREE_ALL(&control->tokens, token, inventory_remove_token(gone));
 }
 
+void inventory_branch_becomes_disk(struct control *control, struct snapshot *snapshot,
+                                   struct disk *disk)
+{
+    disk->served = snapshot->branch;
+    snapshot->branch = (struct served){0};
+    list_for_each (node, &control->hosts) {
+        struct host *host =
+            container_of(list_entry(node, struct object, link), struct host, object);
+        struct map *map = host_map_of(host, &snapshot->row.uuid);
+        if (!map) continue;
+        map->row.kind = CATALOG_DISK;
+        map->disk = disk;
+        map->snapshot = NULL;
+        snapshot->map_count--;
+        disk->map_count++;
+    }
+}
+
 void inventory_forget_hosts_of_sets(struct control *control)
 {
     list_for_each (node, &control->sets) {
         struct set *set = container_of(list_entry(node, struct object, link), struct set, object);
+        for (unsigned i = 0; i < set->import_count; i++) {
+            if (!inventory_host(control, &set->imports[i].host))
+                set->imports[i--] = set->imports[--set->import_count];
+        }
         if (uuid_is_nil(&set->row.host) || inventory_host(control, &set->row.host)) continue;
         memset(&set->row.host, 0, sizeof set->row.host);
         list_for_each (member, &set->members) {
@@ -409,6 +459,12 @@ static struct err *load_job(void *arg, const struct catalog_job *row)
     return NULL;
 }
 
+static struct err *load_import(void *arg, const struct catalog_import *row)
+{
+    inventory_put_import(inventory_set(arg, &row->set), row); /* foreign keys hold both */
+    return NULL;
+}
+
 struct err *inventory_load(struct control *control)
 {
     static const struct catalog_reader reader = {
@@ -425,6 +481,7 @@ struct err *inventory_load(struct control *control)
         .slot = load_slot,
         .token = load_token,
         .job = load_job,
+        .import = load_import,
     };
     TRY(catalog_load(control->catalog, &reader, control));
     TRY(group_load(control));

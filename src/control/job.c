@@ -1,5 +1,8 @@
-/* Jobs: work that outlives its request.  The engine's part runs outside the lanes; its end is an
- * operation. */
+/*
+ * Jobs: work that outlives its request.  The engine's part runs outside the lanes; its end is an
+ * operation.  A durable job (one whose verb has a type) outlives the process too: its row says what to
+ * begin again, and beginning again does no harm.
+ */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,16 +10,92 @@
 #include "base/log.h"
 #include "control/control_int.h"
 
+void job_row_fill(struct control *control, const char *verb, const char *object, const char *text,
+                  struct catalog_job *ret_row)
+{
+    *ret_row = (struct catalog_job){.uuid = rt_uuid(control->rt),
+                                    .state = JOB_RUNNING,
+                                    .started_ns = rt_wall(control->rt),
+                                    .answer = "",
+                                    .work = text};
+    snprintf(ret_row->verb, sizeof ret_row->verb, "%s", verb);
+    snprintf(ret_row->object, sizeof ret_row->object, "%s", object);
+}
+
 struct job *job_begin(struct control *control, const char *verb, const char *object)
 {
-    struct catalog_job row = {.uuid = rt_uuid(control->rt),
-                              .state = JOB_RUNNING,
-                              .started_ns = rt_wall(control->rt),
-                              .answer = ""};
-    snprintf(row.verb, sizeof row.verb, "%s", verb);
-    snprintf(row.object, sizeof row.object, "%s", object);
+    struct catalog_job row;
+    job_row_fill(control, verb, object, "", &row);
     control->jobs_running++;
     return inventory_add_job(control, &row);
+}
+
+bool job_is_over(const struct job *job)
+{
+    return job->row.state == JOB_DONE || job->row.state == JOB_FAILED;
+}
+
+/* ---- Durable jobs
+ * ---------------------------------------------------------------------------------- */
+
+static const struct job_type *const families[] = {job_types_promote};
+
+static const struct job_type *type_find(const char *verb)
+{
+    for (unsigned i = 0; i < countof(families); i++) {
+        for (const struct job_type *type = families[i]; type->verb; type++) {
+            if (strcmp(type->verb, verb) == 0) return type;
+        }
+    }
+    return NULL;
+}
+
+bool job_goes_on(const struct job *job)
+{
+    return job->row.state == JOB_RUNNING && !job->is_cancelled && !job->control->stopping;
+}
+
+static void job_go(struct job *job)
+{
+    job->type = type_find(job->row.verb);
+    check(job->type && job->work);
+    job->control->jobs_running++;
+    job->type->start(job);
+}
+
+struct job *job_launch(struct control *control, const struct catalog_job *row)
+{
+    struct job *job = inventory_add_job(control, row);
+    job_go(job);
+    return job;
+}
+
+void job_suspended(struct job *job)
+{
+    check(job->control->stopping);
+    job->control->jobs_running--; /* its row says what to begin again */
+    job_wake(job);
+}
+
+void job_resume_all(struct control *control)
+{
+    list_for_each (node, &control->jobs) {
+        struct job *job = container_of(list_entry(node, struct object, link), struct job, object);
+        if (!job_is_over(job)) job_go(job);
+    }
+}
+
+void job_suspend_all(struct control *control)
+{
+    list_for_each (node, &control->jobs) {
+        struct job *job = container_of(list_entry(node, struct object, link), struct job, object);
+        if (job->run) job->type->suspend(job);
+    }
+}
+
+bool job_can_resume(const struct job *job)
+{
+    return type_find(job->row.verb) && json_is_object(job->work);
 }
 
 void job_wake(struct job *job)
@@ -67,7 +146,8 @@ static void step_end_store(struct op *op)
         end->pool_row.state = CATALOG_READY;
         if (!failed) job->pool->row.state = CATALOG_READY;
     }
-    json_t *answer = failed ? json_failure(job->failure)
+    json_t *answer = failed        ? json_failure(job->failure)
+                     : job->result ? json_incref(job->result)
                      : end->keep_pool
                          ? json_pool(op->control, job->pool, false)
                          : json_pack("{s:s, s:b}", "pool", job->row.object, "clean", 1);
@@ -98,8 +178,9 @@ static void job_ended(struct op *op)
     job_wake(job);
 }
 
-static void job_end(struct job *job, struct err *e)
+void job_end(struct job *job, struct err *e)
 {
+    check(!job->run);
     static const struct op_plan plan = {
         .verb = "job_end", .lane = OP_LANE_GENERAL, .steps = end_job_steps};
     job->failure = e;

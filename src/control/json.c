@@ -128,7 +128,9 @@ unsigned pool_unclaimed(struct control *control, struct pool *pool, json_t *arra
 static void note_unclaimed_disk(void *arg, const struct volume_disk_info *info)
 {
     struct unclaimed *unclaimed = arg;
-    if (!inventory_disk(unclaimed->control, &info->uuid)) unclaimed->count++;
+    if (inventory_disk(unclaimed->control, &info->uuid)) return;
+    if (inventory_snapshot(unclaimed->control, &info->uuid)) return; /* its private branch */
+    unclaimed->count++;
 }
 
 static unsigned pool_unclaimed_disks(struct control *control, struct pool *pool)
@@ -213,7 +215,7 @@ static json_t *maps_of(struct control *control, const struct uuid *object)
         if (!map) continue;
         json_array_append_new(array, json_pack("{s:s, s:i, s:b}", "host", host->row.name, "lun",
                                                (int)map->row.lun, "read_only",
-                                               map->row.read_only || map->snapshot));
+                                               map->row.read_only));
     }
     return array;
 }
@@ -290,9 +292,10 @@ json_t *json_host(struct host *host)
         json_array_append_new(luns, json_pack("{s:i, s:s, s:s, s:b}", "lun", (int)map->row.lun,
                                               "kind", catalog_kind_name(map->row.kind), "object",
                                               object_name(map), "read_only",
-                                              map->row.read_only || map->snapshot));
+                                              map->row.read_only));
     }
-    json_t *json = json_pack("{s:s, s:o, s:o, s:s, s:o, s:o, s:o, s:i, s:o, s:o}", "name", host->row.name,
+    json_t *json = json_pack("{s:s, s:s, s:o, s:o, s:s, s:o, s:o, s:o, s:i, s:o, s:o}", "name", host->row.name,
+                     "os", catalog_os_name(host->row.os),
                      "uuid", uuid_json(&host->row.uuid), "initiators", initiators, "auth",
                      host->row.auth, "chap_user", text_or_null(host->row.chap_user), "mutual_user",
                      text_or_null(host->row.mutual_user), "created_at",
@@ -309,7 +312,7 @@ json_t *json_map(struct map *map)
     return json_pack("{s:s, s:i, s:s, s:s, s:o, s:b, s:I, s:o, s:o, s:o}", "host",
                      map->host->row.name, "lun", (int)map->row.lun, "kind",
                      catalog_kind_name(map->row.kind), "object", object_name(map), "object_uuid",
-                     uuid_json(&map->row.object), "read_only", map->row.read_only || map->snapshot,
+                     uuid_json(&map->row.object), "read_only", map->row.read_only,
                      "size_bytes", (json_int_t)size, "serial", hex_json(map->row.object.bytes, 16),
                      "naa", hex_json(naa, CATALOG_NAA_BYTES), "created_at",
                      json_time(map->row.created_ns));
@@ -341,6 +344,20 @@ static void members_json(struct set *set, json_t *members, json_t *disks)
     }
 }
 
+static json_t *imports_json(struct control *control, const struct set *set)
+{
+    json_t *array = json_array();
+    for (unsigned i = 0; i < set->import_count; i++) {
+        const struct catalog_import *row = &set->imports[i];
+        const struct host *host = inventory_host(control, &row->host);
+        if (!host) continue;
+        json_array_append_new(array, json_pack("{s:s, s:s, s:o}", "host", host->row.name, "state",
+                                               catalog_import_state_name(row->state), "at",
+                                               json_time(row->at_ns)));
+    }
+    return array;
+}
+
 json_t *json_set(struct control *control, struct set *set)
 {
     json_t *members = json_array(), *disks = json_array(), *history = json_array();
@@ -368,6 +385,10 @@ json_t *json_set(struct control *control, struct set *set)
         left_ms(row->state == SET_ARMED, now, set->armed_until_ns), "created_by", row->created_by,
         "created_at", json_time(row->created_ns), "history", history);
     json_object_set_new(json, "owner", text_or_null(owner_name(control, &set->owner)));
+    json_object_set_new(json, "volatile", json_boolean(row->is_volatile));
+    json_object_set_new(json, "transportable", json_boolean(row->transportable));
+    json_object_set_new(json, "vss", json_boolean(row->vss));
+    json_object_set_new(json, "imports", imports_json(control, set));
     return json;
 }
 
@@ -385,7 +406,9 @@ json_t *json_snapshot(struct control *control, struct snapshot *snapshot)
     struct volume_point_info info = {0};
     const char *state = snapshot_state_text(snapshot, &info);
     struct set *set = snapshot->set;
-    return json_pack(
+    struct volume_disk_info branch;
+    bool has_branch = snapshot_branch_find(snapshot, &branch);
+    json_t *json = json_pack(
         "{s:s, s:o, s:s, s:s, s:o, s:s, s:s, s:o, s:s, s:I, s:o, s:o, s:b, s:o, s:o, s:i, s:o}",
         "name", snapshot->row.name, "uuid", uuid_json(&snapshot->row.uuid), "state", state, "set",
         set->row.name, "set_uuid", uuid_json(&set->row.uuid), "set_state",
@@ -395,8 +418,15 @@ json_t *json_snapshot(struct control *control, struct snapshot *snapshot)
         set->row.cut_ns ? number_json(set->row.generation) : json_null(), "cut_at",
         json_time(set->row.cut_ns), "application_consistent", set->row.application_consistent,
         "serial", hex_json(snapshot->row.uuid.bytes, 16), "naa",
-        hex_json(snapshot->row.naa, CATALOG_NAA_BYTES), "branch_count", (int)info.branch_count,
-        "maps", maps_of(control, &snapshot->row.uuid));
+        hex_json(snapshot->row.naa, CATALOG_NAA_BYTES), "branch_count",
+        (int)(info.branch_count - (has_branch && info.branch_count)), "maps",
+        maps_of(control, &snapshot->row.uuid));
+    json_object_set_new(json, "type", json_string(snapshot->row.is_full ? "full" : "differential"));
+    json_object_set_new(json, "vss", json_boolean(set->row.vss));
+    json_object_set_new(json, "branch_bytes",
+                        has_branch ? number_json(branch.own_bytes) : json_null());
+    json_object_set_new(json, "branch_used", json_boolean(snapshot->row.branch_used));
+    return json;
 }
 
 /* ---- Jobs and tokens
@@ -413,6 +443,8 @@ json_t *json_job(struct job *job)
         "total_bytes", (json_int_t)job->total_bytes, "started_at", json_time(job->row.started_ns),
         "finished_at", json_time(job->row.finished_ns), "result",
         answer && !failed ? answer : json_null(), "error", answer && failed ? answer : json_null());
+    json_object_set_new(json, "durable", json_boolean(job->type != NULL));
+    json_object_set_new(json, "trouble", json_string(job->trouble));
     json_decref(answer);
     return json;
 }

@@ -72,6 +72,7 @@ static void lane_leave(struct lane *lane, struct set *set)
         lane->busy = false;
         if (set && set->gone) {
             list_remove(&set->object.link);
+            free(set->imports);
             free(set);
         }
         return;

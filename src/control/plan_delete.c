@@ -13,6 +13,7 @@ struct victims {
     const char *kind, *name;
     const struct uuid *uuid;
     struct disk *disk; /* NULL: snapshots only */
+    struct set *record; /* a set of which only the record is left */
     bool trashed;      /* they are in the trash already */
     unsigned count;
     struct snapshot **snapshots;
@@ -94,6 +95,8 @@ static struct err *take_set(struct op *op, struct victims *victims)
     victims->name = set->row.name;
     victims->uuid = &set->row.uuid;
     victims->trashed = set->row.state == SET_TRASHED;
+    if (set_is_record(set->row.state)) victims->record = set;
+    if (set->row.is_volatile) victims->trash_s = 0; /* nobody comes back for it */
     list_for_each (node, &set->members) {
         add_snapshot(victims, list_entry(node, struct snapshot, member_link));
     }
@@ -111,6 +114,7 @@ static void note_branch(void *arg, const struct volume_disk_info *info)
 {
     struct branch_search *search = arg;
     if (!uuid_equal(&info->parent_disk, &search->parent)) return;
+    if (inventory_snapshot(search->control, &info->uuid)) return; /* goes with its snapshot */
     search->count++;
     search->found = inventory_disk(search->control, &info->uuid);
 }
@@ -172,6 +176,7 @@ static struct err *take_disk(struct op *op, struct victims *victims)
     struct disk *disk = NULL;
     TRY(find_disk(op->control, arg_text(op, "name"), &disk));
     TRY(pool_check_open(disk->pool));
+    TRY(check_disk_idle(disk));
     if (disk->map_count) {
         return err_next(err_new(STATUS_IN_USE, "disk \"%s\" is served to %u host%s", disk->row.name,
                                 disk->map_count, disk->map_count == 1 ? "" : "s"),
@@ -225,6 +230,7 @@ static void delete_at_once(struct op *op, const struct victims *victims)
     for (unsigned i = 0; i < victims->count; i++)
         doom_snapshot(doomed, victims->snapshots[i]);
     if (victims->disk) doom_disk(doomed, victims->disk);
+    if (victims->record) doom_set(doomed, victims->record);
     op_continue_with(op, doom_steps);
     op_next(op);
 }
@@ -244,7 +250,7 @@ static void put_into_trash(struct op *op, const struct victims *victims)
 
 static void carry_out(struct op *op, const struct victims *victims)
 {
-    bool at_once = arg_bool(op, "now") || victims->trash_s == 0;
+    bool at_once = arg_bool(op, "now") || victims->trash_s == 0 || victims->record;
     if (arg_bool(op, "dry_run")) {
         op_end_dry_run(op, would_do(op, victims, at_once));
         return;

@@ -129,6 +129,7 @@ static struct err *host_check(struct op *op, struct host_data *data)
                                       .created_ns = rt_wall(op->control->rt)};
     snprintf(data->row.name, sizeof data->row.name, "%s", name);
     TRY(take_initiators(op, &data->row));
+    TRY(host_take_os(op, &data->row));
     return take_auth(op, data);
 }
 
@@ -282,8 +283,10 @@ static struct err *find_object(struct op *op, struct map_data *data)
     }
     data->row.object = data->snapshot->row.uuid;
     data->row.kind = CATALOG_SNAPSHOT;
-    data->row.read_only = true;
-    return NULL;
+    data->row.read_only = !host_wants_branch(data->host);
+    if (data->row.read_only) return NULL;
+    TRY(branch_check_host(op->control, data->snapshot, data->host));
+    return snapshot_check_branch(data->snapshot);
 }
 
 static struct err *map_check(struct op *op, struct map_data *data)
@@ -325,9 +328,13 @@ static struct err *map_write(struct catalog *catalog, void *arg)
 static void note_kept_lun(struct map_data *data, int lun)
 {
     struct snapshot *snapshot = data->snapshot;
-    if (!snapshot || !uuid_equal(&snapshot->set->row.host, &data->host->row.uuid)) return;
+    if (!snapshot) return;
+    bool keeps = uuid_equal(&snapshot->set->row.host, &data->host->row.uuid);
+    bool is_used = snapshot->row.branch_used || !data->row.read_only;
+    if (!keeps && is_used == snapshot->row.branch_used) return;
     data->snapshot_row = snapshot->row;
-    data->snapshot_row.lun = lun;
+    data->snapshot_row.branch_used = is_used;
+    if (keeps) data->snapshot_row.lun = lun;
     data->write_snapshot = true;
 }
 
@@ -342,15 +349,35 @@ static void step_map_check(struct op *op)
         op_end(op);
     } else {
         note_kept_lun(data, (int)data->row.lun);
-        op_catalog_audited(op, map_write);
+        op_next(op);
     }
+}
+
+/* Windows writes to what it mounts. */
+static void step_map_branch(struct op *op)
+{
+    struct map_data *data = op->data;
+    struct volume_disk_info info;
+    if (!data->snapshot || data->row.read_only || snapshot_branch_find(data->snapshot, &info)) {
+        op_next(op);
+        return;
+    }
+    snapshot_branch_make(data->snapshot, op_done, op);
+}
+
+static void step_map_store(struct op *op)
+{
+    op_catalog_audited(op, map_write);
 }
 
 static void step_map_serve(struct op *op)
 {
     struct map_data *data = op->data;
     data->map = inventory_add_map(op->control, &data->row);
-    if (data->write_snapshot) data->snapshot->row.lun = data->snapshot_row.lun;
+    if (data->write_snapshot) {
+        data->snapshot->row.lun = data->snapshot_row.lun;
+        data->snapshot->row.branch_used = data->snapshot_row.branch_used;
+    }
     struct err *e = serve_map(op->control, data->map);
     if (e) {
         op->undo_due = true;
@@ -438,14 +465,15 @@ static void step_remove_forget(struct op *op)
                                                      .object = data->row.object,
                                                      .freed_sequence = data->slot.freed_sequence,
                                                      .freed_at_ns = rt_now(op->control->rt)};
-    if (data->write_snapshot) data->snapshot->row.lun = -1;
+    if (data->write_snapshot) data->snapshot->row.lun = data->snapshot_row.lun;
     inventory_remove_map(data->map);
     op->result = json_pack("{s:{s:s, s:s, s:i}}", "deleted", "kind", "map", "host",
                            data->host->row.name, "lun", (int)data->row.lun);
     op_next(op);
 }
 
-static op_step *const map_add_steps[] = {step_map_check, step_map_serve, NULL};
+static op_step *const map_add_steps[] = {step_map_check, step_map_branch, step_map_store,
+                                         step_map_serve, NULL};
 static op_step *const map_undo_steps[] = {step_map_undo, NULL};
 static op_step *const map_remove_steps[] = {step_remove_check, step_remove_unserve,
                                             step_remove_forget, NULL};

@@ -14,7 +14,10 @@ static const struct op_plan *const families[] = {
     plans_disk,
     plans_group,
     plans_host,
+    plans_host_set,
+    plans_job,
     plans_pool,
+    plans_promote,
     plans_read,
     plans_revert,
     plans_set,
@@ -154,7 +157,7 @@ static void step_job_wait(struct op *op)
     struct job *job = NULL;
     uint64_t wait_s = min_of(arg_uint(op, "wait", 0), (uint64_t)JOB_WAIT_MAX_S);
     struct err *e = find_job(op->control, arg_text(op, "name"), &job);
-    if (e || job->row.state != JOB_RUNNING || wait_s == 0) {
+    if (e || job_is_over(job) || wait_s == 0) {
         op_done(op, e);
         return;
     }

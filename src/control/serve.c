@@ -11,7 +11,8 @@
 
 static struct served *served_of(struct map *map)
 {
-    return map->disk ? &map->disk->served : &map->snapshot->served;
+    if (map->disk) return &map->disk->served;
+    return map->row.read_only ? &map->snapshot->served : &map->snapshot->branch;
 }
 
 static struct scsi_identity identity_of(const struct map *map)
@@ -28,13 +29,14 @@ static struct err *open_view(struct map *map, struct volume **ret_volume)
 {
     struct pool *pool = map->disk ? map->disk->pool : map->snapshot->disk->pool;
     if (!pool->engine) return pool_check_open(pool);
-    if (!map->disk) {
+    if (!map->disk && map->row.read_only) {
         return volume_open(pool->engine, NULL, &map->snapshot->row.point, VOLUME_READ_ONLY,
                            ret_volume);
     }
     /* A damaged pool still serves reads. */
     bool writable = volume_pool_state(pool->engine) == VOLUME_POOL_OK;
-    return volume_open(pool->engine, &map->disk->row.uuid, NULL,
+    /* A private branch has the id of its snapshot. */
+    return volume_open(pool->engine, &map->row.object, NULL,
                        writable ? VOLUME_READ_WRITE : VOLUME_READ_ONLY, ret_volume);
 }
 
@@ -53,11 +55,12 @@ void serve_free(struct served *served)
     served_trim(served);
 }
 
-struct err *serve_map(struct control *control, struct map *map)
+/* The LUN that shows what the map's row says. */
+static struct err *lun_of(struct control *control, struct map *map, unsigned *ret_protect)
 {
     check(map->disk || map->snapshot);
     struct served *served = served_of(map);
-    unsigned protect = map->snapshot || map->row.read_only;
+    unsigned protect = map->row.read_only;
     struct err *e = NULL;
     if (!served->volume) e = open_view(map, &served->volume);
     if (!e && volume_is_read_only(served->volume)) protect = 1;
@@ -66,9 +69,21 @@ struct err *serve_map(struct control *control, struct map *map)
             .volume = served->volume, .identity = identity_of(map), .write_protected = protect};
         e = scsi_lun_create(control->rt, &options, &served->lun[protect]);
     }
-    if (!e) e = scsi_map_add(map->host->map, map->row.lun, served->lun[protect]);
+    *ret_protect = protect;
+    if (e) served_trim(served);
+    return e;
+}
+
+struct err *serve_map(struct control *control, struct map *map)
+{
+    unsigned protect = 0;
+    struct served *served = served_of(map);
+    struct err *e = lun_of(control, map, &protect);
+    if (!e) {
+        e = scsi_map_add(map->host->map, map->row.lun, served->lun[protect]);
+        if (e) served_trim(served);
+    }
     if (e) {
-        served_trim(served);
         return err_wrap(e, "serve LUN %u to host \"%s\"", map->row.lun, map->host->row.name);
     }
     served->users[protect]++;
@@ -101,6 +116,24 @@ void unserve_map(struct map *map, void (*done)(void *arg), void *arg)
     unserve->protect = map->lun == unserve->served->lun[1];
     map->lun = NULL;
     scsi_map_remove(map->host->map, map->row.lun, unserved, unserve);
+}
+
+struct err *serve_switch(struct control *control, struct map *map, struct served *old,
+                         void (*done)(void *arg), void *arg)
+{
+    check(map->lun);
+    unsigned protect = 0;
+    struct served *served = served_of(map);
+    struct err *e = lun_of(control, map, &protect);
+    if (e) return err_wrap(e, "serve LUN %u to host \"%s\"", map->row.lun, map->host->row.name);
+    struct unserve *unserve = calloc(1, sizeof *unserve);
+    check(unserve);
+    *unserve = (struct unserve){.served = old, .done = done, .arg = arg};
+    unserve->protect = map->lun == old->lun[1];
+    served->users[protect]++;
+    map->lun = served->lun[protect];
+    scsi_map_replace(map->host->map, map->row.lun, map->lun, unserved, unserve);
+    return NULL;
 }
 
 /* ---- Numbers

@@ -1,9 +1,20 @@
 /*
  * set_machine.h - the life of a snapshot set as one table: {from, event, guard, action, to}.
  *
- * The table decides; it does nothing itself.  What the actions are is in set_ops.c and doomed.c. An
- * event that no row allows in a state is refused with what to do instead.  Every row and every
- * combination without a row has a test.
+ *   prepared --arm--> armed --commit--> committed --confirm--> confirmed --finish--> created
+ *      |                |                   |  \---------finish (crash-consistent)------^  |
+ *      +----------------+---- abort, lease end ----+--> aborted                            |
+ *                                                                                          |
+ *   created --break--> breaking --split of the last member--> broken      (back on failure)|
+ *   created --delete--> deleting                                          <----------------+
+ *
+ * A lease holds a set until it is created; afterwards only a delete or a break ends it.  Which hosts
+ * have it (imported) or gave it back (masked) is kept for each host beside this state: import and mask
+ * are possible while the set is created.
+ *
+ * The table decides; it does nothing itself.  What the actions are is in set_ops.c, doomed.c,
+ * plan_import.c and job_promote.c.  An event that no row allows in a state is refused with what to do
+ * instead.  Every row and every combination without a row has a test.
  *
  *     TRY(set_decide(state, SET_EVENT_COMMIT, &facts, &decision));
  *     ... carry out decision.action, then the state is decision.to ...
@@ -32,6 +43,11 @@ enum set_event {
     SET_EVENT_ARMED_END,   /* no commit came while armed */
     SET_EVENT_FOUND_CUT,   /* at start: the engine has the points */
     SET_EVENT_FOUND_UNCUT, /* at start: the engine has none of them */
+    SET_EVENT_IMPORT,
+    SET_EVENT_MASK,
+    SET_EVENT_BREAK,
+    SET_EVENT_BREAK_END, /* it was cancelled or failed: what is left is a set as before */
+    SET_EVENT_SPLIT,     /* its last member became a disk of its own */
     SET_EVENT_COUNT
 };
 
@@ -47,7 +63,10 @@ enum set_action {
     SET_DO_TRASH,    /* its members stay as they are, unserved, until they expire */
     SET_DO_RESTORE,  /* a member has come back */
     SET_DO_ADOPT,    /* at start: take generation and time from the engine */
-    SET_DO_FALL_BACK /* at start: no commit may come from before */
+    SET_DO_FALL_BACK, /* at start: no commit may come from before */
+    SET_DO_IMPORT,    /* a host gets all members */
+    SET_DO_MASK,      /* and gives them back */
+    SET_DO_BREAK,     /* a job promotes and splits all members */
 };
 
 enum set_guard {

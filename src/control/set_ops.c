@@ -7,6 +7,11 @@
 #include "base/log.h"
 #include "control/control_int.h"
 
+bool set_is_record(enum catalog_set_state state)
+{
+    return state == SET_ABORTED || state == SET_BROKEN;
+}
+
 bool set_in_the_making(const struct set *set)
 {
     return set->row.state < SET_CREATED;
@@ -14,7 +19,7 @@ bool set_in_the_making(const struct set *set)
 
 bool set_is_past(enum catalog_set_state state)
 {
-    return state == SET_ABORTED || state == SET_TRASHED || state == SET_DELETING;
+    return set_is_record(state) || state == SET_TRASHED || state == SET_DELETING;
 }
 
 void set_enter(struct control *control, struct set *set, enum catalog_set_state state,
@@ -323,6 +328,9 @@ static op_step *const *steps_of(enum set_action action)
     case SET_DO_RESTORE:
     case SET_DO_ADOPT:
     case SET_DO_FALL_BACK:
+    case SET_DO_IMPORT:
+    case SET_DO_MASK:
+    case SET_DO_BREAK:
     default:
         unreachable("action of a verb");
         return NULL;

@@ -260,6 +260,9 @@ static void decide_set(struct control *control, struct start *start, struct set 
     case SET_DO_FINISH:
     case SET_DO_TRASH:
     case SET_DO_RESTORE:
+    case SET_DO_IMPORT:
+    case SET_DO_MASK:
+    case SET_DO_BREAK:
     default:
         unreachable("action at start");
     }
@@ -350,7 +353,7 @@ static struct err *write_sets(struct catalog *catalog, struct control *control)
     return NULL;
 }
 
-/* Jobs do not outlive the process. */
+/* Only durable jobs outlive the process. */
 static struct err *write_jobs(struct catalog *catalog, struct control *control)
 {
     static const char interrupted[] =
@@ -361,7 +364,8 @@ static struct err *write_jobs(struct catalog *catalog, struct control *control)
         count++;
     list_for_each_safe (node, &control->jobs) {
         struct job *job = container_of(list_entry(node, struct object, link), struct job, object);
-        if (job->row.state == JOB_RUNNING) {
+        if (!job_is_over(job) && job_can_resume(job)) continue;
+        if (!job_is_over(job)) {
             free(job->answer);
             job->answer = strdup(interrupted);
             job->row.answer = job->answer;
@@ -421,14 +425,14 @@ static void step_write(struct op *op)
     op_catalog_audited(op, write_and_tell);
 }
 
-/* Old history of aborted sets; they have no members. */
+/* Old history of aborted and broken sets; they have no members. */
 static struct err *write_pruned(struct catalog *catalog, void *arg)
 {
     struct control *control = ((struct op *)arg)->control;
     uint64_t now = rt_wall(control->rt);
     list_for_each_safe (node, &control->sets) {
         struct set *set = container_of(list_entry(node, struct object, link), struct set, object);
-        if (set->row.state != SET_ABORTED || !list_is_empty(&set->members)) continue;
+        if (!set_is_record(set->row.state) || !list_is_empty(&set->members)) continue;
         if (!set->pool->engine) continue; /* a point of it may still turn up */
         if (now < set->row.created_ns + HISTORY_KEPT_NS) continue;
         TRY(catalog_delete_set(catalog, &set->row.uuid));

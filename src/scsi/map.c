@@ -127,6 +127,28 @@ void scsi_map_remove(struct scsi_map *map, unsigned number, void (*done)(void *a
     if (!entry->running) entry_leave(entry);
 }
 
+void scsi_map_replace(struct scsi_map *map, unsigned number, struct scsi_lun *lun,
+                      void (*done)(void *arg), void *arg)
+{
+    check(number < LIMIT_LUNS_PER_HOST && map->entries[number]);
+    struct scsi_map_entry *old = map->entries[number];
+    struct scsi_map_entry *entry = calloc(1, sizeof *entry);
+    check(entry);
+    *entry = (struct scsi_map_entry){.map = map, .lun = lun, .number = number};
+    list_push_back(&lun->entries, &entry->lun_link);
+    map->entries[number] = entry;
+    list_push_back(&map->leaving, &old->leaving_link);
+    old->removed = true;
+    old->done = done;
+    old->arg = arg;
+    list_for_each (node, &map->nexuses) {
+        struct scsi_nexus *nexus = list_entry(node, struct scsi_nexus, map_link);
+        scsi_release_reservations_of(nexus, old->lun);
+        nexus->attention[number] = 1 << SCSI_ATTENTION_CONTENT | 1 << SCSI_ATTENTION_MODE_PARAMETERS;
+    }
+    if (!old->running) entry_leave(old);
+}
+
 void scsi_map_entry_hold(struct scsi_map_entry *entry)
 {
     entry->running++;

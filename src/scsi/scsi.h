@@ -78,6 +78,10 @@ void scsi_map_destroy(struct scsi_map *map); /* empty, no nexus; accepts NULL */
 struct err *scsi_map_add(struct scsi_map *map, unsigned number, struct scsi_lun *lun) MUST_CHECK;
 /* New commands find nothing at once; done(arg) when the last running task there has ended. */
 void scsi_map_remove(struct scsi_map *map, unsigned number, void (*done)(void *arg), void *arg);
+/* Another logical unit stands at the number from now on: no command finds nothing between.  Its nexuses
+ * are told that content and mode parameters have changed (28h/00h, 2Ah/01h); done(arg) as above. */
+void scsi_map_replace(struct scsi_map *map, unsigned number, struct scsi_lun *lun,
+                      void (*done)(void *arg), void *arg);
 struct scsi_lun *scsi_map_find(const struct scsi_map *map, unsigned number);
 /* While held, changes raise no unit attention; they are raised (once) on release.  Counts. */
 void scsi_map_hold_attention(struct scsi_map *map);

@@ -1,5 +1,5 @@
 /* poolcheck.c - at rest: bitmap == union of the runs in the map + metadata; one owner per block
- * (E27). */
+ * (E27); nothing is kept that no view needs (E21). */
 #include <stdlib.h>
 
 #include "timeline/engine.h"
@@ -96,6 +96,30 @@ static void own_leaf(struct pool_check *c, struct leaf *leaf)
     }
 }
 
+/* Is everything of a block seen by some view, or being staged (E21)? */
+static void check_needed(struct pool_check *c, const struct leaf *leaf, unsigned block,
+                         const struct retained *retained)
+{
+    struct version *versions;
+    unsigned count = leaf_versions(leaf, block, &versions);
+    auto_free bool *needed = calloc(count + 1, sizeof *needed);
+    check(needed != NULL);
+    reclaim_needed(versions, count, retained, needed);
+    for (unsigned i = 0; i < count; i++)
+        if (!needed[i] && !(versions[i].flags & VERSION_HOLE))
+            WRONG(c, "disk %u keeps a version of block %llu that nothing needs", c->disk->id,
+                  (unsigned long long)(leaf->index * FORMAT_LEAF_BLOCKS + block));
+}
+
+static void check_all_needed(struct pool_check *c, const struct leaf *leaf)
+{
+    struct retained retained = disk_retained(leaf->disk);
+    if (leaf->disk->is_promoting) return; /* its sweep comes at its end */
+    for (uint32_t i = 0; i < leaf->version_count; i++)
+        if (i == 0 || leaf->versions[i - 1].block != leaf->versions[i].block)
+            check_needed(c, leaf, leaf->versions[i].block, &retained);
+}
+
 static void walk(struct rt_message *message);
 
 static void walk_soon(struct pool_check *c)
@@ -124,7 +148,10 @@ static bool walk_leaf(struct pool_check *c)
             map_load(leaf, &c->waiter, leaf_loaded);
             return false;
         }
-        if (leaf->state == LEAF_READY) own_leaf(c, leaf);
+        if (leaf->state == LEAF_READY) {
+            own_leaf(c, leaf);
+            check_all_needed(c, leaf);
+        }
     }
     c->leaf_index++;
     return true;

@@ -37,7 +37,8 @@ struct replace {
     struct tl_pool *pool;  /* NULL: it has gone, and a read of another pool is under way */
     struct tl_disk *disk;  /* cannot go while it is replaced */
     struct volume_replacement *job;
-    const struct volume_pool *content_pool;
+    struct volume_guest guest; /* of the content's pool, if that is another one */
+    uint64_t size_bytes;       /* the content's */
     enum replace_step step;
     uint64_t base;            /* p; 0: nothing */
     uint64_t stage;           /* s */
@@ -63,6 +64,7 @@ struct replace {
 
 static void replace_free(struct replace *j)
 {
+    volume_guest_remove(&j->guest);
     free(j->buf);
     free(j);
 }
@@ -75,7 +77,8 @@ static void replace_end(struct replace *j, struct err *e)
     if (j->leaf) map_unpin(j->leaf);
     j->disk->is_replacing = false;
     j->disk->open_stage = 0;
-    if (e && j->has_staged) disk_sweep_again(j->disk); /* no record will name it */
+    if (e && j->has_staged && !mutation_is(MUTATION_KEEP_GIVEN_UP_STAGE))
+        disk_sweep_again(j->disk); /* no record will name it */
     list_remove(&j->link);
     replace_free(j);
     pump_soon(p);
@@ -93,7 +96,7 @@ static void flip(struct replace *j)
     struct admin_flip flip = {.undo = j->job->undo_point,
                               .base = j->base,
                               .stage = j->has_staged ? j->stage : 0,
-                              .size_bytes = volume_size_bytes(j->job->content)};
+                              .size_bytes = j->size_bytes};
     j->step = REPLACE_FLIPPING;
     admin_replace(j->disk, &flip, flipped, j);
 }
@@ -102,9 +105,8 @@ static void flip(struct replace *j)
 
 static void tell_progress(struct replace *j)
 {
-    uint64_t total = volume_size_bytes(j->job->content);
-    if (j->job->progress)
-        j->job->progress(j->job, min_of(j->lba * BLOCK_BYTES, total), total);
+    uint64_t done = min_of(j->lba * BLOCK_BYTES, j->size_bytes);
+    if (j->job->progress) j->job->progress(j->job, done, j->size_bytes);
 }
 
 static void advance(struct replace *j, uint64_t blocks)
@@ -421,16 +423,34 @@ void replace_fail_all(struct tl_pool *p)
     replace_pump(p);
 }
 
+static bool is_elsewhere(const struct replace *j)
+{
+    return (j->step == REPLACE_ASKING || j->step == REPLACE_READING) &&
+           list_is_linked(&j->guest.link);
+}
+
 void replace_abandon(struct tl_pool *p)
 {
     list_for_each_safe (node, &p->replaces) {
         struct replace *j = list_entry(node, struct replace, link);
         list_remove(node);
-        bool is_elsewhere = (j->step == REPLACE_ASKING || j->step == REPLACE_READING) &&
-                            j->content_pool != &p->base;
         j->pool = NULL;
-        if (!is_elsewhere) replace_free(j); /* else its answer frees it */
+        if (!is_elsewhere(j)) replace_free(j); /* else its answer frees it, or content_gone */
     }
+}
+
+/* The content's pool was abandoned: what it owes never comes. */
+static void content_gone(struct volume_guest *guest)
+{
+    struct replace *j = container_of(guest, struct replace, guest);
+    if (!j->pool) {
+        replace_free(j);
+        return;
+    }
+    if (j->step == REPLACE_ASKING || j->step == REPLACE_READING) j->step = REPLACE_LOOK;
+    j->status = STATUS_POOL_FAILED;
+    j->is_content = true;
+    pump_soon(j->pool);
 }
 
 /* What of the content the disk has already. */
@@ -478,8 +498,10 @@ void replace_begin(struct volume_pool *pool, struct volume_replacement *job)
     *j = (struct replace){.pool = p, .disk = disk, .job = job, .ask_blocks = ASK_BLOCKS};
     j->buf = aligned_alloc(BLOCK_BYTES, (size_t)WINDOW * BLOCK_BYTES);
     check(j->buf != NULL);
-    j->content_pool = job->content->pool;
-    j->end_lba = volume_size_bytes(job->content) / BLOCK_BYTES;
+    j->size_bytes = volume_size_bytes(job->content);
+    j->end_lba = j->size_bytes / BLOCK_BYTES;
+    j->guest.gone = content_gone;
+    if (job->content->pool != pool) volume_guest_add(job->content->pool, &j->guest);
     choose_base(j);
     j->stage = p->last_closed_seq; /* what was staged before and given up is not newer */
     check(j->stage > 0 && j->base <= j->stage);

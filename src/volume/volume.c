@@ -36,12 +36,17 @@ void volume_pool_base_init(struct volume_pool *pool, struct rt *rt,
     list_init(&pool->refused);
     list_init(&pool->later);
     list_init(&pool->gates);
+    list_init(&pool->guests);
 }
 
 void volume_pool_base_fini(struct volume_pool *pool)
 {
     volume_pool_gates_end(pool);
     rt_timer_cancel(pool->rt, &pool->space.timer);
+    for (struct list_node *node; (node = list_pop_front(&pool->guests));) {
+        struct volume_guest *guest = list_entry(node, struct volume_guest, link);
+        guest->gone(guest);
+    }
     list_for_each_safe (node, &pool->later) {
         struct later *l = list_entry(node, struct later, link);
         list_remove(node);

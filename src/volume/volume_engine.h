@@ -136,6 +136,7 @@ struct volume_pool {
         bool is_low;
         struct rt_timer timer;
     } space; /* who is told when the pool fills up */
+    struct list guests; /* of volume_guest */
 };
 
 struct volume {
@@ -156,6 +157,20 @@ void volume_pool_base_fini(struct volume_pool *pool);
 void volume_base_init(struct volume *volume, struct volume_pool *pool, uint64_t size_bytes,
                       bool read_only);
 void volume_base_fini(struct volume *volume);
+
+/* Somebody outside who has requests on the pool: told when it goes without answering them. */
+struct volume_guest {
+    struct list_node link; /* pool->guests */
+    void (*gone)(struct volume_guest *guest);
+};
+static inline void volume_guest_add(struct volume_pool *pool, struct volume_guest *guest)
+{
+    list_push_back(&pool->guests, &guest->link);
+}
+static inline void volume_guest_remove(struct volume_guest *guest) /* fine when not added */
+{
+    if (list_is_linked(&guest->link)) list_remove(&guest->link);
+}
 
 /* Ends a request; only from a callback of rt, never from inside submit. */
 static inline void volume_io_complete(struct volume_io *io, enum status status)

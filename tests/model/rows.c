@@ -58,8 +58,8 @@ char *rows_command(const struct world_options *o, char *text, size_t size)
                         (unsigned long long)o->latency_ns / 1000,
                         (unsigned long long)o->flush_after_ns / 1000);
     snprintf(text + used, size - (size_t)used, "%s%s%s%s%s%s%s", o->open_faults ? " --open-faults" : "",
-             o->slow_reads ? " --slow-reads" : "", o->big_requests ? " --big" : "",
-             o->no_ragged_zero ? " --exact-space" : "",
+             o->slow_reads ? " --slow-reads" : "",
+             o->big_requests ? " --big" : "", o->no_ragged_zero ? " --exact-space" : "",
              o->written_through ? " --written-through" : "", o->ignore_flush ? " --ignore-flush " : "",
              o->ignore_flush ? rt_flush_site_name(o->ignore_flush) : "");
     return text;

@@ -312,21 +312,28 @@ static void a_promotion_copies_for_points_that_are_larger_than_the_disk(void)
     rig_destroy(&r);
 }
 
-static void content_may_come_from_another_pool(void)
+/* A second pool with a disk 1, on the same device. */
+static struct rig make_pool(struct rig *r)
 {
-    struct rig r, other;
+    struct rig other = *r;
     struct uuid uuid = uuid_of(98);
     struct volume_pool_options options = {.sparse = true, .wal_bytes = 2 * MIB};
+    volume_pool_create(r->rt, "/other", POOL_BYTES, &uuid, &options, false, NULL, call_done, &other);
+    check(finish(&other) == STATUS_OK);
+    volume_pool_open(r->rt, "/other", &options, &other.pool, call_done, &other);
+    check(finish(&other) == STATUS_OK);
+    volume_disk_create(other.pool, &other.disk, 64 * MIB, call_done, &other);
+    check(finish(&other) == STATUS_OK);
+    open_disk(&other);
+    return other;
+}
+
+static void content_of_another_pool(bool is_own_first)
+{
+    struct rig r, other;
     struct replacing p = {0};
     rig_lineage(&r, 36);
-    other = r;
-    volume_pool_create(r.rt, "/other", POOL_BYTES, &uuid, &options, false, NULL, call_done, &other);
-    require(finish(&other) == STATUS_OK);
-    volume_pool_open(r.rt, "/other", &options, &other.pool, call_done, &other);
-    require(finish(&other) == STATUS_OK);
-    volume_disk_create(other.pool, &r.disk, 64 * MIB, call_done, &other);
-    require(finish(&other) == STATUS_OK);
-    open_disk(&other);
+    other = make_pool(&r);
     make_other(&other, 6 * MIB);
     struct volume *content = view_of(other.pool, 50);
     begin_replace(&r, &p, content, 11);
@@ -334,15 +341,44 @@ static void content_may_come_from_another_pool(void)
     expect(is_content_of_other(&r, 6 * MIB));
     expect_eq(p.progress_bytes, 6 * MIB);
     begin_replace(&r, &p, content, 12);
-    expect(sim_step(r.sim));
+    for (unsigned i = 0; i < 5; i++)
+        expect(sim_step(r.sim));
     sim_node_crash(r.node, SIM_CRASH_POWER); /* in the middle of a read of the other pool */
-    volume_pool_abandon(take_ptr(&r.pool));
+    if (is_own_first) volume_pool_abandon(take_ptr(&r.pool));
     volume_pool_abandon(take_ptr(&other.pool));
+    if (!is_own_first) volume_pool_abandon(take_ptr(&r.pool));
     r.rt = sim_node_boot(r.node);
     require(open_pool(&r, 0) == STATUS_OK);
     open_disk(&r);
     expect(is_content_of_other(&r, 6 * MIB));
     expect_eq(check_pool(&r), STATUS_OK);
+    rig_destroy(&r);
+}
+
+static void content_may_come_from_another_pool(void)
+{
+    static const bool first[] = {true, false};
+    for (unsigned i = 0; i < countof(first); i++)
+        content_of_another_pool(first[i]);
+}
+
+/* The other pool is given up while the job waits for it: an error, and nothing has changed. */
+static void content_that_goes_with_its_pool_ends_the_replace(void)
+{
+    struct rig r, other;
+    struct replacing p = {0};
+    rig_lineage(&r, 45);
+    uint64_t before = data_blocks(&r);
+    other = make_pool(&r);
+    make_other(&other, 16 * MIB);
+    p.pause_at_bytes = 4 * MIB;
+    begin_replace(&r, &p, view_of(other.pool, 50), 11);
+    sim_run_for(r.sim, RT_SECOND);
+    require(!r.is_done);
+    volume_pool_abandon(take_ptr(&other.pool));
+    expect_eq(finish(&r), STATUS_POOL_FAILED);
+    expect(is_content_before(&r));
+    expect_eq(data_blocks(&r), before);
     rig_destroy(&r);
 }
 
@@ -421,21 +457,57 @@ static void what_was_staged_and_given_up_changes_nothing_and_is_given_back(void)
     rig_destroy(&r);
 }
 
+static void content_that_cannot_be_read_changes_nothing(void)
+{
+    struct rig r;
+    rig_lineage(&r, 46);
+    uint64_t before = data_blocks(&r);
+    make_other(&r, 16 * MIB);
+    before += 87 + 70 + 1;
+    sim_node_fault(r.node, SIM_FAULT_READ_ERROR, POOL_PATH, 1); /* the second window */
+    expect_eq(replace(&r, 50, 11), STATUS_READ_FAILED);
+    expect(is_content_before(&r));
+    expect_eq(data_blocks(&r), before);
+    expect_eq(check_pool(&r), STATUS_OK);
+    require(replace(&r, 50, 11) == STATUS_OK);
+    expect(is_content_of_other(&r, 16 * MIB));
+    rig_destroy(&r);
+}
+
+static void a_pool_that_fails_ends_a_replace_and_is_as_it_was_when_opened_anew(void)
+{
+    struct rig r;
+    struct replacing p = {0};
+    rig_lineage(&r, 47);
+    make_other(&r, 16 * MIB);
+    uint64_t before = data_blocks(&r);
+    struct volume *content = view_of(r.pool, 50);
+    sim_node_fault(r.node, SIM_FAULT_FLUSH_ERROR, POOL_PATH, 0);
+    begin_replace(&r, &p, content, 11);
+    expect_eq(finish(&r), STATUS_POOL_FAILED);
+    volume_close(content);
+    expect(is_content_before(&r));
+    expect_eq(close_pool(&r), STATUS_POOL_FAILED);
+    require(open_pool(&r, 0) == STATUS_OK);
+    open_disk(&r);
+    struct volume_point_info info;
+    struct uuid undo = uuid_of(11);
+    if (volume_point_find(r.pool, &undo, &info)) /* the record may have come to the disk */
+        expect(is_content_of_other(&r, 16 * MIB));
+    else
+        expect(is_content_before(&r) && data_blocks(&r) == before);
+    expect_eq(check_pool(&r), STATUS_OK);
+    rig_destroy(&r);
+}
+
 static void closing_the_pool_ends_a_replace_first(void)
 {
     struct rig r, other;
-    struct uuid uuid = uuid_of(98);
-    struct volume_pool_options options = {.sparse = true, .wal_bytes = 2 * MIB};
     struct replacing p = {.pause_at_bytes = 4 * MIB};
     rig_lineage(&r, 39);
     make_other(&r, 16 * MIB);
-    other = r;
-    volume_pool_create(r.rt, "/other", POOL_BYTES, &uuid, &options, false, NULL, call_done, &other);
-    require(finish(&other) == STATUS_OK);
-    volume_pool_open(r.rt, "/other", &options, &other.pool, call_done, &other);
-    require(finish(&other) == STATUS_OK);
-    volume_disk_create(other.pool, &r.disk, 8 * MIB, call_done, &other);
-    require(finish(&other) == STATUS_OK);
+    other = make_pool(&r);
+    volume_close(take_ptr(&other.volume));
     struct volume *content = view_of(r.pool, 50);
     begin_replace(&other, &p, content, 11);
     sim_run_for(r.sim, RT_SECOND);
@@ -549,8 +621,11 @@ int main(void)
     run(a_branch_that_was_replaced_reads_its_parent_no_more);
     run(a_promotion_copies_for_points_that_are_larger_than_the_disk);
     run(content_may_come_from_another_pool);
+    run(content_that_goes_with_its_pool_ends_the_replace);
     run(the_disk_goes_on_meanwhile_and_nobody_sees_the_stage);
     run(what_was_staged_and_given_up_changes_nothing_and_is_given_back);
+    run(content_that_cannot_be_read_changes_nothing);
+    run(a_pool_that_fails_ends_a_replace_and_is_as_it_was_when_opened_anew);
     run(closing_the_pool_ends_a_replace_first);
     run(a_full_pool_refuses_the_copy_and_is_as_it_was);
     run(replaces_without_end_are_fine_when_their_undo_points_go);

@@ -15,6 +15,8 @@ enum {
     X = SET_ABORTED,
     G = SET_DELETING,
     T = SET_TRASHED,
+    B = SET_BREAKING,
+    K = SET_BROKEN,
     NO = -1
 };
 
@@ -25,20 +27,25 @@ static const struct {
     enum set_event event;
     int to[SET_STATE_COUNT];
 } expected[] = {
-    /*                        P   A   C   F   D   X   G   T */
-    {SET_EVENT_RENEW,       { P,  A,  C,  F, NO, NO, NO, NO}},
-    {SET_EVENT_ARM,         { A,  A, NO, NO, NO, NO, NO, NO}},
-    {SET_EVENT_COMMIT,      {NO,  C,  C,  F,  D, NO, NO, NO}},
-    {SET_EVENT_CONFIRM,     {NO, NO,  F,  F,  D, NO, NO, NO}},
-    {SET_EVENT_FINISH,      {NO, NO,  D,  D,  D, NO, NO, NO}},
-    {SET_EVENT_ABORT,       { X,  X,  X,  X,  D,  X,  G,  T}},
-    {SET_EVENT_DELETE,      {NO, NO, NO, NO,  G, NO,  G,  G}},
-    {SET_EVENT_TRASH,       {NO, NO, NO, NO,  T, NO, NO,  T}},
-    {SET_EVENT_RESTORE,     {NO, NO, NO, NO,  D, NO, NO,  D}},
-    {SET_EVENT_LEASE_END,   { X,  X,  X,  X,  D,  X,  G,  T}},
-    {SET_EVENT_ARMED_END,   { P,  X,  C,  F,  D,  X,  G,  T}},
-    {SET_EVENT_FOUND_CUT,   { C,  C,  C,  F,  D,  X,  G,  T}},
-    {SET_EVENT_FOUND_UNCUT, { P,  P,  X,  X,  D,  X,  G,  T}},
+    /*                        P   A   C   F   D   X   G   T   B   K */
+    {SET_EVENT_RENEW,       { P,  A,  C,  F, NO, NO, NO, NO, NO, NO}},
+    {SET_EVENT_ARM,         { A,  A, NO, NO, NO, NO, NO, NO, NO, NO}},
+    {SET_EVENT_COMMIT,      {NO,  C,  C,  F,  D, NO, NO, NO,  B,  K}},
+    {SET_EVENT_CONFIRM,     {NO, NO,  F,  F,  D, NO, NO, NO,  B,  K}},
+    {SET_EVENT_FINISH,      {NO, NO,  D,  D,  D, NO, NO, NO,  B,  K}},
+    {SET_EVENT_ABORT,       { X,  X,  X,  X,  D,  X,  G,  T,  B,  K}},
+    {SET_EVENT_DELETE,      {NO, NO, NO, NO,  G, NO,  G,  G, NO,  G}},
+    {SET_EVENT_TRASH,       {NO, NO, NO, NO,  T, NO, NO,  T, NO, NO}},
+    {SET_EVENT_RESTORE,     {NO, NO, NO, NO,  D, NO, NO,  D, NO, NO}},
+    {SET_EVENT_LEASE_END,   { X,  X,  X,  X,  D,  X,  G,  T,  B,  K}},
+    {SET_EVENT_ARMED_END,   { P,  X,  C,  F,  D,  X,  G,  T,  B,  K}},
+    {SET_EVENT_FOUND_CUT,   { C,  C,  C,  F,  D,  X,  G,  T,  B,  K}},
+    {SET_EVENT_FOUND_UNCUT, { P,  P,  X,  X,  D,  X,  G,  T,  B,  K}},
+    {SET_EVENT_IMPORT,      {NO, NO, NO, NO,  D, NO, NO, NO, NO, NO}},
+    {SET_EVENT_MASK,        {NO, NO, NO, NO,  D, NO, NO, NO, NO, NO}},
+    {SET_EVENT_BREAK,       {NO, NO, NO, NO,  B, NO, NO, NO,  B,  K}},
+    {SET_EVENT_BREAK_END,   {NO, NO, NO, NO, NO, NO, NO, NO,  D, NO}},
+    {SET_EVENT_SPLIT,       {NO, NO, NO, NO,  K, NO, NO, NO,  K, NO}},
 };
 /* clang-format on */
 
