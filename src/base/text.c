@@ -87,6 +87,44 @@ char *text_format_duration(uint64_t ns, char text[TEXT_SIZE_MAX])
     return text;
 }
 
+/* Days since 1970 of a date of the Gregorian calendar; years 1970 to 2499. */
+static bool days_of(unsigned year, unsigned month, unsigned day, uint64_t *ret_days)
+{
+    static const unsigned before[] = {0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334, 365};
+    bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+    if (year < 1970 || year > 2499 || month < 1 || month > 12 || day < 1) return false;
+    if (day > before[month] - before[month - 1] + (leap && month == 2)) return false;
+    unsigned last = year - 1;
+    uint64_t leaps = last / 4 - last / 100 + last / 400 - (1969 / 4 - 1969 / 100 + 1969 / 400);
+    *ret_days =
+        (uint64_t)(year - 1970) * 365 + leaps + before[month - 1] + (leap && month > 2) + day - 1;
+    return true;
+}
+
+bool text_parse_time(const char *text, uint64_t *ret_wall_ns)
+{
+    static const char form[] = "dddd-dd-ddTdd:dd:dd";
+    unsigned fields[6] = {0}, field = 0, at = 0;
+    uint64_t days;
+    for (; text[at] != '\0' && form[at] != '\0'; at++) {
+        bool is_digit = text[at] >= '0' && text[at] <= '9';
+        if (form[at] == 'd' ? !is_digit : text[at] != form[at]) return false;
+        if (is_digit)
+            fields[field] = fields[field] * 10 + (unsigned)(text[at] - '0');
+        else
+            field++;
+    }
+    if (at != 10) { /* not a date alone */
+        const char *rest = text + at;
+        if (*rest == '.') rest += 1 + strspn(rest + 1, "0123456789");
+        if (at != sizeof form - 1 || strcmp(rest, "Z") != 0) return false;
+    }
+    if (fields[3] > 23 || fields[4] > 59 || fields[5] > 59) return false;
+    if (!days_of(fields[0], fields[1], fields[2], &days)) return false;
+    *ret_wall_ns = (((days * 24 + fields[3]) * 60 + fields[4]) * 60 + fields[5]) * 1000000000u;
+    return true;
+}
+
 bool text_parse_duration(const char *text, uint64_t *ret_ns)
 {
     static const struct {

@@ -20,6 +20,9 @@ char *text_format_size(uint64_t bytes, char text[TEXT_SIZE_MAX]);
 char *text_format_time(uint64_t wall_ns, char text[TEXT_TIME_MAX]);
 /* 850 us, 12.3 ms, 4.2 s */
 char *text_format_duration(uint64_t ns, char text[TEXT_SIZE_MAX]);
+/* RFC 3339 in UTC: "2026-12-31T18:00:00Z", with a fraction or without; a date alone is its first
+ * moment. */
+bool text_parse_time(const char *text, uint64_t *ret_wall_ns);
 /* "90s", "15m", "24h", "7d", "2w"; a number alone is seconds. */
 bool text_parse_duration(const char *text, uint64_t *ret_ns);
 /* Roughly, for people: "40 s", "12 min", "3 h", "5 days". */

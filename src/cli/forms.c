@@ -70,11 +70,10 @@ static const struct cli_form forms[] = {
     {.id = "group_create",
      .positionals = "name",
      .examples = {"tarn group create sql-cluster --hosts db1 --hosts db2"},
-     .note = "A host is in one group at most. The hosts of a group have the same rights: what one of "
-             "them has prepared or imported, the others may import, mask, break and delete."},
-    {.id = "group_add",
-     .positionals = "name host",
-     .examples = {"tarn group add sql-cluster db3"}},
+     .note =
+         "A host is in one group at most. The hosts of a group have the same rights: what one of "
+         "them has prepared or imported, the others may import, mask, break and delete."},
+    {.id = "group_add", .positionals = "name host", .examples = {"tarn group add sql-cluster db3"}},
     {.id = "group_remove",
      .positionals = "name host",
      .examples = {"tarn group remove sql-cluster db3"},
@@ -133,6 +132,17 @@ static const struct cli_form forms[] = {
                   "tarn snapshot delete nightly-mail", "tarn snapshot delete nightly-mail --now"},
      .note = "A deleted snapshot is in the trash for 24 hours (tarn server set --trash); its space "
              "comes back after that. To have it back: tarn trash restore"},
+    {.id = "snapshot_retain",
+     .examples = {"tarn snapshot retain month-end --for 90d",
+                  "tarn snapshot retain month-end --until 2027-01-31",
+                  "tarn snapshot retain month-end --for 90d --dry-run"},
+     .note = "Until then delete, update and trash empty refuse, for administrators too; nor does a "
+             "wall clock that is set forward end it. The time can only be made longer."},
+    {.id = "snapshot_update",
+     .examples = {"tarn snapshot update test-copy --dry-run", "tarn snapshot update test-copy"},
+     .note = "What it showed before goes for good. Refused while it is served or kept (retain). "
+             "Snapshots that were cut together are updated together: tarn set update"},
+    {.id = "set_update", .examples = {"tarn set update nightly"}},
     {.id = "set_prepare",
      .positionals = "disks...",
      .examples = {"tarn set prepare data wal --name nightly"},

@@ -418,6 +418,7 @@ static const struct cell snapshot_lines[] = {
     {"type", "type", as_text, IF_ANY},
     {"its own", "branch_bytes", as_size, IF_ANY},
     {"branches", "branch_count", as_text, 0},
+    {"kept until", "retain_until", as_time, IF_ANY},
     {"served to", "maps", as_names, IF_ANY},
     END};
 
@@ -661,6 +662,9 @@ static const struct {
     {"map_add", "Served."},
     {"set_prepare", "The set is prepared; next: tarn set arm, or tarn set abort"},
     {"snapshot_rename", "The snapshot has a new name."},
+    {"snapshot_retain", "Kept."},
+    {"snapshot_update", "Cut anew:"},
+    {"set_update", "Cut anew:"},
     {"snapshot_branch", "The branch is made; it is a writable disk."},
     {"snapshot_create", "Cut:"},
     {"snapshot_promote", "The snapshot has a copy of its own of everything:"},

@@ -421,11 +421,13 @@ extern const struct op_plan plans_job[];
 extern const struct op_plan plans_pool[];
 extern const struct op_plan plans_promote[];
 extern const struct op_plan plans_read[];
+extern const struct op_plan plans_retain[];
 extern const struct op_plan plans_revert[];
 extern const struct op_plan plans_set[];
 extern const struct op_plan plans_snapshot[];
 extern const struct op_plan plans_token[];
 extern const struct op_plan plans_trash[];
+extern const struct op_plan plans_update[];
 const struct op_plan *plan_find(const char *verb);
 struct err *require_role(const struct op *op, enum control_role role, const char *what) MUST_CHECK;
 /* Answers {"dry_run":true,"would":[...]} (takes would) and ends. */
@@ -565,6 +567,8 @@ extern op_step *const trash_steps[]; /* write (audited), apply */
 /* plan_trash.c: out of the trash for good; what cannot go now stays. */
 void trash_doom_snapshot(struct op *op, struct doomed *doomed, struct snapshot *snapshot);
 bool trash_doom_disk(struct op *op, struct doomed *doomed, struct disk *disk);
+/* plan_update.c: at start, was it made or not? */
+void update_decide(struct set *set);
 /* plan_delete.c: CONFLICT until its time is over. */
 struct err *snapshot_check_not_retained(struct control *control,
                                         const struct snapshot *snapshot) MUST_CHECK;

@@ -198,6 +198,17 @@ static void spare(struct doomed *doomed, const struct set *set, const struct dis
     }
 }
 
+/* The point, or the one that an update that failed has left. */
+static const struct uuid *point_left(const struct snapshot *snapshot)
+{
+    struct volume_point_info info;
+    struct volume_pool *engine = snapshot->disk->pool->engine;
+    if (!engine) return NULL;
+    if (volume_point_find(engine, &snapshot->row.point, &info)) return &snapshot->row.point;
+    bool other = volume_point_find(engine, &snapshot->row.other_point, &info);
+    return other ? &snapshot->row.other_point : NULL;
+}
+
 static void point_deleted(void *arg, struct err *e);
 
 static void branch_deleted(void *arg, struct err *e)
@@ -222,6 +233,8 @@ static void point_deleted(void *arg, struct err *e)
         struct snapshot *snapshot = doomed->snapshots[doomed->next - 1];
         spare(doomed, snapshot->set, snapshot->disk);
         doomed->snapshots[--doomed->next] = doomed->snapshots[--doomed->snapshot_count];
+    } else if (!e && point_left(doomed->snapshots[doomed->next - 1])) {
+        doomed->next--; /* it has another */
     }
     op_done(op, e);
 }
@@ -260,8 +273,7 @@ void doom_step_points(struct op *op)
 {
     struct doomed *doomed = op->data;
     while (doomed->next < doomed->snapshot_count) {
-        struct snapshot *snapshot = doomed->snapshots[doomed->next++];
-        struct volume_point_info info;
+        const struct snapshot *snapshot = doomed->snapshots[doomed->next++];
         struct volume_pool *engine = snapshot->disk->pool->engine;
         struct volume_disk_info branch;
         if (!engine) continue;
@@ -272,9 +284,10 @@ void doom_step_points(struct op *op)
             volume_disk_delete(engine, &snapshot->row.uuid, branch_deleted, op);
             return;
         }
-        if (!volume_point_find(engine, &snapshot->row.point, &info)) continue;
+        const struct uuid *point = point_left(snapshot);
+        if (!point) continue;
         op_repeat(op);
-        volume_point_delete(engine, &snapshot->row.point, point_deleted, op);
+        volume_point_delete(engine, point, point_deleted, op);
         return;
     }
     step_undos(op);

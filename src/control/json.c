@@ -426,6 +426,8 @@ json_t *json_snapshot(struct control *control, struct snapshot *snapshot)
     json_object_set_new(json, "branch_bytes",
                         has_branch ? number_json(branch.own_bytes) : json_null());
     json_object_set_new(json, "branch_used", json_boolean(snapshot->row.branch_used));
+    json_object_set_new(json, "retain_until",
+                        json_time(snapshot->row.retain_until_ns / RT_SECOND * RT_SECOND));
     return json;
 }
 

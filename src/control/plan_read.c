@@ -19,11 +19,13 @@ static const struct op_plan *const families[] = {
     plans_pool,
     plans_promote,
     plans_read,
+    plans_retain,
     plans_revert,
     plans_set,
     plans_snapshot,
     plans_token,
     plans_trash,
+    plans_update,
 };
 /* clang-format on */
 

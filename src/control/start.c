@@ -233,6 +233,7 @@ static void adopt(struct set *set, const struct volume_point_info *info)
 static void decide_set(struct control *control, struct start *start, struct set *set)
 {
     struct volume_point_info info = {0};
+    update_decide(set);
     bool cut = find_cut(set, &info);
     struct set_decision decision = {0};
     struct set_facts facts = {.now_ns = rt_now(control->rt)};
@@ -282,23 +283,32 @@ struct stray_search {
     struct pool *pool;
 };
 
+static void add_stray(struct start *start, struct pool *pool, const struct uuid *point)
+{
+    start->strays = realloc(start->strays, (start->stray_count + 1) * sizeof *start->strays);
+    check(start->strays);
+    start->strays[start->stray_count++] = (struct stray){.engine = pool->engine, .point = *point};
+}
+
 static void note_stray(void *arg, const struct volume_point_info *info)
 {
     struct stray_search *search = arg;
     struct start *start = search->start;
     const struct set *set = inventory_set(search->control, &info->set);
+    const struct snapshot *s = inventory_snapshot_of_point(search->control, &info->uuid);
+    if (s && uuid_equal(&s->row.other_point, &info->uuid)) { /* left over by an update */
+        add_stray(start, search->pool, &info->uuid);
+        return;
+    }
     if (!info->leased || !set || set->row.state != SET_ABORTED) return;
     if (inventory_snapshot_of_point(search->control, &info->uuid)) return; /* its row sees to it */
-    start->strays = realloc(start->strays, (start->stray_count + 1) * sizeof *start->strays);
-    check(start->strays);
-    start->strays[start->stray_count++] =
-        (struct stray){.engine = search->pool->engine, .point = info->uuid};
+    add_stray(start, search->pool, &info->uuid);
 }
 
 static void stray_deleted(void *arg, struct err *e)
 {
     if (e) {
-        log_failure("a point of an aborted set could not be deleted; the next start tries again",
+        log_failure("a point that is left over could not be deleted; the next start tries again",
                     e);
         err_free(e);
     }
@@ -309,6 +319,11 @@ static void step_strays(struct op *op)
 {
     struct start *start = op->data;
     if (start->next_stray == start->stray_count) {
+        list_for_each (node, &op->control->snapshots) { /* the rows forget them at the next start */
+            struct snapshot *s =
+                container_of(list_entry(node, struct object, link), struct snapshot, object);
+            if (s->disk->pool->engine) memset(&s->row.other_point, 0, sizeof s->row.other_point);
+        }
         op_next(op);
         return;
     }

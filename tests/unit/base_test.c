@@ -46,6 +46,40 @@ static void sizes_are_read_and_written_as_people_do(void)
     expect_str(text_format_size(100, text), "100");
 }
 
+static void times_and_periods_are_read_as_people_write_them(void)
+{
+    static const char *const bad[] = {"",
+                                      "2026-13-01",
+                                      "2026-02-29",
+                                      "2026- 1- 1",
+                                      "2026-01-01T24:00:00Z",
+                                      "2026-01-01T00:00:00",
+                                      "2026-01-01T00:00Z",
+                                      "1969-12-31",
+                                      "2026-1-1"};
+    static const char *const bad_periods[] = {"", "d", "7x", "7dd", "-1d", "99999999999999w"};
+    uint64_t ns = 0;
+    char text[TEXT_TIME_MAX];
+    expect(text_parse_time("2026-11-22T15:44:47Z", &ns) && ns == 1795362287000000000u);
+    expect(text_parse_time("2026-11-22T15:44:47.250Z", &ns) && ns == 1795362287000000000u);
+    expect(text_parse_time("1970-01-01", &ns) && ns == 0);
+    /* Every month and leap day reads back as it is written. */
+    for (uint64_t day = 0; day < 366 * 140; day += 27) {
+        uint64_t back = 1;
+        text_format_time(day * 86400 * 1000000000u, text);
+        expect(text_parse_time(text, &back) && back == day * 86400 * 1000000000u);
+    }
+    expect(text_parse_time("2028-02-29", &ns) && text_parse_time("2000-02-29", &ns));
+    expect(!text_parse_time("2100-02-29", &ns));
+    for (size_t i = 0; i < countof(bad); i++)
+        expect(!text_parse_time(bad[i], &ns));
+    expect(text_parse_duration("90", &ns) && ns == 90 * (uint64_t)1000000000);
+    expect(text_parse_duration("2h", &ns) && ns == 7200 * (uint64_t)1000000000);
+    expect(text_parse_duration("1w", &ns) && ns == 604800 * (uint64_t)1000000000);
+    for (size_t i = 0; i < countof(bad_periods); i++)
+        expect(!text_parse_duration(bad_periods[i], &ns));
+}
+
 static void times_are_rfc_3339_utc(void)
 {
     char text[TEXT_TIME_MAX];
@@ -168,6 +202,7 @@ int main(void)
     run(crc32c_matches_the_vectors_of_rfc_3720);
     run(sizes_are_read_and_written_as_people_do);
     run(times_are_rfc_3339_utc);
+    run(times_and_periods_are_read_as_people_write_them);
     run(names_are_valid_utf8_without_control_characters);
     run(uuids_survive_a_round_trip);
     run(errors_read_from_the_outside_in);
