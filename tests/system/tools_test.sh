@@ -111,5 +111,9 @@ status=1
 "$root/tools/deps" list nonsense > /dev/null 2>&1 || status=0
 point "$status" "deps refuses a group that it does not know"
 
+status=1
+"$root/tools/deps" unpack "$tree/none" nonsense > /dev/null 2>&1 || [ -e "$tree/none" ] || status=0
+point "$status" "deps unpacks no group that it does not know, and leaves no directory"
+
 echo "1..$count"
 [ "$bad" = 0 ]
