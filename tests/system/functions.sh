@@ -4,8 +4,12 @@
 # A run lives in mount, network and process namespaces of its own, on a file system of its own (WORK) whose
 # backing file has no name.  When its first process ends, also by SIGKILL, the kernel takes everything with it.
 #
+# Where the machine does not allow that (no root, or a container without mounts, loop devices or FUSE), or where
+# TARN_WORLD_KIND=vm, it is a guest of QEMU under software emulation (guest/run).  A script that sets GUEST_KIND=host
+# is then on a host of its own, with the kernel's iSCSI initiator, and its server outside.
+#
 #     . functions.sh
-#     enter_world "$0" "$@"          # re-executes the script inside; needs root
+#     enter_world "$0" "$@"          # re-executes the script inside
 #     chapter "Two disks"
 #     prove "the disk is there" test -e /mnt/disk
 #     finish
@@ -15,12 +19,14 @@
 # Nothing may write to a file system of a shadow copy between freeze and thaw: such a writer cannot be killed.
 
 VOICE=${VOICE:-tap}
+PATH=$PATH:/usr/sbin:/sbin # a user may not have them
 TARN_ROOT=${TARN_ROOT:-$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)}
 TARN_BUILD=${TARN_BUILD:-$TARN_ROOT/build}
 MARK=tarn-world          # label of our file systems; how leftovers are known
 WORK=/mnt                # short, and on every Debian; mounted over in our own mount namespace only
 [[ $TARN_ROOT/ != /mnt/* && $TARN_BUILD/ != /mnt/* ]] || WORK=/srv
 LUNS=$WORK/tarn-luns     # the LUNs as files
+SERVER_DIR=${SERVER_DIR:-$WORK} # what the server may write to
 
 # ---- Voices ---------------------------------------------------------------------------------------
 
@@ -161,7 +167,7 @@ run_cleanups()
         show_logs
     fi
     # Without the server an unmount would wait for ever: let the LUNs answer errors instead.
-    alive tarnd || kill_luns
+    tarnd_alive || kill_luns
     for ((i = ${#CLEANUPS[@]} - 1; i >= 0; i--)); do
         eval "${CLEANUPS[i]}" > /dev/null 2>&1
     done
@@ -268,17 +274,76 @@ requires()
     done
 }
 
-# Re-executes the script in namespaces; returns only inside.
+# Why there can be no world on this machine itself; nothing when there can.  It is tried: what a container forbids is
+# not written anywhere.
+world_refused()
+{
+    local file
+    if [ "$(id -u)" != 0 ]; then
+        echo "this user is not root"
+        return
+    fi
+    for file in /dev/fuse /dev/loop-control; do
+        if ! (: <> "$file") 2> /dev/null; then
+            echo "$file cannot be opened"
+            return
+        fi
+    done
+    # shellcheck disable=SC2016  # the inner shell's own parameter
+    timeout -k 1 20 unshare --mount --net --pid --fork --kill-child --mount-proc -- sh -ec '
+        mount -t tmpfs none "$1"
+        truncate -s 1M "$1/image"
+        mkfs.ext4 -q "$1/image"
+        mkdir "$1/there"
+        mount -o loop "$1/image" "$1/there"
+        umount "$1/there"' sh "$WORK" > /dev/null 2>&1 || echo "mounts in namespaces of one's own, or loop devices, are refused"
+}
+
+# Sets WORLD_KIND: here (namespaces) or vm; WORLD_WHY says why it is vm.  TARN_WORLD_KIND=here|vm forces it.
+choose_world()
+{
+    WORLD_KIND=${TARN_WORLD_KIND:-} WORLD_WHY=${TARN_WORLD_WHY:-it was asked for}
+    [ -z "$WORLD_KIND" ] || return 0
+    WORLD_KIND=here
+    WORLD_WHY=$(world_refused)
+    [ -z "$WORLD_WHY" ] || WORLD_KIND=vm
+}
+
+guest_there()
+{
+    command -v qemu-system-x86_64 > /dev/null && [ -e "$TARN_ROOT/build/vm/guest/packages" ]
+}
+
+# Runs the script in a guest, if a world cannot be here; for scripts that make worlds themselves.
+enter_guest_if_needed() # SCRIPT ARGUMENTS...
+{
+    choose_world
+    [ "$WORLD_KIND" = vm ] || return 0
+    guest_there || skip_all "needs a virtual machine, because $WORLD_WHY (tools/deps install vm; tools/deps unpack build/vm/guest guest)"
+    say "In a virtual machine, because $WORLD_WHY"
+    export VOICE TARN_ROOT TARN_BUILD STARTED_MS
+    exec "$TARN_ROOT/tests/system/guest/run" "${GUEST_KIND:-whole}" "$@"
+}
+
+# Re-executes the script in namespaces, or in a guest; returns only inside.
 enter_world() # SCRIPT ARGUMENTS...
 {
-    if [ "${TARN_WORLD:-}" != inside ]; then
-        [ "$(id -u)" = 0 ] || skip_all "needs root, for namespaces, loop devices and mounts"
-        if ! [ -e /dev/fuse ] || ! [ -e /dev/loop-control ]; then skip_all "needs /dev/fuse and /dev/loop-control"; fi
+    case ${TARN_WORLD:-} in
+    inside) ;;
+    guest)
+        unset TARN_WORLD
+        . "$TARN_ROOT/tests/system/guest/host.sh"
+        guest_world
+        return
+        ;;
+    *)
+        enter_guest_if_needed "$@"
         heal_leftovers
         exec {LIFE_FD}> >(exec setsid bash -c '. "$0"; guard' "${BASH_SOURCE[0]}" > /dev/null 2>&1)
         export TARN_WORLD=inside VOICE TARN_ROOT TARN_BUILD STARTED_MS LIFE_FD
         exec unshare --mount --net --pid --fork --kill-child --mount-proc -- "$@"
-    fi
+        ;;
+    esac
     unset TARN_WORLD
     exec {LIFE_FD}>&-
     catch_everything
@@ -342,7 +407,7 @@ stop() # NAME [SIGNAL]
 
 wait_until() # SECONDS WHAT COMMAND...
 {
-    local limit=$1 what=$2 start
+    local limit=$(($1 * ${PATIENCE:-1})) what=$2 start
     shift 2
     start=$(now_ms)
     until "$@" > /dev/null 2>&1; do
@@ -369,8 +434,8 @@ human() # BYTES
 
 # ---- The server ---------------------------------------------------------------------------------------
 
-ISCSI=127.0.0.1:3260
-API=127.0.0.1:7260
+ISCSI=${ISCSI:-127.0.0.1:3260}
+API=${API:-127.0.0.1:7260}
 INITIATOR=iqn.2026-11.example:db1
 CHAP_USER=db1
 CHAP_FILE=$WORK/chap.secret
@@ -389,6 +454,11 @@ listen = $API
 [iscsi]
 listen = $ISCSI
 CONF
+    client_setup
+}
+
+client_setup()
+{
     export TARN_CONFIG=$WORK/state/client.json TARN_WRITERS=$TARN_ROOT/src/shadow/writers
     export PATH=$TARN_BUILD/src/cli:$TARN_BUILD/tests/system:$PATH INITIATOR
 }
@@ -404,6 +474,16 @@ start_tarnd()
     READY_SEEN=$(grep -cs 'msg="*ready' "$WORK/log/tarnd.log" || true)
     spawn tarnd "$TARN_BUILD/src/tarnd/tarnd" -c "$WORK/tarn.conf"
     wait_until 30 "tarnd to be ready" tarnd_ready || die "$WHY"
+}
+
+stop_tarnd() # [SIGNAL]
+{
+    stop tarnd "${1:-TERM}"
+}
+
+tarnd_alive()
+{
+    alive tarnd
 }
 
 # One tarn command, bounded; for a person it is shown first.
@@ -486,6 +566,7 @@ pg_setup()
     PG_BIN=$(printf '%s\n' /usr/lib/postgresql/*/bin | sort -V | tail -n 1)
     [ -x "$PG_BIN/postgres" ] || skip_all "needs PostgreSQL (tools/deps install demo)"
     PG_AS=(unshare -U "--map-user=$(id -u postgres)" "--map-group=$(id -g postgres)" --)
+    export TARN_PSQL=$PG_BIN/psql # for the writer; Debian's own is a wrapper in Perl
     export PGUSER=postgres PGHOST=127.0.0.1 PGDATABASE=postgres PGCONNECT_TIMEOUT=10
 }
 
@@ -498,7 +579,7 @@ pg_init() # DATA WAL
 pg_start() # NAME DATA PORT [SECONDS]: false when it does not start
 {
     local name=$1 data=$2 port=$3 limit=${4:-60}
-    spawn "$name" "${PG_AS[@]}" "$PG_BIN/postgres" -D "$data" -p "$port" -c listen_addresses=127.0.0.1 \
+    spawn "$name" "${PG_AS[@]}" "$PG_BIN/postgres" -D "$data" -p "$port" -c listen_addresses="${PG_LISTEN:-127.0.0.1}" \
         -c unix_socket_directories= -c shared_buffers=64MB -c max_wal_size=128MB -c log_checkpoints=off -c checkpoint_warning=0 \
         -c logging_collector=off -c restart_after_crash=off -c log_line_prefix='%m '
     wait_until "$limit" "PostgreSQL to start" pg_started_or_ended "$name" "$port" || return 1
