@@ -224,6 +224,12 @@ struct err *catalog_delete_pool(struct catalog *catalog, const struct uuid *uuid
 {
     TRY(catalog_run(catalog, "DELETE FROM point_set WHERE pool = ? AND state IN ('aborted', 'broken')", "u",
                     uuid));
+    /* A set over several pools whose members here have gone. */
+    TRY(catalog_run(catalog,
+                    "UPDATE point_set SET pool = (SELECT disk.pool FROM snapshot JOIN disk"
+                    " ON disk.uuid = snapshot.disk WHERE snapshot.point_set = point_set.uuid"
+                    " ORDER BY snapshot.position LIMIT 1) WHERE pool = ?",
+                    "u", uuid));
     return catalog_run(catalog, "DELETE FROM pool WHERE uuid = ?", "u", uuid);
 }
 

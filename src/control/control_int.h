@@ -88,7 +88,7 @@ struct lane {
 struct set {
     struct object object;
     struct catalog_set row;
-    struct pool *pool;
+    struct pool *pool;   /* of its first member when it was prepared; the others: set_pools.c */
     struct uuid owner;   /* group or host (group.c); nil: administrators only */
     struct list members; /* snapshot.member_link, in order of position */
     unsigned event_count;
@@ -98,6 +98,7 @@ struct set {
     bool lapsing; /* an operation that ends it is under way */
     bool gone;    /* forgotten; freed when its lane is empty */
     bool changed; /* at start: its state is to be written */
+    bool undecided; /* since the start: a pool is absent that may have its cut or not (E23) */
     unsigned holder_count;
     struct uuid holders[SET_HOLDERS_MAX]; /* hosts whose unit attention is held */
     unsigned import_count;
@@ -518,9 +519,9 @@ struct set_store {
     struct catalog_event events[4];
     unsigned snapshot_count;
     struct catalog_snapshot *snapshots;
-    struct volume_cut cut;
-    struct volume_cut_member *members;
-    struct volume_cut_result result;
+    unsigned part_count;
+    struct volume_cut_part *parts;     /* one for each pool */
+    struct volume_cut_member *members; /* of all parts */
     uint64_t started_ns;
     struct set_draft draft;
 };
@@ -528,6 +529,23 @@ struct set_store *set_store_begin(struct op *op); /* becomes op->data */
 /* Copies set and members; its events from `first_event` on. */
 void set_store_fill(struct set_store *store, const struct set *set, unsigned first_event);
 struct err *set_store_write(struct catalog *catalog, void *arg); /* catalog_fn; arg: op */
+/* set_pools.c */
+unsigned set_pool_count(const struct set *set);   /* >= 1 */
+json_t *set_pools_json(const struct set *set);    /* their names */
+json_t *set_undecided_json(const struct set *set);
+struct err *set_check_pools(const struct set *set) MUST_CHECK; /* all are open */
+bool set_pools_are_open(const struct set *set);
+bool set_has_open_pool(const struct set *set);
+void set_pool_goes(struct set *set, const struct pool *pool); /* it has no member there any more */
+struct set_findings {
+    bool is_there, is_lacking; /* points: found in a pool; not found in an open one */
+    bool is_absent;            /* a pool is */
+    uint64_t generation, wall_ns;
+};
+struct set_findings set_look_for_cut(const struct set *set);
+bool set_is_undecided(const struct set *set, const struct set_findings *found);
+enum set_event set_found_event(const struct set *set, const struct set_findings *found);
+void set_adopt(struct set *set, const struct set_findings *found);
 /* Starts the cut; done gets op.  Afterwards set_cut_note. */
 void set_cut(struct op *op, struct set *set, bool leased, volume_done_fn *done);
 void set_cut_note(struct op *op, struct set *set);

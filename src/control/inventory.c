@@ -211,6 +211,7 @@ void inventory_remove_pool(struct control *control, struct pool *pool)
 {
     list_for_each_safe (node, &control->sets) { /* history of aborted sets goes with the pool */
         struct set *set = container_of(list_entry(node, struct object, link), struct set, object);
+        set_pool_goes(set, pool);
         if (set->pool == pool) inventory_remove_set(control, set);
     }
     list_remove(&pool->object.link);

@@ -51,6 +51,20 @@ static struct err *check_space(const struct pool *pool, unsigned member_count)
                     "delete snapshots or disks: tarn snapshot list");
 }
 
+/* Each pool for the members that lie in it. */
+static struct err *check_spaces(struct control *control, const struct set_draft *draft)
+{
+    list_for_each (node, &control->pools) {
+        struct pool *pool =
+            container_of(list_entry(node, struct object, link), struct pool, object);
+        unsigned count = 0;
+        for (unsigned i = 0; i < draft->count; i++)
+            if (inventory_disk(control, &draft->snapshots[i].disk)->pool == pool) count++;
+        if (count > 0) TRY(check_space(pool, count));
+    }
+    return NULL;
+}
+
 static struct err *take_disk(struct op *op, struct set_draft *draft, unsigned position)
 {
     const char *text =
@@ -62,15 +76,8 @@ static struct err *take_disk(struct op *op, struct set_draft *draft, unsigned po
             return err_new(STATUS_BAD_REQUEST, "disk \"%s\" is named twice", disk->row.name);
         }
     }
-    if (draft->pool && draft->pool != disk->pool) {
-        return err_next(
-            err_new(STATUS_NOT_SUPPORTED,
-                    "the disks of a set must lie in one pool: \"%s\" is in \"%s\", not in \"%s\"",
-                    disk->row.name, disk->pool->row.name, draft->pool->row.name),
-            "make one set for each pool");
-    }
     TRY(check_disk(disk));
-    draft->pool = disk->pool;
+    if (!draft->pool) draft->pool = disk->pool;
     struct volume_disk_info info;
     check(volume_disk_find(disk->pool->engine, &disk->row.uuid, &info));
     draft->snapshots[position] = (struct catalog_snapshot){.uuid = rt_uuid(op->control->rt),
@@ -170,7 +177,7 @@ struct err *set_draft_fill(struct op *op, struct set_draft *draft, bool name_alo
     if (!draft->snapshots) return err_new(STATUS_NO_MEMORY, "set");
     for (unsigned i = 0; i < draft->count; i++)
         TRY(take_disk(op, draft, i));
-    TRY(check_space(draft->pool, draft->count));
+    TRY(check_spaces(op->control, draft));
     TRY(take_names(op, draft, name_alone));
     TRY(take_luns(op, draft));
     draft->row.pool = draft->pool->row.uuid;

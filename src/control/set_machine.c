@@ -65,6 +65,7 @@ const struct set_rule set_rules[] = {
     {PREPARED | ARMED, SET_EVENT_FOUND_CUT, SET_IF_ALWAYS, SET_DO_ADOPT, SET_COMMITTED},
     {COMMITTED | CONFIRMED | CREATED | TRASHED | BREAKING, SET_EVENT_FOUND_CUT, SET_IF_ALWAYS,
      SET_DO_ADOPT, KEEP},
+    {PREPARED | ARMED, SET_EVENT_FOUND_HALF, SET_IF_ALWAYS, SET_DO_ABORT, SET_ABORTED},
     {ABORTED, SET_EVENT_FOUND_CUT, SET_IF_ALWAYS, SET_DO_ABORT, KEEP},
     {DELETING, SET_EVENT_FOUND_CUT, SET_IF_ALWAYS, SET_DO_DELETE, KEEP},
     {PREPARED, SET_EVENT_FOUND_UNCUT, SET_IF_ALWAYS, SET_DO_NOTHING, KEEP},
@@ -84,7 +85,7 @@ const char *set_event_name(enum set_event event)
     static const char *const names[] = {
         "renew", "arm",     "commit",    "confirm",   "finish",    "abort",       "delete",
         "trash", "restore", "lease-end", "armed-end", "found-cut", "found-uncut", "import",
-        "mask",  "break",   "break-end", "split"};
+        "mask",  "break",   "break-end", "split",     "found-half"};
     check_static(countof(names) == SET_EVENT_COUNT);
     return names[event];
 }

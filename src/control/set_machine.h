@@ -48,6 +48,7 @@ enum set_event {
     SET_EVENT_BREAK,
     SET_EVENT_BREAK_END, /* it was cancelled or failed: what is left is a set as before */
     SET_EVENT_SPLIT,     /* its last member became a disk of its own */
+    SET_EVENT_FOUND_HALF,  /* at start: a pool has its points, another one has not (E23) */
     SET_EVENT_COUNT
 };
 

@@ -80,6 +80,7 @@ static void store_free(void *data)
     doomed_fini(&store->doomed);
     free(store->snapshots);
     free(store->members);
+    free(store->parts);
     free(store->draft.snapshots);
     free(store);
 }
@@ -206,45 +207,6 @@ static void step_renew(struct op *op)
 /* ---- Commit: only the engine stands between the request and the answer
  * ------------------------------------- */
 
-void set_cut(struct op *op, struct set *set, bool leased, volume_done_fn *done)
-{
-    struct set_store *store = op->data;
-    unsigned count = 0;
-    list_for_each (node, &set->members)
-        count++;
-    free(store->members);
-    store->members = calloc(count + 1, sizeof *store->members);
-    check(store->members);
-    count = 0;
-    list_for_each (node, &set->members) {
-        const struct snapshot *s = list_entry(node, struct snapshot, member_link);
-        store->members[count++] = (struct volume_cut_member){
-            .disk = s->row.disk, .point = s->row.point, .kind = VOLUME_POINT_SNAPSHOT};
-    }
-    store->cut = (struct volume_cut){.set = set->row.uuid,
-                                     .deadline_ns = set->armed_until_ns,
-                                     .leased = leased,
-                                     .member_count = count,
-                                     .members = store->members};
-    store->started_ns = rt_now(op->control->rt);
-    volume_cut(set->pool->engine, &store->cut, &store->result, done, op);
-}
-
-void set_cut_note(struct op *op, struct set *set)
-{
-    struct set_store *store = op->data;
-    set->row.generation = store->result.generation;
-    set->row.cut_ns = store->result.wall_ns;
-    set->row.commit_ns = rt_now(op->control->rt) - store->started_ns;
-    list_for_each (node, &set->members) {
-        struct snapshot *s = list_entry(node, struct snapshot, member_link);
-        struct volume_point_info info;
-        s->row.state = SNAPSHOT_READY;
-        if (volume_point_find(set->pool->engine, &s->row.point, &info))
-            s->row.size_bytes = info.size_bytes;
-    }
-}
-
 static void step_cut(struct op *op)
 {
     set_cut(op, op->set, true, op_done);
@@ -345,8 +307,9 @@ static struct err *check_event(struct op *op, enum set_event event)
     if (event == SET_EVENT_ARM && (armed_ms == 0 || armed_ms > SET_ARMED_DEFAULT_MS)) {
         return err_new(STATUS_BAD_REQUEST, "\"armed_ms\" must be 1 to 10000");
     }
-    if (!set->pool->engine) return pool_check_open(set->pool);
-    return NULL;
+    /* What is in a pool that is absent goes when it is back. */
+    if (event == SET_EVENT_ABORT && set_has_open_pool(set)) return NULL;
+    return set_check_pools(set);
 }
 
 static void set_event(struct op *op, enum set_event event)
@@ -405,7 +368,7 @@ static void lapse(struct control *control, struct set *set, uint64_t now_ns)
         .verb = "set_lease_end", .lane = OP_LANE_SET, .steps = event_lease_end};
     static const struct op_plan armed_plan = {
         .verb = "set_armed_end", .lane = OP_LANE_SET, .steps = event_armed_end};
-    if (!set_in_the_making(set) || set->lapsing || !set->pool->engine) return;
+    if (!set_in_the_making(set) || set->lapsing || !set_pools_are_open(set)) return;
     const struct op_plan *plan = NULL;
     if (set->row.state == SET_ARMED && now_ns >= set->armed_until_ns) plan = &armed_plan;
     if (now_ns >= set->lease_until_ns) plan = &lease_plan;

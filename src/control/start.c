@@ -204,48 +204,24 @@ static void decide_disks(struct control *control, struct start *start)
     }
 }
 
-static bool find_cut(struct set *set, struct volume_point_info *ret_info)
-{
-    bool found = false;
-    list_for_each (node, &set->members) {
-        const struct snapshot *s = list_entry(node, struct snapshot, member_link);
-        struct volume_point_info info;
-        if (!volume_point_find(set->pool->engine, &s->row.point, &info)) continue;
-        found = true;
-        *ret_info = info;
-    }
-    return found;
-}
-
-static void adopt(struct set *set, const struct volume_point_info *info)
-{
-    set->row.generation = info->generation;
-    set->row.cut_ns = info->wall_ns;
-    list_for_each (node, &set->members) {
-        struct snapshot *s = list_entry(node, struct snapshot, member_link);
-        struct volume_point_info own;
-        if (!volume_point_find(set->pool->engine, &s->row.point, &own)) continue;
-        if (s->row.state == SNAPSHOT_PENDING) s->row.state = SNAPSHOT_READY;
-        s->row.size_bytes = own.size_bytes;
-    }
-}
-
 static void decide_set(struct control *control, struct start *start, struct set *set)
 {
-    struct volume_point_info info = {0};
     update_decide(set);
-    bool cut = find_cut(set, &info);
+    struct set_findings found = set_look_for_cut(set);
     struct set_decision decision = {0};
     struct set_facts facts = {.now_ns = rt_now(control->rt)};
-    struct err *e = set_decide(set->row.state, cut ? SET_EVENT_FOUND_CUT : SET_EVENT_FOUND_UNCUT,
-                               &facts, &decision);
+    set->undecided = set_is_undecided(set, &found);
+    if (set->undecided) return; /* kept, shown, not served */
+    enum set_event event = set_found_event(set, &found);
+    struct err *e = set_decide(set->row.state, event, &facts, &decision);
     check(!e); /* the table has a row for every state */
-    if (decision.to == SET_ABORTED && set->row.state != SET_ABORTED) {
+    if (event == SET_EVENT_FOUND_HALF)
+        log_warn("a set was cut in some of its pools only: aborted", "set=\"%s\"", set->row.name);
+    else if (decision.to == SET_ABORTED && set->row.state != SET_ABORTED)
         log_error("the points of a committed set are not in its pool", "set=\"%s\"", set->row.name);
-    }
     switch (decision.action) {
     case SET_DO_ADOPT:
-        adopt(set, &info);
+        set_adopt(set, &found);
         break;
     case SET_DO_ABORT:
     case SET_DO_DELETE:
@@ -339,9 +315,8 @@ static void step_decide(struct op *op)
     decide_pools(control);
     decide_disks(control, start);
     list_for_each (node, &control->sets) {
-        struct set *set = container_of(list_entry(node, struct object, link), struct set, object);
-        /* While its pool is absent a set is undecided: kept, shown, not served. */
-        if (set->pool->engine) decide_set(control, start, set);
+        decide_set(control, start,
+                   container_of(list_entry(node, struct object, link), struct set, object));
     }
     list_for_each (node, &control->pools) {
         struct pool *pool =
@@ -363,7 +338,7 @@ static struct err *write_sets(struct catalog *catalog, struct control *control)
     list_for_each (node, &control->snapshots) {
         struct snapshot *s =
             container_of(list_entry(node, struct object, link), struct snapshot, object);
-        if (s->set->pool->engine) TRY(catalog_put_snapshot(catalog, &s->row));
+        if (s->disk->pool->engine) TRY(catalog_put_snapshot(catalog, &s->row));
     }
     return NULL;
 }
@@ -445,10 +420,12 @@ static struct err *write_pruned(struct catalog *catalog, void *arg)
 {
     struct control *control = ((struct op *)arg)->control;
     uint64_t now = rt_wall(control->rt);
+    list_for_each (node, &control->pools) /* a point may still turn up in it */
+        if (!container_of(list_entry(node, struct object, link), struct pool, object)->engine)
+            return NULL;
     list_for_each_safe (node, &control->sets) {
         struct set *set = container_of(list_entry(node, struct object, link), struct set, object);
         if (!set_is_record(set->row.state) || !list_is_empty(&set->members)) continue;
-        if (!set->pool->engine) continue; /* a point of it may still turn up */
         if (now < set->row.created_ns + HISTORY_KEPT_NS) continue;
         TRY(catalog_delete_set(catalog, &set->row.uuid));
         inventory_remove_set(control, set);

@@ -46,6 +46,7 @@ static const struct {
     {SET_EVENT_BREAK,       {NO, NO, NO, NO,  B, NO, NO, NO,  B,  K}},
     {SET_EVENT_BREAK_END,   {NO, NO, NO, NO, NO, NO, NO, NO,  D, NO}},
     {SET_EVENT_SPLIT,       {NO, NO, NO, NO,  K, NO, NO, NO,  K, NO}},
+    {SET_EVENT_FOUND_HALF,  { X,  X, NO, NO, NO, NO, NO, NO, NO, NO}},
 };
 /* clang-format on */
 
