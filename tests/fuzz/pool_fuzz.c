@@ -155,28 +155,67 @@ static struct volume *open_disk(struct volume_pool *pool, const struct uuid *dis
     return volume;
 }
 
+static void replaced(struct volume_replacement *job, struct err *e)
+{
+    err_free(e);
+    volume_close(job->content);
+    job->content = NULL;
+}
+
+static bool replace_is_done(void *arg)
+{
+    return ((struct volume_replacement *)arg)->content == NULL;
+}
+
+/* The disk takes what its branch had at point 4. */
+static void replace(struct sim *sim, struct volume_pool *pool, unsigned undo)
+{
+    struct uuid point = uuid_of(4);
+    struct volume_replacement job = {.disk = uuid_of(1),
+                                     .undo_point = uuid_of(undo),
+                                     .content = open_disk(pool, NULL, &point),
+                                     .done = replaced};
+    volume_replace(pool, &job);
+    check(sim_run_until(sim, replace_is_done, &job, 1000 * RT_SECOND));
+}
+
+static void cut_disk(struct sim *sim, struct volume_pool *pool, unsigned disk, unsigned point)
+{
+    struct call call = {0};
+    struct volume_cut_member member = {
+        .disk = uuid_of(disk), .point = uuid_of(point), .kind = VOLUME_POINT_SNAPSHOT};
+    struct volume_cut cut = {.set = uuid_of(point), .member_count = 1, .members = &member};
+    struct volume_cut_result result;
+    volume_cut(pool, &cut, &result, call_done, &call);
+    check(finish(sim, &call));
+}
+
 static void fill_pool(struct sim *sim, struct volume_pool *pool)
 {
     struct uuid disk = uuid_of(1), point = uuid_of(2), branch = uuid_of(3);
     struct call call = {0};
-    struct volume_cut_member member = {.disk = disk, .point = point, .kind = VOLUME_POINT_SNAPSHOT};
-    struct volume_cut cut = {.set = point, .member_count = 1, .members = &member};
-    struct volume_cut_result result;
     volume_disk_create(pool, &disk, 16 * MIB, call_done, &call);
     check(finish(sim, &call));
     struct volume *volume = open_disk(pool, &disk, NULL);
     for (unsigned i = 0; i < 20; i++)
         do_io(sim, volume, VOLUME_WRITE, i * 1000, 8 + i);
-    volume_cut(pool, &cut, &result, call_done, &call);
-    check(finish(sim, &call));
+    cut_disk(sim, pool, 1, 2);
     for (unsigned i = 0; i < 10; i++)
         do_io(sim, volume, i % 3 ? VOLUME_WRITE : VOLUME_UNMAP, i * 1000, 64);
-    volume_pool_checkpoint(pool, call_done, &call);
-    check(finish(sim, &call));
     volume_branch(pool, &point, &branch, call_done, &call);
+    check(finish(sim, &call));
+    struct volume *changed = open_disk(pool, &branch, NULL);
+    for (unsigned i = 0; i < 6; i++)
+        do_io(sim, changed, i % 3 ? VOLUME_WRITE : VOLUME_UNMAP, i * 1500, 64);
+    volume_close(changed);
+    cut_disk(sim, pool, 3, 4);
+    replace(sim, pool, 5);
+    volume_pool_checkpoint(pool, call_done, &call);
     check(finish(sim, &call));
     for (unsigned i = 0; i < 20; i++)
         do_io(sim, volume, VOLUME_WRITE, i * 700, 16);
+    replace(sim, pool, 6);
+    do_io(sim, volume, VOLUME_WRITE, 2000, 16);
     volume_close(volume);
 }
 
