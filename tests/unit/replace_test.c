@@ -176,6 +176,28 @@ static void a_point_of_the_disk_itself_is_taken_without_a_copy(void)
     rig_destroy(&r);
 }
 
+/* Disk 1 is at point 15, a replace behind which came reverts and another replace. */
+static void nest_further(struct rig *r)
+{
+    make_branch(r, 15, 3); /* below a replaced disk */
+    expect(has(r, 5, 9) && has(r, 6, 1) && has(r, 20, 0) && has(r, 100, 7) && has(r, 200, 0));
+    require(put(r, 7, 1, 12) == STATUS_OK && cut(r, 30) == STATUS_OK);
+    use_disk(r, 1);
+    require(replace(r, 30, 44) == STATUS_OK); /* over a base that is a replace itself */
+    expect(has(r, 5, 9) && has(r, 7, 12) && has(r, 20, 0) && has(r, 100, 7) && has(r, 199, 1));
+    require(revert(r, 41, 45) == STATUS_OK);
+    expect(has(r, 5, 9) && has(r, 6, 9) && has(r, 100, 0));
+    require(revert(r, 14, 46) == STATUS_OK);
+    expect(is_content_before(r));
+    require(revert(r, 44, 47) == STATUS_OK && revert(r, 42, 48) == STATUS_OK);
+    expect(all_have(r, 0, 200, 1));
+    expect_eq(check_pool(r), STATUS_OK);
+    for (unsigned n = 40; n < 49; n++)
+        require(delete_point(r, n) == STATUS_OK);
+    expect(all_have(r, 0, 200, 1));
+    expect_eq(check_pool(r), STATUS_OK);
+}
+
 static void replaces_and_reverts_are_exact_in_any_nesting(void)
 {
     struct rig r;
@@ -191,23 +213,7 @@ static void replaces_and_reverts_are_exact_in_any_nesting(void)
     expect(has(&r, 5, 9) && has(&r, 6, 1) && has(&r, 20, 0) && has(&r, 100, 7));
     power_cut(&r);
     expect(has(&r, 5, 9) && has(&r, 6, 1) && has(&r, 20, 0) && has(&r, 100, 7));
-    make_branch(&r, 15, 3); /* below a replaced disk */
-    expect(has(&r, 5, 9) && has(&r, 6, 1) && has(&r, 20, 0) && has(&r, 100, 7) && has(&r, 200, 0));
-    require(put(&r, 7, 1, 12) == STATUS_OK && cut(&r, 30) == STATUS_OK);
-    use_disk(&r, 1);
-    require(replace(&r, 30, 44) == STATUS_OK); /* over a base that is a replace itself */
-    expect(has(&r, 5, 9) && has(&r, 7, 12) && has(&r, 20, 0) && has(&r, 100, 7) && has(&r, 199, 1));
-    require(revert(&r, 41, 45) == STATUS_OK);
-    expect(has(&r, 5, 9) && has(&r, 6, 9) && has(&r, 100, 0));
-    require(revert(&r, 14, 46) == STATUS_OK);
-    expect(is_content_before(&r));
-    require(revert(&r, 44, 47) == STATUS_OK && revert(&r, 42, 48) == STATUS_OK);
-    expect(all_have(&r, 0, 200, 1));
-    expect_eq(check_pool(&r), STATUS_OK);
-    for (unsigned n = 40; n < 49; n++)
-        require(delete_point(&r, n) == STATUS_OK);
-    expect(all_have(&r, 0, 200, 1));
-    expect_eq(check_pool(&r), STATUS_OK);
+    nest_further(&r);
     rig_destroy(&r);
 }
 

@@ -252,6 +252,47 @@ static void every_short_history_reads_right_and_keeps_no_more(void)
     printf("# %lu histories\n", histories);
 }
 
+/* One step of a long history; what needs room is left out when there is none. */
+static bool drawn_step(struct history *h, uint64_t choice)
+{
+    bool room =
+        h->point_count < MOST - 1 && h->version_count < MOST && h->record_count < MOST;
+    unsigned point = h->point_count ? (unsigned)(choice >> 20) % h->point_count : 0;
+    switch (choice % (room ? 14 : 4)) {
+    case 0:
+    case 1:
+        return sweep(h);
+    case 2:
+    case 3:
+        if (h->point_count) drop(h, point);
+        break;
+    case 4:
+        put(h, true);
+        break;
+    case 5:
+    case 6:
+        put(h, false);
+        break;
+    case 7:
+        cut(h);
+        break;
+    case 10:
+    case 11:
+        stage(h, choice % 2);
+        break;
+    case 12:
+        flip(h, MOST);
+        break;
+    case 13:
+        flip(h, point);
+        break;
+    default:
+        if (h->point_count) revert(h, point);
+        break;
+    }
+    return true;
+}
+
 /* Longer ones, drawn. */
 static void long_histories_read_right(void)
 {
@@ -262,23 +303,7 @@ static void long_histories_read_right(void)
             state ^= state << 13;
             state ^= state >> 7;
             state ^= state << 17;
-            bool room = h.point_count < MOST - 1 && h.version_count < MOST && h.record_count < MOST;
-            unsigned way = (unsigned)(state >> 20) % (room ? 14 : 4), ok = 1;
-            unsigned point = h.point_count ? (unsigned)(state >> 40) % h.point_count : 0;
-            if (way < 2)
-                ok = sweep(&h);
-            else if (way < 4 && h.point_count)
-                drop(&h, point);
-            else if (room && way < 7)
-                put(&h, way == 4);
-            else if (room && way == 7)
-                cut(&h);
-            else if (room && way < 12 && way > 9)
-                stage(&h, way == 11);
-            else if (room && way > 11)
-                flip(&h, way == 13 ? point : MOST);
-            else if (room && h.point_count)
-                revert(&h, point);
+            bool ok = drawn_step(&h, state >> 20);
             require(ok && views_are_right(&h) && write_is_judged_right(&h));
         }
         while (h.point_count)
