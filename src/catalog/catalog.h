@@ -174,9 +174,10 @@ struct catalog_undo {
     uint64_t expires_ns; /* on the server's own clock */
 };
 
-/* How the server treats what is deleted. */
+/* How the server treats what is deleted, and what it keeps free. */
 struct catalog_settings {
     uint64_t trash_s;
+    uint64_t recovery_bytes; /* most that is kept free for writers, per disk of a Windows set */
 };
 
 /* The clock that retention and expiry run on. */

@@ -200,7 +200,8 @@ static struct err *load_clock(struct load *load, sqlite3_stmt *s)
 
 static struct err *load_settings(struct load *load, sqlite3_stmt *s)
 {
-    struct catalog_settings row = {.trash_s = take_u64(s, 0)};
+    struct catalog_settings row = {.trash_s = take_u64(s, 0),
+                                   .recovery_bytes = take_u64(s, 1)};
     return load->reader->settings ? load->reader->settings(load->arg, &row) : NULL;
 }
 
@@ -292,7 +293,7 @@ struct err *catalog_load(struct catalog *catalog, const struct catalog_reader *r
          " ORDER BY made_ns, uuid",
          load_undo},
         {"SELECT clock_ns, clock_slack_ns FROM server", load_clock},
-        {"SELECT trash_s FROM server", load_settings},
+        {"SELECT trash_s, recovery_bytes FROM server", load_settings},
         {"SELECT host, lun, kind, object, read_only, created_ns FROM map ORDER BY host, lun",
          load_map},
         {"SELECT host, lun, object, freed_sequence, freed_ns FROM lun_slot", load_slot},

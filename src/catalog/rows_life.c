@@ -25,5 +25,6 @@ struct err *catalog_put_clock(struct catalog *catalog, const struct catalog_cloc
 
 struct err *catalog_put_settings(struct catalog *catalog, const struct catalog_settings *row)
 {
-    return catalog_run(catalog, "UPDATE server SET trash_s = ?", "i", row->trash_s);
+    return catalog_run(catalog, "UPDATE server SET trash_s = ?, recovery_bytes = ?", "ii",
+                       row->trash_s, row->recovery_bytes);
 }

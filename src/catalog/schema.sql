@@ -6,6 +6,7 @@ CREATE TABLE server(
   created_ns INTEGER NOT NULL,
   freed_sequence INTEGER NOT NULL DEFAULT 0,
   clock_ns INTEGER NOT NULL DEFAULT 0,       -- the clock that retention and expiry run on; never goes back
+  recovery_bytes INTEGER NOT NULL DEFAULT 1073741824, -- kept free per disk of a set for Windows
   trash_s INTEGER NOT NULL DEFAULT 86400,   -- how long deleted things can be had back
   clock_slack_ns INTEGER NOT NULL DEFAULT 0) -- how far the wall clock may still pull it forward
   STRICT;

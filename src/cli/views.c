@@ -320,6 +320,7 @@ static const struct cell undo_columns[] = {{"NAME", "name", as_text, 0},
                                            END};
 
 static const struct cell host_columns[] = {{"NAME", "name", as_text, 0},
+                                           {"OS", "os", as_text, IF_ANY},
                                            {"AUTH", "auth", as_text, 0},
                                            {"SESSIONS", "session_count", as_text, RIGHT},
                                            {"LUNS", "luns", as_count, RIGHT},
@@ -327,6 +328,7 @@ static const struct cell host_columns[] = {{"NAME", "name", as_text, 0},
                                            END};
 static const struct cell host_lines[] = {{"name", "name", as_text, 0},
                                          {"id", "uuid", as_text, 0},
+                                         {"system", "os", as_text, IF_ANY},
                                          {"initiators", "initiators", as_names, 0},
                                          {"login", "auth", as_text, 0},
                                          {"CHAP user", "chap_user", as_text, IF_ANY},
@@ -390,6 +392,10 @@ static const struct cell member_columns[] = {
     {"DISK", "disk", as_text, 0},           {"SNAPSHOT", "snapshot", as_text, 0},
     {"SIZE", "size_bytes", as_size, RIGHT}, {"LUN", "lun", as_text, RIGHT | IF_ANY},
     {"SERIAL", "serial", as_text, 0},       END};
+static const struct cell import_columns[] = {{"HOST", "host", as_text, 0},
+                                             {"STATE", "state", as_text, 0},
+                                             {"SINCE", "at", as_time, 0},
+                                             END};
 static const struct cell history_columns[] = {
     {"STATE", "state", as_text, 0}, {"SINCE", "at", as_time, 0}, END};
 
@@ -518,7 +524,9 @@ static const struct view views[] = {
      "sets",
      set_columns,
      set_lines,
-     {{"Members", "members", member_columns}, {"History", "history", history_columns}},
+     {{"Members", "members", member_columns},
+      {"Hosts", "imports", import_columns},
+      {"History", "history", history_columns}},
      "No snapshot set."},
     {"shadow",
      "sets",

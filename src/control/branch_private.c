@@ -4,7 +4,12 @@
  * is the snapshot's, so that it has the identity that the set handed out, and so that engine and catalog
  * can never disagree about whose it is.
  */
-#include "control/control_int.h"
+#include "base/log.h"
+#include "control/host_int.h"
+
+#define RESERVE_SHARE 100
+#define RECOVERY_NS (15 * 60 * RT_SECOND)
+#define STALE_NS (24 * 3600 * RT_SECOND)
 
 bool snapshot_branch_find(const struct snapshot *snapshot, struct volume_disk_info *ret_info)
 {
@@ -48,7 +53,7 @@ struct err *branch_check_host(struct control *control, const struct snapshot *sn
         struct host *other =
             container_of(list_entry(node, struct object, link), struct host, object);
         const struct map *map =
-            other == host ? NULL : host_map_of(other, &snapshot->row.uuid);
+            hosts_are_together(other, host) ? NULL : host_map_of(other, &snapshot->row.uuid);
         if (!map || map->row.read_only) continue;
         return err_next(err_new(STATUS_IN_USE,
                                 "snapshot \"%s\" is writable on host \"%s\" (LUN %u), and only on"
@@ -75,4 +80,107 @@ struct err *check_snapshot_idle(const struct snapshot *snapshot)
                             snapshot->row.name, snapshot->job->row.verb),
                     "tarn job show %s; tarn job cancel %s", snapshot->job->name,
                     snapshot->job->name);
+}
+
+/* ---- Space for writers to recover
+ * --------------------------------------------------------------------- */
+
+/* Before anybody can use a new copy, writers may repair in it what they found open: per disk 1 %, at most
+ * the setting (DESIGN 6.3). */
+static uint64_t reserve_of_disk(const struct control *control, uint64_t size_bytes)
+{
+    return min_of(size_bytes / RESERVE_SHARE, control->settings.recovery_bytes);
+}
+
+static bool is_for_windows(struct control *control, const struct uuid *host)
+{
+    const struct host *h = inventory_host(control, host);
+    return h && host_wants_branch(h);
+}
+
+/* What sets of Windows hosts hold in this pool: until they are created or aborted, and a while longer, since
+ * the recovery itself comes with the first import. */
+static uint64_t reserved_in(struct control *control, const struct pool *pool)
+{
+    uint64_t sum = 0, now = rt_wall(control->rt);
+    list_for_each (node, &control->snapshots) {
+        const struct snapshot *s =
+            container_of(list_entry(node, struct object, link), struct snapshot, object);
+        const struct set *set = s->set;
+        if (s->disk->pool != pool || !is_for_windows(control, &set->row.host)) continue;
+        bool is_new = set->row.state == SET_CREATED && set->row.cut_ns + RECOVERY_NS > now;
+        struct volume_disk_info branch = {0};
+        if (!set_in_the_making(set) && !is_new) continue;
+        uint64_t reserve = reserve_of_disk(control, s->row.size_bytes);
+        (void)snapshot_branch_find(s, &branch);
+        if (branch.own_bytes < reserve) sum += reserve - branch.own_bytes;
+    }
+    return sum;
+}
+
+static struct err *reserve_check_pool(struct control *control, const struct set_draft *draft,
+                                      const struct pool *pool)
+{
+    struct volume_pool_usage usage;
+    uint64_t wanted = 0, held = reserved_in(control, pool);
+    for (unsigned i = 0; i < draft->count; i++) {
+        const struct disk *disk = inventory_disk(control, &draft->snapshots[i].disk);
+        if (disk->pool == pool) wanted += reserve_of_disk(control, disk->row.size_bytes);
+    }
+    volume_pool_usage(pool->engine, &usage);
+    if (usage.free_bytes >= wanted + held) return NULL;
+    char free_text[TEXT_SIZE_MAX], wanted_text[TEXT_SIZE_MAX], held_text[TEXT_SIZE_MAX];
+    return err_next(
+        err_new(STATUS_POOL_FULL,
+                "pool \"%s\" has %s free; a copy for Windows wants %s there for writers to recover,"
+                " besides %s kept for others",
+                pool->row.name, text_format_size(usage.free_bytes, free_text),
+                text_format_size(wanted, wanted_text), text_format_size(held, held_text)),
+        "delete snapshots or disks, or want less: tarn server set --recovery-reserve SIZE");
+}
+
+struct err *reserve_check(struct control *control, const struct set_draft *draft)
+{
+    if (!is_for_windows(control, &draft->row.host)) return NULL;
+    for (unsigned i = 0; i < draft->count; i++) {
+        const struct disk *disk = inventory_disk(control, &draft->snapshots[i].disk);
+        TRY(reserve_check_pool(control, draft, disk->pool));
+    }
+    return NULL;
+}
+
+/* ---- Stale sets: nothing removes them but a person (DESIGN 6.2)
+ * ----------------------------------------- */
+
+static bool is_away(struct control *control, const struct uuid *uuid)
+{
+    const struct host *host = inventory_host(control, uuid);
+    if (!host) return true;
+    return list_is_empty(&host->sessions) &&
+           rt_now(control->rt) - host->last_seen_ns >= STALE_NS;
+}
+
+bool set_is_stale(struct control *control, const struct set *set)
+{
+    if (!set->row.is_volatile || set->row.state != SET_CREATED) return false;
+    if (rt_wall(control->rt) < set->row.created_ns + STALE_NS) return false;
+    if (!is_away(control, &set->row.host)) return false;
+    for (unsigned i = 0; i < set->import_count; i++) {
+        if (set->imports[i].state == IMPORT_IMPORTED && !is_away(control, &set->imports[i].host))
+            return false;
+    }
+    return true;
+}
+
+void stale_tick(struct control *control)
+{
+    list_for_each (node, &control->sets) {
+        struct set *set = container_of(list_entry(node, struct object, link), struct set, object);
+        bool is_stale = set_is_stale(control, set);
+        if (is_stale && !set->is_stale) {
+            log_warn("a volatile set is left over: none of its hosts was there for a day",
+                     "set=\"%s\" see=\"tarn set list --stale\"", set->row.name);
+        }
+        set->is_stale = is_stale;
+    }
 }

@@ -43,6 +43,7 @@ struct err *control_create(struct rt *rt, const struct control_options *options,
                             &control->gone_sets, &control->groups, &control->grants};
     for (unsigned i = 0; i < countof(lists); i++)
         list_init(lists[i]);
+    list_init(&control->clearings);
     lane_init(&control->lane);
     struct err *e = rt_worker_create(rt, "catalog", &control->worker);
     if (e) {
@@ -224,6 +225,7 @@ void control_session_changed(struct control *control, void *host_pointer,
     }
     if (!session) return;
     session->count = up ? session->count + 1 : session->count - 1;
+    host->last_seen_ns = rt_now(control->rt);
     if (session->count == 0) {
         list_remove(&session->link);
         free(session);

@@ -99,6 +99,7 @@ struct set {
     bool gone;    /* forgotten; freed when its lane is empty */
     bool changed; /* at start: its state is to be written */
     bool undecided; /* since the start: a pool is absent that may have its cut or not (E23) */
+    bool is_stale; /* volatile, and none of its hosts was there for a day */
     unsigned holder_count;
     struct uuid holders[SET_HOLDERS_MAX]; /* hosts whose unit attention is held */
     unsigned import_count;
@@ -136,6 +137,7 @@ struct host {
     struct scsi_map *map;
     struct group *group; /* NULL: in none */
     struct list maps, sessions;
+    uint64_t last_seen_ns; /* rt_now at the end of its last session; at first: at start */
     struct slot slots[LIMIT_LUNS_PER_HOST];
     bool leaving;
 };
@@ -205,6 +207,7 @@ struct control {
     struct rt_worker *worker;
     struct catalog *catalog;
     struct uuid server;
+    struct list clearings;      /* vss_flags.c */
     struct list groups, grants; /* group.c */
     struct list pools, disks, hosts, sets, snapshots, tokens, jobs; /* object.link */
     struct lane lane;
@@ -418,6 +421,7 @@ extern const struct op_plan plans_disk[];
 extern const struct op_plan plans_group[];
 extern const struct op_plan plans_host[];
 extern const struct op_plan plans_host_set[];
+extern const struct op_plan plans_import[];
 extern const struct op_plan plans_job[];
 extern const struct op_plan plans_pool[];
 extern const struct op_plan plans_promote[];
@@ -464,6 +468,7 @@ void doom_step_rows(struct op *op);
 void doom_step_forget(struct op *op);
 struct err *check_snapshot_unused(const struct snapshot *snapshot) MUST_CHECK;
 
+struct set_draft;
 /* branch_private.c: the writable branch of a snapshot that Windows gets, with the snapshot's identity. */
 bool snapshot_branch_find(const struct snapshot *snapshot, struct volume_disk_info *ret_info);
 struct err *snapshot_check_branch(const struct snapshot *snapshot) MUST_CHECK; /* can one be made? */
@@ -475,8 +480,15 @@ struct err *branch_check_host(struct control *control, const struct snapshot *sn
                               const struct host *host) MUST_CHECK;
 /* Clears what VSS leaves in the partition table of what it cuts (hidden, read-only, shadow copy, no drive
  * letter), by ordinary writes to the live view of a disk; done later. */
-void vss_flags_clear(struct op *op, struct volume_pool *engine, const struct uuid *disk,
-                     volume_done_fn *done, void *arg);
+enum { VSS_TEXT_MAX = 320 };
+/* text (may be NULL): what was found and done, for people, when done comes without an error. */
+void vss_flags_clear(struct control *control, struct volume_pool *engine, const struct uuid *disk,
+                     char text[VSS_TEXT_MAX], volume_done_fn *done, void *arg);
+void vss_flags_abandon(struct control *control); /* after the pools: what a crash leaves */
+/* What writers may need to recover in a copy for Windows; POOL_FULL when it is not there. */
+struct err *reserve_check(struct control *control, const struct set_draft *draft) MUST_CHECK;
+bool set_is_stale(struct control *control, const struct set *set);
+void stale_tick(struct control *control); /* says so once */
 struct err *check_disk_idle(const struct disk *disk) MUST_CHECK;
 struct err *check_snapshot_idle(const struct snapshot *snapshot) MUST_CHECK; /* no job on it */
 

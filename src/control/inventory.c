@@ -113,6 +113,7 @@ struct undo *inventory_add_undo(struct control *control, const struct catalog_un
 struct host *inventory_add_host(struct control *control, const struct catalog_host *row)
 {
     struct host *host = ADD_OBJECT(&control->hosts, host, row);
+    host->last_seen_ns = rt_now(control->rt);
     list_init(&host->maps);
     list_init(&host->sessions);
     return host;
@@ -329,6 +330,7 @@ void inventory_free(struct control *control)
     FREE_ALL(&control->pools, pool, if (gone->engine) volume_pool_abandon(gone->engine);
              inventory_remove_pool(control, gone));
     group_free(control);
+    vss_flags_abandon(control);
     FREE_ALL(&control->tokens, token, inventory_remove_token(gone));
 }
 

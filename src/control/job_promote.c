@@ -19,6 +19,7 @@
 struct target {
     struct uuid uuid;
     char name[CATALOG_NAME_SIZE]; /* of the disk that it becomes */
+    char text[VSS_TEXT_MAX];      /* what became of the flags of VSS */
 };
 
 struct run {
@@ -90,7 +91,12 @@ static json_t *result_of(const struct run *run)
     for (unsigned i = 0; i < run->count; i++) {
         struct disk *disk = inventory_disk(run->control, &run->targets[i].uuid);
         struct snapshot *snapshot = snapshot_of(run, i);
-        if (disks && disk) json_array_append_new(array, json_disk(run->control, disk));
+        if (disks && disk) {
+            json_t *json = json_disk(run->control, disk);
+            const char *text = run->targets[i].text;
+            if (*text) json_object_set_new(json, "note", json_string(text));
+            json_array_append_new(array, json);
+        }
         if (!disks && snapshot)
             json_array_append_new(array, json_snapshot(run->control, snapshot));
     }
@@ -234,11 +240,13 @@ static void step_flags(struct op *op)
 {
     const struct settle *data = op->data;
     const struct run *run = data->run;
-    if (!data->snapshot || !data->snapshot->set->row.vss || run->keeps_flags) {
+    if (!data->snapshot || !data->snapshot->set->row.vss || run->keeps_flags ||
+        data->snapshot->branch.volume) { /* a host has it: its own tools changed what it needs */
         op_next(op);
         return;
     }
-    vss_flags_clear(op, data->snapshot->disk->pool->engine, target_uuid(data), op_done, op);
+    vss_flags_clear(op->control, data->snapshot->disk->pool->engine, target_uuid(data),
+                    run->targets[run->next].text, op_done, op);
 }
 
 static void step_split(struct op *op)

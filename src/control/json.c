@@ -83,13 +83,14 @@ json_t *json_server(struct control *control)
         sessions +=
             session_count(container_of(list_entry(node, struct object, link), struct host, object));
     }
-    return json_pack("{s:s, s:o, s:s, s:s, s:o, s:o, s:i, s:i, s:i, s:i, s:I}", "name",
+    return json_pack("{s:s, s:o, s:s, s:s, s:o, s:o, s:i, s:i, s:i, s:i, s:I, s:I}", "name",
                      control->server_name, "uuid", uuid_json(&control->server), "version",
                      control->version, "target_name", control->target_name, "portals", portals,
                      "started_at", json_time(control->started_ns), "pool_count",
                      list_count(&control->pools), "disk_count", list_count(&control->disks),
                      "host_count", list_count(&control->hosts), "session_count", sessions,
-                     "trash_kept_s", (json_int_t)control->settings.trash_s);
+                     "trash_kept_s", (json_int_t)control->settings.trash_s, "recovery_reserve_bytes",
+                     (json_int_t)control->settings.recovery_bytes);
 }
 
 /* ---- Pools
@@ -391,6 +392,7 @@ json_t *json_set(struct control *control, struct set *set)
     json_object_set_new(json, "imports", imports_json(control, set));
     json_object_set_new(json, "pools", set_pools_json(set));
     json_object_set_new(json, "undecided", set_undecided_json(set));
+    json_object_set_new(json, "stale", json_boolean(set_is_stale(control, set)));
     return json;
 }
 

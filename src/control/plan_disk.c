@@ -12,6 +12,8 @@ struct disk_data {
     struct pool *pool;
     struct uuid point; /* of a branch */
     struct catalog_disk row;
+    bool is_vss; /* branched off a point that was cut through VSS */
+    char text[VSS_TEXT_MAX];
 };
 
 static struct err *disk_write(struct catalog *catalog, void *arg)
@@ -99,6 +101,7 @@ static struct err *branch_check(struct op *op, struct disk_data *data)
         return err_new(STATUS_LIMIT_REACHED, "branches are at most %d deep", LIMIT_BRANCH_DEPTH);
     }
     data->point = snapshot->row.point;
+    data->is_vss = snapshot->set->row.vss;
     fill_row(op, data, arg_text(op, "new_name"), snapshot->row.size_bytes);
     return NULL;
 }
@@ -135,6 +138,17 @@ static void step_engine(struct op *op)
     }
 }
 
+/* Outside of VSS nobody else makes its volumes visible (DESIGN 6.10). */
+static void step_flags(struct op *op)
+{
+    struct disk_data *data = op->data;
+    if (!data->is_vss || arg_bool(op, "keep_vss_flags")) {
+        op_next(op);
+        return;
+    }
+    vss_flags_clear(op->control, data->pool->engine, &data->row.uuid, data->text, op_done, op);
+}
+
 static void step_ready(struct op *op)
 {
     struct disk_data *data = op->data;
@@ -146,6 +160,7 @@ static void step_publish(struct op *op)
 {
     struct disk_data *data = op->data;
     op->result = json_disk(op->control, inventory_add_disk(op->control, &data->row));
+    if (data->text[0]) json_object_set_new(op->result, "note", json_string(data->text));
     op_next(op);
 }
 
@@ -172,7 +187,8 @@ static void step_undo_row(struct op *op)
 }
 
 static op_step *const create_steps[] = {step_create, step_engine, step_ready, step_publish, NULL};
-static op_step *const branch_steps[] = {step_branch, step_engine, step_ready, step_publish, NULL};
+static op_step *const branch_steps[] = {step_branch, step_engine,  step_flags,
+                                        step_ready,  step_publish, NULL};
 static op_step *const undo_steps[] = {step_undo_engine, step_undo_row, NULL};
 
 /* ---- Grow, rename

@@ -252,6 +252,8 @@ struct map_data {
     struct catalog_slot slot;
     struct catalog_snapshot snapshot_row; /* its kept LUN number changes */
     bool write_snapshot;
+    bool is_fresh; /* the private branch was made for this map */
+    char text[VSS_TEXT_MAX];
 };
 
 static struct err *find_object(struct op *op, struct map_data *data)
@@ -362,7 +364,20 @@ static void step_map_branch(struct op *op)
         op_next(op);
         return;
     }
+    data->is_fresh = true;
     snapshot_branch_make(data->snapshot, op_done, op);
+}
+
+/* Outside of VSS nobody else makes its volumes visible (DESIGN 6.10); import leaves them to VSS. */
+static void step_map_flags(struct op *op)
+{
+    struct map_data *data = op->data;
+    if (!data->is_fresh || !data->snapshot->set->row.vss || arg_bool(op, "keep_vss_flags")) {
+        op_next(op);
+        return;
+    }
+    vss_flags_clear(op->control, data->snapshot->disk->pool->engine, &data->snapshot->row.uuid,
+                    data->text, op_done, op);
 }
 
 static void step_map_store(struct op *op)
@@ -385,6 +400,7 @@ static void step_map_serve(struct op *op)
         return;
     }
     op->result = json_map(data->map);
+    if (data->text[0]) json_object_set_new(op->result, "note", json_string(data->text));
     op_next(op);
 }
 
@@ -472,8 +488,8 @@ static void step_remove_forget(struct op *op)
     op_next(op);
 }
 
-static op_step *const map_add_steps[] = {step_map_check, step_map_branch, step_map_store,
-                                         step_map_serve, NULL};
+static op_step *const map_add_steps[] = {step_map_check, step_map_branch, step_map_flags,
+                                         step_map_store, step_map_serve,  NULL};
 static op_step *const map_undo_steps[] = {step_map_undo, NULL};
 static op_step *const map_remove_steps[] = {step_remove_check, step_remove_unserve,
                                             step_remove_forget, NULL};

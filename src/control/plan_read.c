@@ -15,6 +15,7 @@ static const struct op_plan *const families[] = {
     plans_group,
     plans_host,
     plans_host_set,
+    plans_import,
     plans_job,
     plans_pool,
     plans_promote,
@@ -73,7 +74,6 @@ static void step_server(struct op *op)
 LIST_STEP(pool, pools, "pools", json_pool(op->control, pool, false), false)
 LIST_STEP(disk, disks, "disks", json_disk(op->control, disk), disk->row.state == CATALOG_TRASHED)
 LIST_STEP(host, hosts, "hosts", json_host(host), false)
-LIST_STEP(set, sets, "sets", json_set(op->control, set), set->row.state == SET_TRASHED)
 LIST_STEP(job, jobs, "jobs", json_job(job), false)
 LIST_STEP(token, tokens, "tokens", json_token(token), false)
 SHOW_STEP(pool, json_pool(op->control, pool, true))
@@ -81,6 +81,21 @@ SHOW_STEP(disk, json_disk(op->control, disk))
 SHOW_STEP(host, json_host(host))
 SHOW_STEP(set, json_set(op->control, set))
 SHOW_STEP(snapshot, json_snapshot(op->control, snapshot))
+
+static void step_set_list(struct op *op)
+{
+    json_t *array = json_array();
+    list_for_each (node, &op->control->sets) {
+        struct set *set = container_of(list_entry(node, struct object, link), struct set, object);
+        if (set->row.state == SET_TRASHED) continue;
+        if (arg_bool(op, "stale") && !set_is_stale(op->control, set)) continue;
+        json_array_append_new(array, json_set(op->control, set));
+    }
+    op->result = json_pack("{s:o}", "sets", array);
+    op_next(op);
+}
+
+static op_step *const set_list_steps[] = {step_set_list, NULL};
 
 static void step_map_list(struct op *op)
 {

@@ -311,7 +311,14 @@ static void step_set(struct op *op)
     const char *text = arg_text(op, "trash");
     uint64_t ns = 0;
     *row = op->control->settings;
-    if (!text || !text_parse_duration(text, &ns) || ns > TRASH_MAX_S * RT_SECOND) {
+    if (!text && !arg_is_given(op, "recovery_reserve")) {
+        op_fail(op, err_next(err_new(STATUS_BAD_REQUEST, "nothing to set was given"),
+                             "tarn server set --help"));
+        return;
+    }
+    row->recovery_bytes = arg_uint(op, "recovery_reserve", row->recovery_bytes);
+    ns = row->trash_s * RT_SECOND;
+    if ((text && !text_parse_duration(text, &ns)) || ns > TRASH_MAX_S * RT_SECOND) {
         op_fail(op,
                 err_new(STATUS_BAD_REQUEST,
                         "\"trash\" must be a time such as 24h or 7d, at most a year; 0 = none"));

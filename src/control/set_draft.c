@@ -180,6 +180,7 @@ struct err *set_draft_fill(struct op *op, struct set_draft *draft, bool name_alo
     TRY(check_spaces(op->control, draft));
     TRY(take_names(op, draft, name_alone));
     TRY(take_luns(op, draft));
+    TRY(reserve_check(control, draft));
     draft->row.pool = draft->pool->row.uuid;
     draft->row.state = SET_PREPARED;
     draft->row.lease_s = lease_s;
