@@ -42,6 +42,7 @@ struct site_options {
     uint32_t op_count;
     enum site_crash crash;
     uint32_t crash_every; /* writes of the server, on the average; 0 = 1000 */
+    bool full;            /* big disks on small pools */
     enum rt_flush_site ignore_flush;
     bool trace;
 };
@@ -72,13 +73,15 @@ struct site_disk {
     struct model_view view;
     int lun[SITE_HOSTS];      /* -1 */
     bool mapping[SITE_HOSTS]; /* a map is being added or removed */
-    unsigned busy;            /* host commands in flight */
+    bool is_protected[SITE_HOSTS];
+    unsigned busy; /* host commands in flight */
     uint32_t number, submitted, new_sectors;
     bool resizing, frozen;
     bool was_going;        /* a deletion in doubt may have begun with what is in the trash */
     uint32_t revert_write; /* of the revert in flight or in doubt */
     uint32_t revert_from, revert_to;
     int parent_point;
+    int from_point; /* COMING: a job makes that point this disk, some time or other */
 };
 
 struct site_point {
@@ -88,6 +91,7 @@ struct site_point {
     int disk, set;
     struct model_view view;
     bool exact;
+    bool is_becoming; /* a disk, see from_point */
     unsigned busy;
     int lun[SITE_HOSTS];
     bool mapping[SITE_HOSTS];
@@ -160,6 +164,7 @@ struct site {
     struct site_slot slots[SITE_SLOTS];
     struct site_call calls[SITE_CALLS];
     uint32_t disk_number, set_number;
+    char last_job[48];
     bool failed, crashed, power_lost, started;
     struct err *start_error;
     enum sim_crash crash_kind;
@@ -168,7 +173,7 @@ struct site {
     char failure[1024];
     /* What happened: */
     uint32_t ops, commands, verbs_ok, verbs_refused, crashes, recovery_crashes, verifies, cuts,
-        logins, lost;
+        logins, lost, full;
     uint32_t done_by_verb[32]; /* rows of site_verbs.c */
     struct volume_io reader;
     struct iovec reader_iov;
@@ -221,7 +226,7 @@ struct site_outcome {
     char failure[1024];
     uint64_t trace_hash;
     uint32_t ops, commands, verbs_ok, verbs_refused, crashes, recovery_crashes, verifies, cuts,
-        logins, lost;
+        logins, lost, full;
     uint32_t done_by_verb[32];
 };
 struct site_outcome site_world_run(const struct site_options *options);

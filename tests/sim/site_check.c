@@ -13,7 +13,7 @@ void site_disk_forget(struct site *site, int disk)
 {
     struct site_disk *d = &site->disks[disk];
     model_view_fini(&d->view);
-    *d = (struct site_disk){.parent_point = -1};
+    *d = (struct site_disk){.parent_point = -1, .from_point = -1};
     for (unsigned h = 0; h < SITE_HOSTS; h++)
         d->lun[h] = -1;
 }
@@ -30,8 +30,10 @@ void site_point_forget(struct site *site, int point)
         if (left == 0 && (set->is_undo || set->phase == SITE_CREATED || set->abandoned))
             set->used = false;
         if (left == 0) set->cut = false;
-        for (unsigned i = 0; i < SITE_DISKS; i++)
+        for (unsigned i = 0; i < SITE_DISKS; i++) {
             if (site->disks[i].parent_point == point) site->disks[i].parent_point = -1;
+            if (site->disks[i].from_point == point) site->disks[i].from_point = -1;
+        }
     }
     model_view_fini(&p->view);
     *p = (struct site_point){.disk = -1, .set = -1};
@@ -49,8 +51,9 @@ bool site_list_all(struct site *site, struct listing *l)
     if (l->sets) l->maps = site_ask(site, "map_list", json_object());
     if (l->maps) l->pools = site_ask(site, "pool_list", json_object());
     if (l->pools) l->trash = site_ask(site, "trash_list", json_object());
-    if (!l->trash && !site->crashed) site_fail(site, "the server cannot list what it has");
-    return l->trash != NULL;
+    if (l->trash) l->jobs = site_ask(site, "job_list", json_object());
+    if (!l->jobs && !site->crashed) site_fail(site, "the server cannot list what it has");
+    return l->jobs != NULL;
 }
 
 void site_unlist(struct listing *l)
@@ -61,6 +64,7 @@ void site_unlist(struct listing *l)
     json_decref(l->maps);
     json_decref(l->pools);
     json_decref(l->trash);
+    json_decref(l->jobs);
 }
 
 static const json_t *named(const json_t *list, const char *key, const char *name)
@@ -137,6 +141,20 @@ static bool reconcile_luns(struct site *site, const json_t *maps, const char *na
         mapping[h] = false;
     }
     return true;
+}
+
+static bool map_is_protected(const json_t *maps, int host, int lun)
+{
+    size_t i;
+    json_t *item;
+    char name[8];
+    snprintf(name, sizeof name, "h%d", host);
+    json_array_foreach(json_object_get(maps, "maps"), i, item)
+    {
+        if (strcmp(rig_text(item, "host"), name) == 0 && rig_number(item, "lun") == lun)
+            return rig_number(item, "read_only") == 1;
+    }
+    return false;
 }
 
 static bool undo_is_known(const struct site *site, const struct uuid *uuid)
@@ -230,9 +248,45 @@ static bool reconcile_undos(struct site *site, int disk, const json_t *listed, b
     return true;
 }
 
+static bool job_is_active(const struct listing *l, const char *verb, const char *object)
+{
+    size_t i;
+    json_t *job;
+    json_array_foreach(json_object_get(l->jobs, "jobs"), i, job)
+    {
+        const char *state = rig_text(job, "state");
+        if (strcmp(rig_text(job, "verb"), verb) == 0 &&
+            strcmp(rig_text(job, "object"), object) == 0 &&
+            (strcmp(state, "running") == 0 || strcmp(state, "paused") == 0))
+            return true;
+    }
+    return false;
+}
+
+/* The split of a snapshot: it is the disk now, with its LUNs and its content; or not yet; or will
+ * never be. */
+static void reconcile_becoming(struct site *site, int disk, const struct listing *l)
+{
+    struct site_disk *d = &site->disks[disk];
+    struct site_point *p = &site->points[d->from_point];
+    const json_t *item = named(l->disks, "disks", d->name);
+    if (item && strcmp(rig_text(item, "state"), "ready") == 0) {
+        site_trace(site, "snapshot %s is disk %s now", p->name, d->name);
+        memcpy(d->lun, p->lun, sizeof d->lun);
+        p->state = SITE_GOING;
+        site_point_forget(site, d->from_point);
+    } else if (!item && !job_is_active(l, "snapshot_split", p->name)) {
+        p->is_becoming = false;
+        d->from_point = -1;
+        site_disk_forget(site, disk);
+    }
+}
+
 static bool reconcile_disk(struct site *site, int disk, const struct listing *l, bool after_crash)
 {
     struct site_disk *d = &site->disks[disk];
+    if (d->from_point >= 0) reconcile_becoming(site, disk, l);
+    if (d->state == SITE_NONE || d->from_point >= 0) return true;
     const json_t *item = named(l->disks, "disks", d->name);
     bool is_right;
     enum site_state was = d->state;
@@ -261,7 +315,10 @@ static bool reconcile_disk(struct site *site, int disk, const struct listing *l,
     if (sectors != d->view.sector_count)
         return site_fail(site, "disk %s has %u sectors, expected %u", d->name, sectors,
                          d->view.sector_count);
-    return reconcile_luns(site, l->maps, d->name, d->lun, d->mapping);
+    if (!reconcile_luns(site, l->maps, d->name, d->lun, d->mapping)) return false;
+    for (int h = 0; h < SITE_HOSTS; h++)
+        d->is_protected[h] = d->lun[h] >= 0 && map_is_protected(l->maps, h, d->lun[h]);
+    return true;
 }
 
 /* A member by the lists.  False: it is where it cannot be. */
@@ -283,6 +340,14 @@ static bool reconcile_member(struct site *site, int point, const struct listing 
     if (is_there && !parse_uuid(item, "point_uuid", &p->uuid) &&
         !parse_uuid(item, "uuid", &p->uuid))
         return site_fail(site, "%s has no id", p->name);
+    uint32_t sectors = is_there ? (uint32_t)(rig_number(item, "size_bytes") / SECTOR_BYTES) : 0;
+    if (!is_there || p->state != SITE_COMING || sectors == p->view.sector_count) return true;
+    /* The disk grew, and nobody knows on which side of the cut. */
+    if (sectors > p->view.sector_count && sectors == site->disks[p->disk].new_sectors)
+        model_view_grow(&p->view, sectors);
+    else
+        return site_fail(site, "snapshot %s has %u sectors, expected %u", p->name, sectors,
+                         p->view.sector_count);
     return true;
 }
 
@@ -391,7 +456,7 @@ static bool check_states(struct site *site, const struct listing *l)
         json_t *member;
         bool aborted = strcmp(state, "aborted") == 0;
         bool cut = !aborted && strcmp(state, "prepared") != 0 && strcmp(state, "armed") != 0 &&
-                   strcmp(state, "trashed") != 0;
+                   strcmp(state, "broken") != 0 && strcmp(state, "trashed") != 0;
         json_array_foreach(json_object_get(set, "members"), j, member)
         {
             const json_t *snapshot = named(l->snapshots, "snapshots", rig_text(member, "snapshot"));

@@ -7,7 +7,7 @@
 /* ---- What the server lists, and what its views hold ---- */
 
 struct listing {
-    json_t *disks, *snapshots, *sets, *maps, *pools, *trash;
+    json_t *disks, *snapshots, *sets, *maps, *pools, *trash, *jobs;
 };
 bool site_list_all(struct site *site, struct listing *l);
 void site_unlist(struct listing *l);

@@ -110,6 +110,15 @@ static bool lun_may_be_gone(const struct site_slot *slot)
            d->state != SITE_THERE;
 }
 
+static bool may_be_full(const struct site_slot *slot)
+{
+    const struct site *site = slot->site;
+    struct volume_pool_usage usage;
+    volume_pool_usage(site->pools[site->disks[slot->disk].pool].engine, &usage);
+    return usage.free_bytes < usage.capacity_bytes / 4 || usage.reclaiming_bytes ||
+           usage.reclaim_pending;
+}
+
 static void refused(struct site_slot *slot)
 {
     struct site *site = slot->site;
@@ -119,6 +128,7 @@ static void refused(struct site_slot *slot)
         miscompared(slot);
         return;
     }
+    site->full += r->sense == POOL_IS_FULL;
     bool is_one_part = slot->op == SITE_WRITE || slot->op == SITE_COMPARE_WRITE;
     if (r->sense == POOL_IS_FULL && !is_one_part)
         write_ended(slot, false); /* some of its parts may be there */
@@ -130,7 +140,7 @@ static void refused(struct site_slot *slot)
         (r->status == SCSI_STATUS_CHECK_CONDITION &&
          (r->sense >> 16 == SENSE_UNIT_ATTENTION ||
           (r->sense == NO_SUCH_LUN && lun_may_be_gone(slot)) ||
-          (r->sense == POOL_IS_FULL && slot->write) ||
+          (r->sense == POOL_IS_FULL && slot->write && may_be_full(slot)) ||
           (r->sense == OUT_OF_RANGE && slot->disk >= 0 && site->disks[slot->disk].resizing)));
     if (!fine)
         site_fail(site, "host %d: %s of %s %s ended with status %02x, sense %06x", slot->host,
@@ -319,6 +329,8 @@ static void send(struct site_slot *slot)
 
 /* ---- Drawing --------------------------------------------------------------------------------- */
 
+enum { BIG_SECTORS = 496 }; /* one batch */
+
 static bool is_usable(const struct site_disk *disk, int host)
 {
     return disk->state == SITE_THERE && disk->lun[host] >= 0 && !disk->mapping[host] &&
@@ -354,10 +366,11 @@ static void draw_extent(struct site *site, struct site_slot *slot, uint32_t sect
     slot->count = 1 + (uint32_t)prng_below(prng, maxima[prng_below(prng, countof(maxima))]);
     if (prng_chance(prng, 1, 2)) slot->count = (slot->count + 7) / 8 * 8;
     if (slot->op == SITE_COMPARE_WRITE) slot->count = min_of(slot->count, (uint32_t)24);
-    if (prng_chance(prng, 1, 20) && slot->op != SITE_COMPARE_WRITE)
-        slot->count = 1 + (uint32_t)prng_below(prng, 496); /* one batch */
+    if (prng_chance(prng, site->options.full ? 14 : 1, 20) && slot->op != SITE_COMPARE_WRITE)
+        slot->count = 1 + (uint32_t)prng_below(prng, BIG_SECTORS);
     slot->count = min_of(slot->count, sectors);
-    uint32_t span = prng_chance(prng, 1, 2) ? min_of(sectors, (uint32_t)192) : sectors;
+    bool is_hot = prng_chance(prng, site->options.full ? 1 : 4, 8);
+    uint32_t span = is_hot ? min_of(sectors, (uint32_t)192) : sectors;
     slot->sector = (uint32_t)prng_below(prng, span);
     if (prng_chance(prng, 3, 4)) slot->sector -= slot->sector % SECTORS_PER_BLOCK;
     slot->sector = min_of(slot->sector, sectors - slot->count);
@@ -398,7 +411,7 @@ static void submit_chain(struct site *site, const struct site_slot *previous)
 {
     int host = (int)prng_below(&site->prng, SITE_HOSTS);
     int disk = pick_disk(site, host);
-    if (disk < 0 || !slot_is_free(site)) return;
+    if (disk < 0 || !slot_is_free(site) || site->disks[disk].is_protected[host]) return;
     struct site_slot *slot = slot_get(site);
     slot->host = host;
     slot->disk = disk;
@@ -429,7 +442,7 @@ void site_command(struct site *site)
     disk = pick_disk(site, host);
     if (disk < 0) return;
     slot->disk = disk;
-    slot->op = draw_op(site);
+    slot->op = site->disks[disk].is_protected[host] ? SITE_READ : draw_op(site);
     if (slot->op == SITE_FLUSH) site->pools[site->disks[disk].pool].unflushed = 0;
     draw_extent(site, slot, site->disks[disk].view.sector_count);
     slot->fua = slot->op == SITE_WRITE && prng_chance(&site->prng, 1, 16);

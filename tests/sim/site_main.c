@@ -2,7 +2,7 @@
  * site_main.c - tarn-sim: whole sites under seeds, one after another, each in a process of its own.
  *
  *     tarn-sim [--seed S] [--seeds N] [--ops N] [--crash none|process|power|both]
- *              [--crash-every WRITES] [--ignore-flush SITE] [--mutation NAME] [--trace]
+ *              [--crash-every WRITES] [--ignore-flush SITE] [--mutation NAME] [--full] [--trace]
  *
  * A failure prints what it takes to see it again.  doc/simulation.md has the rest.
  */
@@ -24,10 +24,10 @@ static uint64_t seeds = 1;
 static void print_outcome(const struct site_outcome *o)
 {
     printf("seed %llu: %s; %u operations, %u commands (%u lost), %u verbs, %u refused, %u sets, "
-           "%u verified, %u crashes, %u in recovery, %u logins; trace %016llx\n",
+           "%u verified, %u crashes, %u in recovery, %u logins, %u full; trace %016llx\n",
            (unsigned long long)options.seed, o->ok ? "ok" : "FAILED", o->ops, o->commands, o->lost,
            o->verbs_ok, o->verbs_refused, o->cuts, o->verifies, o->crashes, o->recovery_crashes,
-           o->logins, (unsigned long long)o->trace_hash);
+           o->logins, o->full, (unsigned long long)o->trace_hash);
     fflush(stdout);
 }
 
@@ -58,6 +58,9 @@ static bool parse(int option, const char *value)
     case 'e':
         options.crash_every = (uint32_t)number;
         return is_number;
+    case 'F':
+        options.full = true;
+        return true;
     case 't':
         options.trace = true;
         return true;
@@ -87,13 +90,14 @@ int main(int argc, char **argv)
                                                  {"trace", no_argument, NULL, 't'},
                                                  {"ignore-flush", required_argument, NULL, 'f'},
                                                  {"mutation", required_argument, NULL, 'M'},
+                                                 {"full", no_argument, NULL, 'F'},
                                                  {NULL, 0, NULL, 0}};
     for (int option; (option = getopt_long(argc, argv, "", long_options, NULL)) != -1;) {
         if (parse(option, optarg)) continue;
         fprintf(stderr,
                 "usage: tarn-sim [--seed S] [--seeds N] [--ops N] [--crash none|process|"
                 "power|both]\n  [--crash-every WRITES] [--ignore-flush SITE] [--mutation NAME] "
-                "[--trace]\n");
+                "[--full] [--trace]\n");
         return 2;
     }
     uint64_t done[32] = {0}, ops = 0;

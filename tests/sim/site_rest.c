@@ -70,7 +70,7 @@ static uint8_t *read_point(struct site *site, int point)
     struct site_point *p = &site->points[point];
     const struct site_set *set = &site->sets[p->set];
     return read_view(site, p->name, site->disks[p->disk].pool, NULL, &p->uuid, p->view.sector_count,
-                     set->phase < SITE_CREATED);
+                     set->phase < SITE_CREATED || p->is_becoming);
 }
 
 /* The members together: one instant, over all pools. */
@@ -301,7 +301,8 @@ static void delete_each(struct site *site, const char *list, const char *key, co
     json_t *item, *items = site_ask(site, list, json_object());
     json_array_foreach(json_object_get(items, key), i, item)
     {
-        json_t *arguments = json_pack("{s:s}", "name", rig_text(item, "name"));
+        const char *name = rig_text(item, "name");
+        json_t *arguments = json_pack("{s:s}", "name", *name ? name : rig_text(item, "id"));
         json_object_update(arguments, more);
         ask_and_forget(site, verb, arguments);
     }
@@ -320,7 +321,7 @@ static bool nothing_is_left_over(struct site *site)
     {
         const char *state = rig_text(item, "state");
         if (strcmp(state, "created") != 0 && strcmp(state, "aborted") != 0 &&
-            strcmp(state, "trashed") != 0)
+            strcmp(state, "trashed") != 0 && strcmp(state, "broken") != 0)
             site_fail(site, "set %s is %s for ever", rig_text(item, "name"), state);
     }
     json_array_foreach(json_object_get(l.snapshots, "snapshots"), i, item)
@@ -339,6 +340,8 @@ bool site_empty(struct site *site)
         !nothing_is_left_over(site) || !site_verify(site))
         return false;
     unmap_all(site);
+    delete_each(site, "job_list", "jobs", "job_cancel", json_object());
+    site_run_for(site, 10 * RT_SECOND);
     for (unsigned lap = 0; lap < SITE_DISKS && !site->failed; lap++) {
         ask_and_forget(site, "trash_empty", json_object());
         delete_each(site, "set_list", "sets", "set_delete", json_pack("{s:b}", "now", 1));

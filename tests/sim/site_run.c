@@ -72,7 +72,8 @@ struct site_outcome site_world_run(const struct site_options *options)
                                    .verifies = site->verifies,
                                    .cuts = site->cuts,
                                    .logins = site->logins,
-                                   .lost = site->lost};
+                                   .lost = site->lost,
+                                   .full = site->full};
     memcpy(outcome.failure, site->failure, sizeof outcome.failure);
     memcpy(outcome.done_by_verb, site->done_by_verb, sizeof outcome.done_by_verb);
     site_destroy(site);
@@ -85,9 +86,9 @@ static const struct site_options *running;
 
 const char *site_options_text(const struct site_options *o, char *text, size_t size)
 {
-    snprintf(text, size, "--seed %llu --ops %u --crash %s --crash-every %u%s%s",
+    snprintf(text, size, "--seed %llu --ops %u --crash %s --crash-every %u%s%s%s",
              (unsigned long long)o->seed, o->op_count, site_crash_names[o->crash], o->crash_every,
-             o->ignore_flush ? " --ignore-flush " : "",
+             o->full ? " --full" : "", o->ignore_flush ? " --ignore-flush " : "",
              o->ignore_flush ? rt_flush_site_name(o->ignore_flush) : "");
     return text;
 }

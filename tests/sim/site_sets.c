@@ -136,7 +136,7 @@ void site_do_set_delete(struct site *site, struct site_call *call)
         return;
     for (unsigned i = 0; i < s->count; i++) {
         const struct site_point *p = &site->points[s->points[i]];
-        if (p->state != SITE_THERE || p->busy || site_point_is_mapped(p)) return;
+        if (p->state != SITE_THERE || p->busy || p->is_becoming || site_point_is_mapped(p)) return;
     }
     bool for_good = site_draw(site, 2);
     for (unsigned i = 0; i < s->count; i++)

@@ -123,6 +123,13 @@ int main(void)
         {"a_site_that_crashes_often",
          8,
          {.seed = 4000, .op_count = 1500, .crash = SITE_CRASH_BOTH, .crash_every = 120}},
+        {"a_site_with_full_pools",
+         3,
+         {.seed = 6000,
+          .op_count = 3000,
+          .crash = SITE_CRASH_BOTH,
+          .crash_every = 2000,
+          .full = true}},
     };
     for (unsigned i = 0; i < countof(rows); i++)
         tap_point(rows[i].name, worlds_are_green(rows[i].options, rows[i].worlds));

@@ -7,7 +7,7 @@
 #include "tests/sim/site_int.h"
 #include "tests/unit/control_rig.h"
 
-enum { DISK_BLOCKS_MAX = 768, UNDO_POINTS_MAX = 8 };
+enum { DISK_BLOCKS_MAX = 768, FULL_BLOCKS_MAX = 6000, UNDO_POINTS_MAX = 8 };
 
 /* ---- Calls ----------------------------------------------------------------------------------- */
 
@@ -51,11 +51,17 @@ static void verb_answered(struct control_call *control_call)
     model_tick(site->model);
     if (!ok) err_text(control_call->error, text, sizeof text);
     site_trace(site, "  %s (from %u): %s", control_call->verb, call->submitted, text);
-    if (!ok && is_broken(err_status(control_call->error)))
+    bool deletes = strcmp(control_call->verb, "snapshot_delete") == 0 ||
+                   strcmp(control_call->verb, "set_delete") == 0 ||
+                   strcmp(control_call->verb, "disk_delete") == 0 ||
+                   strcmp(control_call->verb, "trash_empty") == 0;
+    if (!ok && (is_broken(err_status(control_call->error)) ||
+                (deletes && err_status(control_call->error) == STATUS_POOL_FULL)))
         site_fail(site, "%s: %s", control_call->verb, text);
     call->busy = false;
     site->verbs_ok += ok;
     site->verbs_refused += !ok;
+    site->full += !ok && err_status(control_call->error) == STATUS_POOL_FULL;
     site->done_by_verb[call->number] += ok;
     call->answer(call, ok);
     err_free(control_call->error);
@@ -118,7 +124,8 @@ static int pick_point(struct site *site, bool with_undo)
     for (unsigned n = 0; n < SITE_POINTS; n++) {
         int i = (int)((first + n) % SITE_POINTS);
         const struct site_point *p = &site->points[i];
-        if (p->state != SITE_THERE || site->sets[p->set].phase != SITE_CREATED) continue;
+        if (p->state != SITE_THERE || site->sets[p->set].phase != SITE_CREATED || p->is_becoming)
+            continue;
         if (with_undo || !is_undo(site, i)) return i;
     }
     return -1;
@@ -178,9 +185,10 @@ static void do_disk_create(struct site *site, struct site_call *call)
     int i = free_disk(site);
     if (i < 0) return;
     struct site_disk *d = &site->disks[i];
-    uint32_t blocks = 256 + site_draw(site, DISK_BLOCKS_MAX);
+    uint32_t blocks = 256 + site_draw(site, site->options.full ? FULL_BLOCKS_MAX : DISK_BLOCKS_MAX);
     d->number = ++site->disk_number;
     d->pool = (int)site_draw(site, SITE_POOLS);
+    if (site->options.full && site_draw(site, 4)) d->pool = 0;
     d->state = SITE_COMING;
     snprintf(d->name, sizeof d->name, "d%u", d->number);
     model_view_init(&d->view, blocks * SECTORS_PER_BLOCK);
@@ -637,6 +645,73 @@ static void do_trash(struct site *site, struct site_call *call)
                     back ? restored : emptied);
 }
 
+/* ---- Promote, split, their jobs -------------------------------------------------------------- */
+
+static void job_began(struct site_call *call, bool ok)
+{
+    struct site *site = call->site;
+    const char *id = rig_text(call->call.result, "job.id");
+    if (ok && *id) snprintf(site->last_job, sizeof site->last_job, "%s", id);
+    if (call->disk < 0 || ok) return;
+    site->points[call->point].is_becoming = false; /* a refused split */
+    site->disks[call->disk].from_point = -1;
+    site_disk_forget(site, call->disk);
+}
+
+static void promote_disk(struct site *site, struct site_call *call, bool split)
+{
+    int i = pick_disk(site);
+    if (i < 0) return;
+    site_call_start(call, split ? "disk_split" : "disk_promote",
+                    json_pack("{s:s}", "name", site->disks[i].name), job_began);
+}
+
+static void split_snapshot(struct site *site, struct site_call *call, int point)
+{
+    struct site_point *p = &site->points[point];
+    int i = free_disk(site);
+    if (!p->exact || i < 0) return;
+    for (unsigned h = 0; h < SITE_HOSTS; h++)
+        if (p->mapping[h]) return;
+    struct site_disk *d = &site->disks[i];
+    d->number = ++site->disk_number;
+    d->pool = site->disks[p->disk].pool;
+    d->state = SITE_COMING;
+    d->from_point = point;
+    snprintf(d->name, sizeof d->name, "d%u", d->number);
+    model_view_copy(&p->view, &d->view);
+    p->is_becoming = true;
+    call->disk = i;
+    call->point = point;
+    site_call_start(call, "snapshot_split",
+                    json_pack("{s:s, s:s}", "name", p->name, "new_name", d->name), job_began);
+}
+
+static void do_promote(struct site *site, struct site_call *call)
+{
+    unsigned kind = site_draw(site, 4);
+    if (kind < 2) {
+        promote_disk(site, call, kind);
+        return;
+    }
+    int point = pick_point(site, false);
+    if (point < 0 || site->points[point].busy) return;
+    if (kind == 3) {
+        split_snapshot(site, call, point);
+        return;
+    }
+    site_call_start(call, "snapshot_promote", json_pack("{s:s}", "name", site->points[point].name),
+                    job_began);
+}
+
+static void do_job(struct site *site, struct site_call *call)
+{
+    static const char *const verbs[] = {"job_pause", "job_resume", "job_resume", "job_cancel"};
+    if (!site->last_job[0]) return;
+    site_call_start(call, verbs[site_draw(site, countof(verbs))],
+                    json_pack("{s:s}", "name", site->last_job), job_began);
+}
+
 /* ---- The table ------------------------------------------------------------------------------- */
 
 static const struct {
@@ -653,9 +728,11 @@ static const struct {
     {8, "snapshot delete", do_snapshot_delete},
     {5, "snapshot branch", do_branch},
     {6, "disk revert, undo", do_revert},
-    {24, "set step", site_do_set_step},
+    {18, "set step", site_do_set_step},
     {4, "set delete", site_do_set_delete},
     {4, "trash restore, empty", do_trash},
+    {4, "promote, split", do_promote},
+    {2, "job pause, resume, cancel", do_job},
 };
 
 unsigned site_verb_count(void)
