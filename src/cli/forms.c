@@ -40,6 +40,14 @@ static const struct cli_form forms[] = {
      .note = "Takes milliseconds, whatever the size; all snapshots stay, newer ones too. What the "
              "disk was is kept for 24 hours as an undo point (tarn disk undo). Unmount the disk on "
              "its host first: while a host reads or writes it, the revert is refused."},
+    {.id = "disk_replace",
+     .examples = {"tarn disk replace test --from nightly-mail --dry-run",
+                  "tarn disk replace test --from nightly-mail"},
+     .note =
+         "The disk keeps its name, identity and LUNs and takes content and size of the snapshot, "
+         "at one moment when all is copied; until then it is as it was and fully usable. The job "
+         "goes on after a restart: tarn job pause, resume, cancel. To take it back: tarn disk "
+         "undo"},
     {.id = "disk_undo",
      .examples = {"tarn disk undo mail", "tarn disk undo mail --list",
                   "tarn disk undo mail --to before-revert-20261122T160500Z"},
@@ -55,9 +63,10 @@ static const struct cli_form forms[] = {
              "use meanwhile."},
     {.id = "host_set",
      .examples = {"tarn host set web1 --os windows"},
-     .note = "A Windows host gets snapshots writable, as a private branch, because it writes to what "
-             "it mounts; "
-             "others get them write-protected."},
+     .note =
+         "A Windows host gets snapshots writable, as a private branch, because it writes to what "
+         "it mounts; "
+         "others get them write-protected."},
     {.id = "host_create",
      .positionals = "name",
      .examples = {"tarn host create web1 --initiator iqn.1993-08.org.debian:01:web1",
@@ -124,9 +133,10 @@ static const struct cli_form forms[] = {
              "copied first, in the background."},
     {.id = "set_break",
      .examples = {"tarn set break nightly --dry-run", "tarn set break nightly --no-wait"},
-     .note = "Answered at once: the LUNs stay in full use with their identities while the snapshots "
-             "become "
-             "independent disks in the background."},
+     .note =
+         "Answered at once: the LUNs stay in full use with their identities while the snapshots "
+         "become "
+         "independent disks in the background."},
     {.id = "snapshot_delete",
      .examples = {"tarn snapshot delete nightly-mail --dry-run",
                   "tarn snapshot delete nightly-mail", "tarn snapshot delete nightly-mail --now"},

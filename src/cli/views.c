@@ -667,6 +667,7 @@ static const struct {
     {"disk_grow", "The disk is larger now."},
     {"disk_rename", "The disk has a new name."},
     {"disk_revert", "The disk has the content of the snapshot. To take that back: tarn disk undo"},
+    {"disk_replace", "The disk has the content of the snapshot. To take that back: tarn disk undo"},
     {"disk_undo", "Undone. To take that back: tarn disk undo"},
     {"host_create", "The host may log in; serve it a disk with: tarn map add HOST DISK"},
     {"map_add", "Served."},

@@ -426,6 +426,7 @@ extern const struct op_plan plans_job[];
 extern const struct op_plan plans_pool[];
 extern const struct op_plan plans_promote[];
 extern const struct op_plan plans_read[];
+extern const struct op_plan plans_replace[];
 extern const struct op_plan plans_retain[];
 extern const struct op_plan plans_revert[];
 extern const struct op_plan plans_set[];
@@ -623,6 +624,13 @@ struct disk_use {
 void disk_use(struct control *control, struct disk *disk, struct disk_use *ret_use);
 /* IN_USE while a host uses it or holds a reservation; CONFLICT while a set cuts it. */
 struct err *disk_check_quiet(struct control *control, struct disk *disk, bool force) MUST_CHECK;
+void disk_say_who_uses(struct op *op, struct disk *disk, json_t *would); /* for dry runs */
+/* plan_replace.c: is what a host wrote into the snapshot its content? */
+bool snapshot_content_is_branch(const struct op *op, const struct snapshot *snapshot);
+/* Goes on as a replace by the snapshot's private branch; op has no data yet. */
+void replace_instead(struct op *op, struct disk *disk, struct snapshot *snapshot);
+/* job_replace.c: an undo point that is still to be made. */
+bool job_keeps_undo(struct control *control, const struct uuid *undo);
 
 /* plan_token.c */
 void token_draw(struct rt *rt, char text[80], uint8_t hash[32]);
@@ -640,7 +648,8 @@ struct job_type {
     void (*suspend)(struct job *job); /* tarnd stops: job_suspended follows soon */
     void (*drop)(struct job *job);    /* frees run, without waiting */
 };
-extern const struct job_type job_types_promote[]; /* end with verb NULL */
+extern const struct job_type job_types_promote[]; /* each ends with verb NULL */
+extern const struct job_type job_types_replace[];
 struct job *job_begin(struct control *control, const char *verb, const char *object);
 /* The row of a durable job, to be stored by the caller with what belongs to it; text is row->work. */
 void job_row_fill(struct control *control, const char *verb, const char *object, const char *text,

@@ -20,6 +20,7 @@ static const struct op_plan *const families[] = {
     plans_pool,
     plans_promote,
     plans_read,
+    plans_replace,
     plans_retain,
     plans_revert,
     plans_set,

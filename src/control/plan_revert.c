@@ -14,6 +14,9 @@ struct revert_data {
     struct disk *disk;
     struct uuid point; /* what it becomes */
     uint64_t point_size_bytes, point_wall_ns;
+    bool clears_flags;        /* cut through VSS: its volumes are made visible and writable */
+    char text[VSS_TEXT_MAX];
+    struct snapshot *written; /* into which a host wrote: that is its content */
     struct catalog_undo undo; /* what it was */
     struct catalog_disk row;
 };
@@ -25,31 +28,6 @@ static const char *ago(struct control *control, uint64_t wall_ns, char text[TEXT
 {
     uint64_t now = rt_wall(control->rt);
     return text_format_age(now > wall_ns ? now - wall_ns : 0, text);
-}
-
-static void say_who_uses(struct op *op, struct disk *disk, json_t *would)
-{
-    struct disk_use use;
-    char age[TEXT_SIZE_MAX];
-    disk_use(op->control, disk, &use);
-    list_for_each (node, &op->control->hosts) {
-        struct host *host =
-            container_of(list_entry(node, struct object, link), struct host, object);
-        const struct map *map = host_map_of(host, &disk->row.uuid);
-        if (!map) continue;
-        json_array_append_new(
-            would,
-            json_sprintf("change it under host \"%s\", which sees it as LUN %u%s", host->row.name,
-                         map->row.lun, list_is_empty(&host->sessions) ? " (not logged in)" : ""));
-    }
-    if (use.last_use_ns < DISK_USE_NS) {
-        json_array_append_new(would, json_sprintf("do so although it was read or written %s ago",
-                                                  text_format_age(use.last_use_ns, age)));
-    }
-    if (use.is_reserved) {
-        json_array_append_new(would,
-                              json_string("do so although a host holds a reservation on it"));
-    }
 }
 
 static void say_newer(struct op *op, const struct revert_data *data, json_t *would)
@@ -85,7 +63,7 @@ static json_t *would_do(struct op *op, const struct revert_data *data)
                                                   text_format_size(data->point_size_bytes, to)));
     }
     say_newer(op, data, would);
-    say_who_uses(op, data->disk, would);
+    disk_say_who_uses(op, data->disk, would);
     return would;
 }
 
@@ -142,7 +120,13 @@ static struct err *revert_check(struct op *op, struct revert_data *data)
                         "tarn disk replace %s --from %s", data->row.name, snapshot->row.name);
     }
     TRY(snapshot_check_ready(snapshot));
+    TRY(check_disk_idle(data->disk));
+    if (snapshot_content_is_branch(op, snapshot)) {
+        data->written = snapshot;
+        return NULL;
+    }
     TRY(take_point(data, &snapshot->row.point));
+    data->clears_flags = snapshot->set->row.vss && !arg_bool(op, "keep_vss_flags");
     fill_undo(op, data, "revert to snapshot", snapshot->row.name);
     return disk_check_quiet(op->control, data->disk, arg_bool(op, "force"));
 }
@@ -171,6 +155,7 @@ static struct err *undo_check(struct op *op, struct revert_data *data)
 {
     struct undo *undo = NULL;
     TRY(take_disk(op, data));
+    TRY(check_disk_idle(data->disk));
     TRY(find_undo(data, arg_text(op, "to"), &undo));
     TRY(take_point(data, &undo->row.uuid));
     fill_undo(op, data, "undo to", undo->row.name);
@@ -202,7 +187,14 @@ static void begin(struct op *op, struct err *(*check_fn)(struct op *op, struct r
 
 static void step_revert(struct op *op)
 {
-    begin(op, revert_check);
+    struct revert_data found = {0};
+    struct err *e = revert_check(op, &found);
+    err_free(e); /* begin finds it again */
+    if (!e && found.written) {
+        replace_instead(op, found.disk, found.written);
+    } else {
+        begin(op, revert_check);
+    }
 }
 
 static void step_list(struct op *op)
@@ -239,6 +231,18 @@ static void step_engine(struct op *op)
                   op_done, op);
 }
 
+static void step_flags(struct op *op)
+{
+    struct revert_data *data = op->data;
+    op->undo_due = false; /* the revert is made */
+    if (data->clears_flags) {
+        vss_flags_clear(op->control, data->disk->pool->engine, &data->row.uuid, data->text, op_done,
+                        op);
+    } else {
+        op_next(op);
+    }
+}
+
 static struct err *write_done(struct catalog *catalog, void *arg)
 {
     const struct revert_data *data = ((struct op *)arg)->data;
@@ -262,6 +266,7 @@ static void step_answer(struct op *op)
 {
     struct revert_data *data = op->data;
     op->result = json_disk(op->control, data->disk);
+    if (data->text[0]) json_object_set_new(op->result, "note", json_string(data->text));
     op_next(op);
 }
 
@@ -286,7 +291,8 @@ static void step_back(struct op *op)
     op_catalog(op, write_gone);
 }
 
-static op_step *const revert_steps[] = {step_revert, step_engine, step_store, step_answer, NULL};
+static op_step *const revert_steps[] = {step_revert, step_engine, step_store,
+                                        step_flags,  step_answer, NULL};
 static op_step *const undo_steps[] = {step_undo, step_engine, step_store, step_answer, NULL};
 static op_step *const back_steps[] = {step_back, NULL};
 

@@ -163,7 +163,7 @@ static void decide_pools(struct control *control)
 }
 
 /* A point exists if and only if its revert was made: a row that was ahead of it goes. */
-static void decide_undos(struct start *start, struct disk *disk)
+static void decide_undos(struct control *control, struct start *start, struct disk *disk)
 {
     list_for_each (node, &disk->undos) {
         struct undo *undo =
@@ -175,6 +175,8 @@ static void decide_undos(struct start *start, struct disk *disk)
             undo->row.size_bytes = info.size_bytes;
             continue;
         }
+        if (undo->row.state == SNAPSHOT_PENDING && job_keeps_undo(control, &undo->row.uuid))
+            continue;
         if (undo->row.state == SNAPSHOT_READY) {
             log_error("an undo point of the catalog is not in its pool", "disk=\"%s\" undo=\"%s\"",
                       disk->row.name, undo->row.name);
@@ -197,7 +199,7 @@ static void decide_disks(struct control *control, struct start *start)
             if (!there)
                 log_error("a disk of the catalog is not in its pool", "disk=\"%s\"",
                           disk->row.name);
-            decide_undos(start, disk);
+            decide_undos(control, start, disk);
             continue;
         }
         doom_disk(&start->doomed, disk); /* never answered, or being deleted */

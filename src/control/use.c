@@ -66,3 +66,28 @@ struct err *disk_check_quiet(struct control *control, struct disk *disk, bool fo
         "unmount it there and wait %u seconds; --force changes its content under the host",
         (unsigned)(DISK_USE_NS / RT_SECOND));
 }
+
+void disk_say_who_uses(struct op *op, struct disk *disk, json_t *would)
+{
+    struct disk_use use;
+    char age[TEXT_SIZE_MAX];
+    disk_use(op->control, disk, &use);
+    list_for_each (node, &op->control->hosts) {
+        struct host *host =
+            container_of(list_entry(node, struct object, link), struct host, object);
+        const struct map *map = host_map_of(host, &disk->row.uuid);
+        if (!map) continue;
+        json_array_append_new(
+            would,
+            json_sprintf("change it under host \"%s\", which sees it as LUN %u%s", host->row.name,
+                         map->row.lun, list_is_empty(&host->sessions) ? " (not logged in)" : ""));
+    }
+    if (use.last_use_ns < DISK_USE_NS) {
+        json_array_append_new(would, json_sprintf("do so although it was read or written %s ago",
+                                                  text_format_age(use.last_use_ns, age)));
+    }
+    if (use.is_reserved) {
+        json_array_append_new(would,
+                              json_string("do so although a host holds a reservation on it"));
+    }
+}

@@ -1,0 +1,394 @@
+/*
+ * The durable job behind `disk replace` (and `disk revert` to what a host wrote into a snapshot): a
+ * disk takes the content of a snapshot of any disk, of the same or another pool.
+ *
+ *     ready (an operation: rows, a point of the private branch)  ->  replace (the engine, outside
+ * of all lanes)
+ *         ->  settle (an operation: rows, what is left over)
+ *
+ * Until the engine's one record the destination is as it was; so the job may be begun again after a
+ * crash at any point, and when its undo point is there it was done.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "control/control_int.h"
+
+struct run {
+    struct job *job;
+    struct control *control;
+    struct uuid disk, snapshot, undo;
+    struct uuid
+        temporary; /* point of the snapshot's private branch; nil: its own point is copied */
+    bool keeps_flags, in_engine, in_op, is_done;
+    struct volume_replacement replacement;
+};
+
+static void go(struct run *run);
+
+static struct disk *disk_of(const struct run *run)
+{
+    return inventory_disk(run->control, &run->disk);
+}
+
+static struct snapshot *snapshot_of(const struct run *run)
+{
+    return inventory_snapshot(run->control, &run->snapshot);
+}
+
+static void mark(struct run *run, struct job *job)
+{
+    struct disk *disk = disk_of(run);
+    struct snapshot *snapshot = snapshot_of(run);
+    if (disk) disk->job = job;
+    if (snapshot) snapshot->job = job;
+}
+
+static void drop(struct job *job)
+{
+    free(job->run);
+    job->run = NULL;
+}
+
+/* ---- Settle: after success, failure and cancel alike
+ * ---------------------------------------------------------- */
+
+struct settle {
+    struct run *run;
+    struct catalog_undo undo;
+    struct catalog_disk disk_row;
+    bool has_undo, has_disk;
+};
+
+static void left_over_deleted(void *arg, struct err *e)
+{
+    if (e) log_failure("the copied state of a snapshot's branch could not be deleted", e);
+    err_free(e);
+    op_next(arg);
+}
+
+static void step_left_over(struct op *op)
+{
+    struct settle *data = op_data(op, sizeof *data);
+    struct run *run = op->finish_arg;
+    const struct snapshot *snapshot = snapshot_of(run);
+    struct volume_point_info info;
+    data->run = run;
+    if (!snapshot || !pool_is_writable(snapshot->disk->pool) ||
+        !volume_point_find(snapshot->disk->pool->engine, &run->temporary, &info)) {
+        op_next(op);
+        return;
+    }
+    volume_point_delete(snapshot->disk->pool->engine, &run->temporary, left_over_deleted, op);
+}
+
+/* Outside of VSS nobody else would make the volumes visible and writable again. */
+static void step_flags(struct op *op)
+{
+    const struct run *run = ((struct settle *)op->data)->run;
+    const struct snapshot *snapshot = snapshot_of(run);
+    const struct disk *disk = disk_of(run);
+    if (!run->is_done || !disk || !snapshot || !snapshot->set->row.vss || run->keeps_flags) {
+        op_next(op);
+        return;
+    }
+    vss_flags_clear(op->control, disk->pool->engine, &run->disk, NULL, op_done, op);
+}
+
+static struct err *write_settled(struct catalog *catalog, void *arg)
+{
+    const struct settle *data = ((struct op *)arg)->data;
+    if (data->has_disk) TRY(catalog_put_disk(catalog, &data->disk_row));
+    if (!data->has_undo) return NULL;
+    return data->run->is_done ? catalog_put_undo(catalog, &data->undo)
+                              : catalog_delete_undo(catalog, &data->undo.uuid);
+}
+
+static void step_rows(struct op *op)
+{
+    struct settle *data = op->data;
+    struct run *run = data->run;
+    const struct undo *undo = inventory_undo(op->control, &run->undo);
+    const struct disk *disk = disk_of(run);
+    struct volume_disk_info info;
+    /* Made or not is known only while the pool has not failed; else the row waits for the next
+     * start. */
+    data->has_undo = undo && (run->is_done || (disk && pool_is_writable(disk->pool)));
+    if (undo) {
+        data->undo = undo->row;
+        data->undo.state = SNAPSHOT_READY;
+        data->undo.made_ns = rt_wall(op->control->rt);
+        data->undo.expires_ns = clock_now(op->control) + UNDO_KEPT_NS;
+    }
+    if (disk && run->is_done && volume_disk_find(disk->pool->engine, &run->disk, &info)) {
+        data->has_disk = true;
+        data->disk_row = disk->row;
+        data->disk_row.size_bytes = info.size_bytes;
+    }
+    json_object_set_new(op->arguments, "job", json_string(run->job->name));
+    if (disk) json_object_set_new(op->arguments, "disk", json_string(disk->row.name));
+    op_catalog_audited(op, write_settled);
+}
+
+static void step_publish(struct op *op)
+{
+    struct settle *data = op->data;
+    struct undo *undo = inventory_undo(op->control, &data->run->undo);
+    struct disk *disk = disk_of(data->run);
+    if (disk && data->has_disk) disk->row.size_bytes = data->disk_row.size_bytes;
+    if (undo && data->run->is_done) {
+        undo->row = data->undo;
+    } else if (undo && data->has_undo) {
+        inventory_remove_undo(undo);
+    }
+    op_next(op);
+}
+
+static void settled(struct op *op)
+{
+    struct run *run = op->finish_arg;
+    struct job *job = run->job;
+    struct disk *disk = disk_of(run);
+    struct err *e = take_ptr(&job->failure);
+    if (!e) e = take_ptr(&op->error);
+    mark(run, NULL);
+    if (!e && disk) job->result = json_disk(run->control, disk);
+    drop(job);
+    job_end(job, e);
+}
+
+/* Takes e; NULL: it is done. */
+static void settle(struct run *run, struct err *e)
+{
+    static op_step *const steps[] = {step_left_over, step_flags, step_rows, step_publish, NULL};
+    static const struct op_plan plan = {
+        .verb = "disk_replaced", .lane = OP_LANE_GENERAL, .steps = steps};
+    run->job->failure = e;
+    run->is_done = e == NULL;
+    run->in_op = true;
+    op_start_internal(run->control, &plan, NULL, settled, run);
+}
+
+/* ---- Replace
+ * ------------------------------------------------------------------------------------------------
+ */
+
+static void progress(struct volume_replacement *replacement, uint64_t done_bytes,
+                     uint64_t total_bytes)
+{
+    struct run *run = container_of(replacement, struct run, replacement);
+    run->job->done_bytes = done_bytes;
+    run->job->total_bytes = total_bytes;
+}
+
+static void replaced(struct volume_replacement *replacement, struct err *e)
+{
+    struct run *run = container_of(replacement, struct run, replacement);
+    bool stops = run->control->stopping || run->job->is_cancelled;
+    run->in_engine = false;
+    volume_close(take_ptr(&replacement->content));
+    if (stops && err_status(e) == STATUS_CANCELLED) {
+        err_free(e);
+        go(run);
+        return;
+    }
+    settle(run, e);
+}
+
+static void replace(struct run *run)
+{
+    struct pool *from = snapshot_of(run)->disk->pool, *to = disk_of(run)->pool;
+    const struct uuid *point =
+        uuid_is_nil(&run->temporary) ? &snapshot_of(run)->row.point : &run->temporary;
+    struct volume *content = NULL;
+    struct err *e = volume_open(from->engine, NULL, point, VOLUME_READ_ONLY, &content);
+    if (e) {
+        settle(run, e);
+        return;
+    }
+    run->in_engine = true;
+    run->replacement = (struct volume_replacement){.disk = run->disk,
+                                                   .undo_point = run->undo,
+                                                   .content = content,
+                                                   .progress = progress,
+                                                   .done = replaced};
+    volume_replace(to->engine, &run->replacement);
+}
+
+/* ---- Ready
+ * --------------------------------------------------------------------------------------------------
+ */
+
+struct ready {
+    struct catalog_undo undo;
+    struct volume_cut cut;
+    struct volume_cut_member member;
+    struct volume_cut_result result;
+};
+
+static struct err *check_ready(const struct run *run)
+{
+    const struct disk *disk = disk_of(run);
+    const struct snapshot *snapshot = snapshot_of(run);
+    if (!disk || !snapshot) return err_new(STATUS_NOT_FOUND, "it was deleted meanwhile");
+    TRY(pool_check_open(disk->pool));
+    return pool_check_open(snapshot->disk->pool);
+}
+
+static struct err *write_undo(struct catalog *catalog, void *arg)
+{
+    return catalog_put_undo(catalog, &((const struct ready *)((struct op *)arg)->data)->undo);
+}
+
+/* The row of the undo point is there before the point. */
+static void step_ready(struct op *op)
+{
+    struct run *run = op->finish_arg;
+    struct ready *data = op_data(op, sizeof *data);
+    struct volume_point_info info;
+    struct err *e = check_ready(run);
+    if (e) {
+        op_fail(op, e);
+        return;
+    }
+    struct disk *disk = disk_of(run);
+    run->is_done = volume_point_find(disk->pool->engine, &run->undo, &info);
+    if (inventory_undo(op->control, &run->undo)) {
+        op_next(op);
+        return;
+    }
+    data->undo = (struct catalog_undo){.uuid = run->undo,
+                                       .disk = run->disk,
+                                       .state = SNAPSHOT_PENDING,
+                                       .size_bytes = disk->row.size_bytes,
+                                       .made_ns = rt_wall(op->control->rt),
+                                       .expires_ns = clock_now(op->control) + UNDO_KEPT_NS};
+    name_by_time(op->control, &disk->undos, "before-replace", data->undo.name);
+    snprintf(data->undo.cause, sizeof data->undo.cause, "replace by snapshot \"%s\"",
+             snapshot_of(run)->row.name);
+    op_catalog(op, write_undo);
+}
+
+/* What a host wrote into its snapshot does not move while it is copied. */
+static void step_still(struct op *op)
+{
+    struct run *run = op->finish_arg;
+    struct ready *data = op->data;
+    struct volume_point_info info;
+    if (!uuid_is_nil(&data->undo.uuid)) inventory_add_undo(op->control, &data->undo);
+    struct volume_pool *engine = snapshot_of(run)->disk->pool->engine;
+    if (run->is_done || uuid_is_nil(&run->temporary) ||
+        volume_point_find(engine, &run->temporary, &info)) {
+        op_next(op);
+        return;
+    }
+    data->member = (struct volume_cut_member){
+        .disk = run->snapshot, .point = run->temporary, .kind = VOLUME_POINT_SNAPSHOT};
+    data->cut = (struct volume_cut){
+        .set = rt_uuid(op->control->rt), .member_count = 1, .members = &data->member};
+    volume_cut(engine, &data->cut, &data->result, op_done, op);
+}
+
+static void readied(struct op *op)
+{
+    struct run *run = op->finish_arg;
+    run->in_op = false;
+    if (op->error) {
+        settle(run, take_ptr(&op->error));
+    } else if (run->is_done) {
+        settle(run, NULL);
+    } else if (!job_goes_on(run->job)) {
+        go(run);
+    } else {
+        replace(run);
+    }
+}
+
+static void go(struct run *run)
+{
+    static op_step *const steps[] = {step_ready, step_still, NULL};
+    static const struct op_plan plan = {
+        .verb = "replace_ready", .lane = OP_LANE_GENERAL, .steps = steps};
+    struct job *job = run->job;
+    check(!run->in_engine && !run->in_op);
+    if (run->control->stopping) {
+        drop(job);
+        job_suspended(job);
+    } else if (job->is_cancelled) {
+        settle(run, err_next(err_new(STATUS_CANCELLED, "it was cancelled"),
+                             "the disk is as it was; begin again when you like"));
+    } else if (job->row.state == JOB_RUNNING) {
+        run->in_op = true;
+        op_start_internal(run->control, &plan, NULL, readied, run);
+    }
+}
+
+/* ---- The job
+ * ------------------------------------------------------------------------------------------------
+ */
+
+static void take_uuid(const json_t *work, const char *key, struct uuid *ret_uuid)
+{
+    const char *text = json_string_value(json_object_get(work, key));
+    if (!text || !uuid_parse(text, ret_uuid)) *ret_uuid = (struct uuid){0};
+}
+
+static void start(struct job *job)
+{
+    struct run *run = calloc(1, sizeof *run);
+    check(run);
+    *run = (struct run){.job = job,
+                        .control = job->control,
+                        .keeps_flags = json_is_true(json_object_get(job->work, "keep_vss_flags"))};
+    take_uuid(job->work, "disk", &run->disk);
+    take_uuid(job->work, "snapshot", &run->snapshot);
+    take_uuid(job->work, "undo", &run->undo);
+    take_uuid(job->work, "temporary", &run->temporary);
+    job->run = run;
+    job->done_bytes = 0;
+    job->total_bytes = snapshot_of(run) ? snapshot_of(run)->row.size_bytes : 0;
+    mark(run, job);
+    go(run);
+}
+
+static void pause(struct job *job)
+{
+    struct run *run = job->run;
+    if (run->in_engine) {
+        volume_replacement_pause(&run->replacement, job->row.state == JOB_PAUSED);
+    } else if (!run->in_op && job->row.state == JOB_RUNNING) {
+        go(run);
+    }
+}
+
+static void cancel(struct job *job)
+{
+    struct run *run = job->run;
+    if (run->in_engine) {
+        volume_replacement_cancel(&run->replacement);
+    } else if (!run->in_op) {
+        go(run);
+    }
+}
+
+/* Without waiting: after a crash of the rt the handle goes with its pool. */
+const struct job_type job_types_replace[] = {
+    {"disk_replace", start, pause, cancel, cancel, drop},
+    {"disk_revert", start, pause, cancel, cancel, drop},
+    {0},
+};
+
+bool job_keeps_undo(struct control *control, const struct uuid *undo)
+{
+    char text[UUID_TEXT_SIZE];
+    uuid_format(undo, text);
+    list_for_each (node, &control->jobs) {
+        const struct job *job =
+            container_of(list_entry(node, struct object, link), struct job, object);
+        const char *own = json_string_value(json_object_get(job->work, "undo"));
+        if (own && strcmp(own, text) == 0 && !job_is_over(job)) return true;
+    }
+    return false;
+}

@@ -1,0 +1,269 @@
+/* disk replace: from any disk, to a larger or smaller one, over restarts and crashes; on the real
+ * engine. */
+#include "tests/unit/control_lun.h"
+
+#include "base/check.h"
+#include "base/limits.h"
+#include "control/control_int.h"
+
+enum { LUN = 5, BLOCKS = 40 };
+
+/* Disk b (8 MiB) holds 7 in BLOCKS blocks and has snapshot "from"; disk a (16 MiB) holds 1 in block
+ * 0 and is LUN 5. */
+static struct rig *furnished(struct lun_host **ret_host)
+{
+    struct rig *rig = rig_create(RIG_REAL);
+    rig_furnish(rig);
+    check(rig_do(rig, "disk_create", "{s:s, s:s}", "name", "small", "size", "8M"));
+    check(rig_do(rig, "host_create", "{s:s, s:[s], s:s}", "name", "h", "initiators", "iqn.a", "os",
+                 "linux"));
+    check(rig_do(rig, "map_add", "{s:s, s:s, s:i}", "host", "h", "disk", "a", "lun", LUN));
+    check(rig_do(rig, "map_add", "{s:s, s:s, s:i}", "host", "h", "disk", "small", "lun", 6));
+    struct lun_host *host = lun_login(rig, "iqn.a");
+    for (unsigned i = 0; i < BLOCKS; i++)
+        check(lun_put(host, 6, i * 3, 7) == SCSI_STATUS_GOOD);
+    check(lun_put(host, LUN, 0, 1) == SCSI_STATUS_GOOD);
+    check(lun_put(host, LUN, 3000, 1) == SCSI_STATUS_GOOD); /* beyond the end of the smaller one */
+    check(rig_do(rig, "snapshot_create", "{s:[s], s:s}", "disks", "small", "name", "from"));
+    check(lun_put(host, 6, 0, 9) == SCSI_STATUS_GOOD); /* later: not in the snapshot */
+    sim_run_for(rig->sim, 31 * RT_SECOND);
+    *ret_host = host;
+    return rig;
+}
+
+static bool ended(struct rig *rig, const char *id, const char *state)
+{
+    json_t *job = NULL;
+    for (unsigned i = 0; i < 10; i++) {
+        json_decref(job);
+        job = rig_ok(rig, "job_show", "{s:s, s:i}", "name", id, "wait", 30);
+        if (strcmp(rig_text(job, "state"), "running") != 0) break;
+    }
+    bool same = strcmp(rig_text(job, "state"), state) == 0;
+    if (!same) printf("# job: %s: %s\n", rig_text(job, "state"), rig_text(job, "error.message"));
+    json_decref(job);
+    return same;
+}
+
+/* The id of the job; "" when it was refused. */
+static void begin(struct rig *rig, char id[64])
+{
+    json_t *answer = rig_ok(rig, "disk_replace", "{s:s, s:s}", "name", "a", "from", "from");
+    snprintf(id, 64, "%s", rig_text(answer, "job.id"));
+    json_decref(answer);
+}
+
+static long long unclaimed(struct rig *rig)
+{
+    json_t *pool = rig_ok(rig, "pool_show", "{s:s}", "name", "p");
+    long long n = rig_number(pool, "unclaimed_count") + rig_number(pool, "unclaimed_disk_count");
+    json_decref(pool);
+    return n;
+}
+
+static bool is_replaced(struct lun_host *host)
+{
+    for (unsigned i = 0; i < BLOCKS * 3; i++) {
+        if (lun_get(host, LUN, i) != (i % 3 ? 0 : 7)) return false;
+    }
+    return lun_get(host, LUN, 3000) == -2;
+}
+
+static bool is_as_before(struct lun_host *host)
+{
+    return lun_get(host, LUN, 0) == 1 && lun_get(host, LUN, 3) == 0 &&
+           lun_get(host, LUN, 3000) == 1;
+}
+
+static void a_disk_takes_content_and_size_of_another_ones_snapshot(void)
+{
+    char id[64];
+    struct lun_host *host;
+    struct rig *rig = furnished(&host);
+    json_t *before = rig_ok(rig, "disk_show", "{s:s}", "name", "a");
+    begin(rig, id);
+    expect(ended(rig, id, "done"));
+    expect_eq(lun_attention(host, LUN), 0x2A09); /* the capacity, after 28h/00h */
+    expect(is_replaced(host));
+    json_t *disk = rig_ok(rig, "disk_show", "{s:s}", "name", "a");
+    expect_str(rig_text(disk, "naa"), rig_text(before, "naa"));
+    expect_eq(rig_number(disk, "size_bytes"), 8 << 20);
+    expect_str(rig_text(disk, "undo_points.0.state"), "ready");
+    expect_str(rig_text(disk, "undo_points.0.cause"), "replace by snapshot \"from\"");
+    json_decref(before);
+    json_decref(disk);
+    expect_eq(unclaimed(rig), 0);
+    sim_run_for(rig->sim, 31 * RT_SECOND);
+    expect(rig_do(rig, "disk_undo", "{s:s}", "name", "a"));
+    expect(is_as_before(host));
+    lun_logout(host);
+    rig_destroy(rig);
+}
+
+static void what_cannot_be_is_refused_and_changes_nothing(void)
+{
+    char id[64];
+    struct lun_host *host;
+    struct rig *rig = furnished(&host);
+    expect_eq(rig_fails(rig, "disk_replace", "{s:s, s:s}", "name", "small", "from", "from"),
+              STATUS_CONFLICT);
+    expect(strstr(rig->next, "tarn disk revert small --to from") != NULL);
+    expect_eq(lun_put(host, LUN, 0, 1), SCSI_STATUS_GOOD);
+    expect_eq(rig_fails(rig, "disk_replace", "{s:s, s:s}", "name", "a", "from", "from"),
+              STATUS_IN_USE);
+    json_t *would = rig_ok(rig, "disk_replace", "{s:s, s:s, s:b, s:b}", "name", "a", "from", "from",
+                           "dry_run", 1, "force", 1);
+    expect(strstr(rig_text(would, "would.0"), "copy snapshot \"from\" of disk \"small\"") != NULL);
+    expect(strstr(rig_text(would, "would.2"), "change its size from 16") != NULL);
+    json_decref(would);
+    expect(is_as_before(host));
+    sim_run_for(rig->sim, 31 * RT_SECOND);
+    begin(rig, id);
+    /* While it runs neither end goes away. */
+    expect(rig_fails(rig, "disk_replace", "{s:s, s:s}", "name", "a", "from", "from") != STATUS_OK);
+    expect(rig_fails(rig, "snapshot_delete", "{s:s}", "name", "from") != STATUS_OK);
+    expect(ended(rig, id, "done"));
+    lun_logout(host);
+    rig_destroy(rig);
+}
+
+static void a_paused_job_stays_paused_over_a_restart_and_a_cancelled_one_leaves_nothing(void)
+{
+    char id[64];
+    struct lun_host *host;
+    struct rig *rig = furnished(&host);
+    begin(rig, id);
+    expect(rig_do(rig, "job_pause", "{s:s}", "name", id));
+    sim_run_for(rig->sim, 60 * RT_SECOND);
+    lun_logout(host);
+    expect(rig_restart(rig));
+    host = lun_login(rig, "iqn.a");
+    json_t *job = rig_ok(rig, "job_show", "{s:s}", "name", id);
+    expect_str(rig_text(job, "state"), "paused");
+    json_decref(job);
+    expect(is_as_before(host));
+    expect(rig_do(rig, "job_cancel", "{s:s}", "name", id));
+    expect(ended(rig, id, "failed"));
+    expect(is_as_before(host));
+    expect_eq(unclaimed(rig), 0);
+    json_t *disk = rig_ok(rig, "disk_show", "{s:s}", "name", "a");
+    expect_eq(json_array_size(json_object_get(disk, "undo_points")), 0);
+    json_decref(disk);
+    sim_run_for(rig->sim, 31 * RT_SECOND);
+    begin(rig, id);
+    expect(rig_do(rig, "job_pause", "{s:s}", "name", id));
+    expect(rig_do(rig, "job_resume", "{s:s}", "name", id));
+    expect(ended(rig, id, "done"));
+    expect(is_replaced(host));
+    lun_logout(host);
+    rig_destroy(rig);
+}
+
+static void a_crash_at_any_write_leaves_it_before_or_behind_and_the_job_goes_on(void)
+{
+    unsigned went_on = 0, never_begun = 0;
+    for (uint64_t place = 1; place < 60; place += 2) {
+        char id[64] = "";
+        struct lun_host *host;
+        struct rig *rig = furnished(&host);
+        lun_logout(host);
+        sim_node_crash_at_write(rig->node, place,
+                                place % 4 == 1 ? SIM_CRASH_POWER : SIM_CRASH_PROCESS);
+        json_t *answer =
+            rig_call(rig, "disk_replace", json_pack("{s:s, s:s}", "name", "a", "from", "from"));
+        if (answer) snprintf(id, sizeof id, "%s", rig_text(answer, "job.id"));
+        json_decref(answer);
+        sim_run_for(rig->sim, 20 * RT_SECOND);
+        sim_node_crash_at_write(rig->node, 0, SIM_CRASH_POWER);
+        rig_crash(rig, SIM_CRASH_POWER);
+        require(rig_boot(rig));
+        json_t *jobs = rig_ok(rig, "job_list", NULL);
+        for (size_t i = 0; i < json_array_size(json_object_get(jobs, "jobs")); i++) {
+            const json_t *job = json_array_get(json_object_get(jobs, "jobs"), i);
+            if (strcmp(rig_text(job, "verb"), "disk_replace") == 0)
+                snprintf(id, sizeof id, "%s", rig_text(job, "id"));
+        }
+        json_decref(jobs);
+        if (*id) expect(ended(rig, id, "done"));
+        host = lun_login(rig, "iqn.a");
+        expect(*id ? is_replaced(host) : is_as_before(host));
+        expect_eq(unclaimed(rig), 0);
+        went_on += *id != '\0';
+        never_begun += *id == '\0';
+        json_t *disk = rig_ok(rig, "disk_show", "{s:s}", "name", "a");
+        expect_eq(json_array_size(json_object_get(disk, "undo_points")), *id ? 1 : 0);
+        json_decref(disk);
+        if (*id) {
+            expect(rig_do(rig, "disk_undo", "{s:s, s:b}", "name", "a", "force", 1));
+            expect(is_as_before(host));
+        }
+        lun_logout(host);
+        rig_destroy(rig);
+    }
+    expect(went_on > 0 && never_begun > 0);
+}
+
+static void another_pool_is_no_obstacle(void)
+{
+    char id[64];
+    struct lun_host *host;
+    struct rig *rig = furnished(&host);
+    json_t *answer = rig_ok(rig, "pool_create", "{s:s, s:s, s:s, s:b}", "name", "q", "path",
+                            "/pool2", "size", "64M", "sparse", 1);
+    expect(ended(rig, rig_text(answer, "job.id"), "done"));
+    json_decref(answer);
+    expect(rig_do(rig, "disk_create", "{s:s, s:s, s:s}", "name", "far", "size", "1M", "pool", "q"));
+    answer = rig_ok(rig, "disk_replace", "{s:s, s:s}", "name", "far", "from", "from");
+    snprintf(id, sizeof id, "%s", rig_text(answer, "job.id"));
+    json_decref(answer);
+    expect(ended(rig, id, "done"));
+    expect(rig_do(rig, "map_add", "{s:s, s:s, s:i}", "host", "h", "disk", "far", "lun", 8));
+    for (unsigned i = 0; i < BLOCKS * 3; i++)
+        expect_eq(lun_get(host, 8, i), i % 3 ? 0 : 7);
+    lun_logout(host);
+    rig_destroy(rig);
+}
+
+/* ---- What a Windows host wrote into its shadow copy
+ * -------------------------------------------------------------- */
+
+static void a_revert_takes_what_a_host_wrote_into_the_snapshot_unless_as_cut(void)
+{
+    struct lun_host *host;
+    struct rig *rig = furnished(&host);
+    expect(rig_do(rig, "host_create", "{s:s, s:[s], s:s}", "name", "w", "initiators", "iqn.w", "os",
+                  "windows"));
+    expect(rig_do(rig, "snapshot_create", "{s:[s], s:s}", "disks", "a", "name", "copy"));
+    expect(rig_do(rig, "map_add", "{s:s, s:s, s:i}", "host", "w", "snapshot", "copy", "lun", 9));
+    struct lun_host *windows = lun_login(rig, "iqn.w");
+    expect_eq(lun_put(windows, 9, 1, 5), SCSI_STATUS_GOOD);
+    expect_eq(lun_put(host, LUN, 0, 3), SCSI_STATUS_GOOD);
+    sim_run_for(rig->sim, 31 * RT_SECOND);
+    json_t *answer = rig_ok(rig, "disk_revert", "{s:s, s:s}", "name", "a", "to", "copy");
+    expect(ended(rig, rig_text(answer, "job.id"), "done"));
+    json_decref(answer);
+    expect_eq(lun_get(host, LUN, 0), 1);
+    expect_eq(lun_get(host, LUN, 1), 5);
+    expect_eq(lun_get(windows, 9, 1), 5);
+    expect_eq(unclaimed(rig), 0);
+    sim_run_for(rig->sim, 31 * RT_SECOND);
+    expect(rig_do(rig, "disk_revert", "{s:s, s:s, s:b}", "name", "a", "to", "copy", "as_cut", 1));
+    expect_eq(lun_get(host, LUN, 1), 0);
+    lun_logout(windows);
+    expect(rig_do(rig, "map_remove", "{s:s, s:i}", "host", "w", "lun", 9));
+    expect(rig_do(rig, "snapshot_delete", "{s:s, s:b}", "name", "copy", "now", 1));
+    expect_eq(unclaimed(rig), 0);
+    lun_logout(host);
+    rig_destroy(rig);
+}
+
+int main(void)
+{
+    run(a_disk_takes_content_and_size_of_another_ones_snapshot);
+    run(what_cannot_be_is_refused_and_changes_nothing);
+    run(a_paused_job_stays_paused_over_a_restart_and_a_cancelled_one_leaves_nothing);
+    run(a_crash_at_any_write_leaves_it_before_or_behind_and_the_job_goes_on);
+    run(another_pool_is_no_obstacle);
+    run(a_revert_takes_what_a_host_wrote_into_the_snapshot_unless_as_cut);
+    return tap_done();
+}
