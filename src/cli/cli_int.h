@@ -121,6 +121,7 @@ void cli_job_progress(void *arg, const json_t *job);
 
 /* ---- special.c ---- */
 int cli_map_add(struct cli *cli, const struct cli_row *verb, int argc, char **argv);
+int cli_host_redeem(struct cli *cli, const struct cli_row *verb, int argc, char **argv);
 int cli_job_wait(struct cli *cli, const struct cli_row *verb, int argc, char **argv);
 int cli_shadow_create(struct cli *cli, const struct cli_row *verb, int argc, char **argv);
 

@@ -76,6 +76,23 @@ static const struct cli_form forms[] = {
      .note = "Without --auth the host logs in with CHAP; a secret that is not given is drawn by "
              "the server and "
              "shown once. Secret files hold one line; - reads standard input."},
+    {.id = "host_enrol",
+     .examples = {"tarn host enrol db1", "tarn host enrol db1 --addresses tarn.example:7260 "
+                                         "--addresses 192.0.2.1:7260 --replace"},
+     .note = "The code holds addresses, the server's public key and a secret that is good once. On "
+             "the host: tarn host redeem, or on Windows tarn-vss enrol. The secret is never sent; "
+             "both sides make the host's key from it. A host may make shadow copies of the disks "
+             "that are served to it or its group, and import, mask, break, delete and revert from "
+             "what its group has made or imported; nothing else."},
+    {.id = "host_redeem",
+     .examples = {"tarn host redeem --code-file -", "tarn host redeem --code-file code.txt --output "
+                                                    "/etc/tarn/host.json"},
+     .note = "The file is made anew with mode 0600; tarn shadow on this machine uses it.",
+     .handler = cli_host_redeem},
+    {.id = "credential_revoke",
+     .examples = {"tarn credential revoke 6f1e"},
+     .note = "The host can ask for nothing any more; what is served to it stays served. To change a "
+             "host's key: tarn host enrol HOST --replace."},
     {.id = "group_create",
      .positionals = "name",
      .examples = {"tarn group create sql-cluster --hosts db1 --hosts db2"},
@@ -218,6 +235,7 @@ static const struct {
     {"host_create", "initiators", "initiator", false},
     {"host_create", "chap_secret", "chap-secret-file", true},
     {"host_create", "mutual_secret", "mutual-secret-file", true},
+    {"host_redeem", "code", "code-file", true},
 };
 
 const struct cli_form *cli_form_of(const struct cli_row *verb)

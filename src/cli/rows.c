@@ -79,6 +79,7 @@ static const struct {
     {"pool", "files or devices that hold the data of many disks"},
     {"disk", "thin virtual disks"},
     {"host", "machines with their iSCSI initiators"},
+    {"credential", "keys with which hosts sign what they ask for"},
     {"group", "hosts that work together and share their snapshot sets, such as a cluster"},
     {"grant", "which group's hosts may import the snapshot sets of another"},
     {"map", "which disk or snapshot is served to which host, and as which LUN"},

@@ -466,6 +466,18 @@ static const struct cell token_lines[] = {{"name", "name", as_text, 0},
                                           {"made", "created_at", as_time, 0},
                                           END};
 
+static const struct cell code_lines[] = {{"host", "host", as_text, 0},
+                                         {"code", "code", as_text, 0},
+                                         {"good until", "expires_at", as_text, 0},
+                                         END};
+static const struct cell credential_columns[] = {{"ID", "id", as_text, 0},
+                                                 {"HOST", "host", as_text, 0},
+                                                 {"KIND", "kind", as_text, 0},
+                                                 {"MADE", "created_at", as_time, 0},
+                                                 {"USED", "used_at", as_time, IF_ANY},
+                                                 {"GOOD FOR", "expires_in_ms", as_ms, IF_ANY},
+                                                 END};
+
 static const struct cell group_columns[] = {{"NAME", "name", as_text, 0},
                                             {"HOSTS", "hosts", as_names, 0},
                                             {"IMPORTS FROM", "imports_from", as_names, IF_ANY},
@@ -543,6 +555,13 @@ static const struct view views[] = {
     {"trash", "trash", trash_columns, NULL, {{0}}, "The trash is empty."},
     {"job", "jobs", job_columns, job_lines, {{0}}, "No jobs."},
     {"token", "tokens", token_columns, token_lines, {{0}}, "No tokens."},
+    {"code", NULL, NULL, code_lines, {{0}}, NULL},
+    {"credential",
+     "credentials",
+     credential_columns,
+     credential_columns,
+     {{0}},
+     "No host has a credential. Make a code for one: tarn host enrol HOST"},
     {"group",
      "groups",
      group_columns,
@@ -670,6 +689,7 @@ static const struct {
     {"disk_replace", "The disk has the content of the snapshot. To take that back: tarn disk undo"},
     {"disk_undo", "Undone. To take that back: tarn disk undo"},
     {"host_create", "The host may log in; serve it a disk with: tarn map add HOST DISK"},
+    {"host_enrol", "On the host: tarn host redeem, or tarn-vss enrol. The code is shown only now:"},
     {"map_add", "Served."},
     {"set_prepare", "The set is prepared; next: tarn set arm, or tarn set abort"},
     {"snapshot_rename", "The snapshot has a new name."},
@@ -710,6 +730,7 @@ static void print_job_result(FILE *out, const struct cli_row *verb, const json_t
 /* Answers that show something else than the verb's noun. */
 static const struct view *view_of_answer(const struct cli_row *verb, const json_t *answer)
 {
+    if (strcmp(verb->id, "host_enrol") == 0) return view_of("code");
     if (strcmp(verb->id, "snapshot_branch") == 0) return view_of("disk"); /* a branch is a disk */
     if (strcmp(verb->id, "server_clock") == 0) return view_of("clock");
     if (strcmp(verb->id, "disk_undo") == 0 && !json_object_get(answer, "uuid"))

@@ -11,16 +11,24 @@
 #include <time.h>
 
 #include "base/check.h"
+#include "base/text.h"
 #include "base/uuid.h"
+#include "client/sign.h"
 
 struct client {
     struct transport *transport;
     char *server;
     unsigned timeout_ms;
     enum status fired; /* what the last fire said */
+    bool signs;
+    struct sign_identity identity;
+    unsigned pin_count, pin; /* which of them is signed for */
+    char pins[CLIENT_PINS_MAX][SIGNED_HASH_SIZE];
+    char nonce[SIGNED_NONCE_SIZE]; /* from the last answer */
+    uint64_t nonce_ms;
 };
 
-enum { JOB_WAIT_S = 10, SEGMENT_GROWTH = 3 };
+enum { JOB_WAIT_S = 10, SEGMENT_GROWTH = 3, NONCE_FRESH_MS = 60 * 1000 };
 
 struct err *client_create(struct transport *transport, const char *server,
                           struct client **ret_client)
@@ -38,6 +46,26 @@ struct err *client_create(struct transport *transport, const char *server,
     return NULL;
 }
 
+static struct err *take_identity(struct client *client, const struct client_config *config)
+{
+    struct sign_identity *identity = &client->identity;
+    if (strlen(config->credential) != sizeof identity->credential - 1 ||
+        strlen(config->key) != 2 * sizeof identity->key ||
+        !text_parse_hex(config->key, identity->key, sizeof identity->key)) {
+        return err_next(err_new(STATUS_BAD_CONFIG, "the host's credential is damaged"),
+                        "enrol the host again: tarn host enrol HOST on the server, then tarn host"
+                        " redeem here");
+    }
+    memcpy(identity->credential, config->credential, sizeof identity->credential);
+    for (unsigned i = 0; i < config->pin_count; i++) {
+        for (unsigned c = 0; c < SIGNED_HASH_SIZE; c++) /* pins are signed in lower case */
+            client->pins[i][c] = (char)tolower((unsigned char)config->pins[i][c]);
+    }
+    client->pin_count = config->pin_count;
+    client->signs = true;
+    return NULL;
+}
+
 struct err *client_open(const struct client_config *config, struct client **ret_client)
 {
     struct transport_options options = {
@@ -48,7 +76,11 @@ struct err *client_open(const struct client_config *config, struct client **ret_
     };
     struct transport *transport;
     TRY(transport_curl_create(&options, &transport));
-    return client_create(transport, config->server, ret_client);
+    TRY(client_create(transport, config->server, ret_client));
+    if (!config->credential) return NULL;
+    struct err *e = take_identity(*ret_client, config);
+    if (e) client_destroy(take_ptr(ret_client));
+    return e;
 }
 
 void client_destroy(struct client *client)
@@ -56,6 +88,7 @@ void client_destroy(struct client *client)
     if (!client) return;
     transport_destroy(client->transport);
     free(client->server);
+    explicit_bzero(client, sizeof *client);
     free(client);
 }
 
@@ -187,6 +220,48 @@ static void draw_key(char text[UUID_TEXT_SIZE])
     uuid_format(&uuid, text);
 }
 
+static uint64_t now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+/* The nonce of the last answer will do for a while; else one is asked for. */
+static struct err *get_nonce(struct client *client)
+{
+    struct transport *t = client->transport;
+    if (client->nonce[0] != '\0' && now_ms() - client->nonce_ms < NONCE_FRESH_MS) return NULL;
+    struct transport_request request = {
+        .method = "GET", .path = "/v1/nonce", .timeout_ms = client->timeout_ms};
+    TRY(t->ops->prepare(t, &request));
+    client_fire(client, NULL);
+    TRY(client_outcome(client, NULL));
+    if (client->nonce[0] != '\0') return NULL;
+    return err_new(STATUS_INTERNAL, "%s answered without a nonce", client->server);
+}
+
+static struct err *prepare_signed(struct client *client, const char *method, const char *path,
+                                  const char *body, unsigned timeout_ms)
+{
+    char key[UUID_TEXT_SIZE];
+    auto_free char *signed_body = NULL;
+    bool changes = strcmp(method, "GET") != 0;
+    if (changes) draw_key(key);
+    TRY(get_nonce(client));
+    struct sign_what what = {.method = method,
+                             .path = path,
+                             .body = body,
+                             .idempotency_key = changes ? key : NULL,
+                             .nonce = client->nonce,
+                             .pin = client->pins[client->pin]};
+    TRY(sign_request(&client->identity, &what, &signed_body));
+    struct transport_request request = {
+        .method = "POST", .path = "/v1/signed", .body = signed_body, .timeout_ms = timeout_ms};
+    client->fired = STATUS_UNREACHABLE;
+    return client->transport->ops->prepare(client->transport, &request);
+}
+
 struct err *client_prepare(struct client *client, const char *method, const char *path,
                            const json_t *body, unsigned timeout_ms)
 {
@@ -196,6 +271,7 @@ struct err *client_prepare(struct client *client, const char *method, const char
         text = json_dumps(body, JSON_COMPACT);
         if (!text) return err_new(STATUS_NO_MEMORY, "write a request");
     }
+    if (client->signs) return prepare_signed(client, method, path, text, timeout_ms);
     bool changes = strcmp(method, "GET") != 0;
     if (changes) draw_key(key);
     struct transport_request request = {
@@ -216,6 +292,10 @@ bool client_fire(struct client *client, bool *ret_connection_reused)
     client->fired = client->transport->ops->fire(client->transport);
     if (ret_connection_reused) *ret_connection_reused = client->transport->connection_reused;
     int code = client->transport->http_status;
+    if (client->signs && client->transport->nonce[0] != '\0') {
+        memcpy(client->nonce, client->transport->nonce, sizeof client->nonce);
+        client->nonce_ms = now_ms();
+    }
     return client->fired == STATUS_OK && code >= 200 && code < 300;
 }
 
@@ -236,22 +316,30 @@ struct err *client_outcome(struct client *client, json_t **ret_answer)
     return NULL;
 }
 
-struct err *client_call(struct client *client, const char *method, const char *path,
-                        const json_t *body, json_t **ret_answer)
+static struct err *call_once(struct client *client, const char *method, const char *path,
+                             const json_t *body, json_t **ret_answer)
 {
     TRY(client_prepare(client, method, path, body, client->timeout_ms));
     client_fire(client, NULL);
     return client_outcome(client, ret_answer);
 }
 
-/* ---- Jobs ---- */
-
-static uint64_t now_ms(void)
+struct err *client_call(struct client *client, const char *method, const char *path,
+                        const json_t *body, json_t **ret_answer)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+    struct err *e = call_once(client, method, path, body, ret_answer);
+    if (!client->signs || !e) return e;
+    /* Nothing was done: the server was restarted, or it has a new key that was announced. */
+    bool stale = err_status(e) == STATUS_NONCE_STALE;
+    bool other = err_status(e) == STATUS_UNAUTHENTICATED && client->pin_count > 1 &&
+                 client->fired == STATUS_OK;
+    if (!stale && !other) return e;
+    if (other) client->pin = (client->pin + 1) % client->pin_count;
+    err_free(e);
+    return call_once(client, method, path, body, ret_answer);
 }
+
+/* ---- Jobs ---- */
 
 /* Takes `job`; *ret_ended says whether it has ended. */
 static struct err *look_at_job(json_t *job, bool *ret_ended, json_t **ret_job)

@@ -1,7 +1,8 @@
 /*
  * client.h - a small client of Tarn's control API: one call in, one JSON answer or one error out.
  *
- * Words: a CONFIG says where the server is, which key it has (the pin) and with which token to ask.
+ * Words: a CONFIG says where the server is, which key it has (the pin) and with which token to ask,
+ * or with which credential a host signs (sign.h).
  *
  *     struct client_config config;                   TRY(client_config_find(NULL, &config));
  *     struct client *client;                         TRY(client_open(&config, &client));
@@ -31,6 +32,7 @@ enum { CLIENT_PINS_MAX = 2, CLIENT_TIMEOUT_MS = 60 * 1000 };
 struct client_config {
     char *path; /* the file it came from */
     char *server, *token;
+    char *credential, *key; /* of a host: its requests are signed, and there is no token */
     char *pins[CLIENT_PINS_MAX];
     unsigned pin_count;
 };
@@ -45,6 +47,12 @@ struct err *client_config_find(const char *explicit_path,
 /* For tests and other callers: the text of such a file. */
 struct err *client_config_parse(const char *text, struct client_config *ret_config) MUST_CHECK;
 void client_config_fini(struct client_config *config);
+
+/*
+ * Exchanges an enrolment code for a credential; *ret_config is what belongs into host.json (it holds
+ * the key).  The one-time secret is not sent, and the server must be the one that made the code.
+ */
+struct err *client_redeem(const char *code, json_t **ret_config) MUST_CHECK;
 
 struct client;
 struct err *client_open(const struct client_config *config, struct client **ret_client) MUST_CHECK;

@@ -14,7 +14,11 @@ void client_config_fini(struct client_config *config)
 {
     free(config->path);
     free(config->server);
+    if (config->token) explicit_bzero(config->token, strlen(config->token));
     free(config->token);
+    free(config->credential);
+    if (config->key) explicit_bzero(config->key, strlen(config->key));
+    free(config->key);
     for (unsigned i = 0; i < config->pin_count; i++)
         free(config->pins[i]);
     *config = (struct client_config){0};
@@ -50,6 +54,8 @@ static struct err *fill(struct client_config *config, const json_t *root)
     if (!json_is_object(root)) return err_new(STATUS_BAD_CONFIG, "it is not a JSON object");
     TRY(copy_text(root, "server", &config->server));
     TRY(copy_text(root, "token", &config->token));
+    TRY(copy_text(root, "credential", &config->credential));
+    TRY(copy_text(root, "key", &config->key));
     const json_t *pin = json_object_get(root, "pin");
     if (json_is_array(pin)) {
         for (size_t i = 0; i < json_array_size(pin); i++)
@@ -58,6 +64,10 @@ static struct err *fill(struct client_config *config, const json_t *root)
         TRY(add_pin(config, pin));
     }
     if (!config->server) return err_new(STATUS_BAD_CONFIG, "\"server\" is missing");
+    if (!config->credential != !config->key)
+        return err_new(STATUS_BAD_CONFIG, "\"credential\" and \"key\" belong together");
+    if (config->credential && config->pin_count == 0)
+        return err_new(STATUS_BAD_CONFIG, "a credential needs the server's \"pin\"");
     return NULL;
 }
 

@@ -19,6 +19,7 @@
 #include <stddef.h>
 
 #include "base/err.h"
+#include "base/signed_request.h"
 
 enum { TRANSPORT_ERROR_MAX = 512, TRANSPORT_ANSWER_MAX = 64 * 1024 * 1024 };
 
@@ -36,6 +37,7 @@ struct transport {
     bool connection_reused; /* by the last fire */
     char *answer;           /* terminated with NUL; never NULL after a successful fire */
     size_t answer_bytes;
+    char nonce[SIGNED_NONCE_SIZE]; /* of the last answer's header Tarn-Nonce; "" = had none */
     char error_text[TRANSPORT_ERROR_MAX];
 };
 

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/check.h"
 #include "base/text.h"
@@ -48,6 +49,20 @@ static size_t answer_arrived(char *data, size_t size, size_t count, void *arg)
     memcpy(t->base.answer + t->base.answer_bytes, data, bytes);
     t->base.answer_bytes += bytes;
     t->base.answer[t->base.answer_bytes] = '\0';
+    return bytes;
+}
+
+static size_t header_arrived(char *data, size_t size, size_t count, void *arg)
+{
+    static const char name[] = "Tarn-Nonce:";
+    struct transport_curl *t = arg;
+    size_t bytes = size * count, at = sizeof name - 1;
+    if (bytes <= at || strncasecmp(data, name, at) != 0) return bytes;
+    while (at < bytes && data[at] == ' ')
+        at++;
+    if (bytes - at < sizeof t->base.nonce - 1) return bytes;
+    memcpy(t->base.nonce, data + at, sizeof t->base.nonce - 1);
+    t->base.nonce[sizeof t->base.nonce - 1] = '\0';
     return bytes;
 }
 
@@ -108,6 +123,7 @@ static struct err *curl_prepare(struct transport *transport,
     t->base.answer_bytes = 0;
     t->base.answer[0] = '\0';
     t->base.http_status = 0;
+    t->base.nonce[0] = '\0';
     t->base.error_text[0] = '\0';
     if (c != CURLE_OK) return err_new(STATUS_NO_MEMORY, "prepare a request");
     return NULL;
@@ -247,6 +263,8 @@ static struct err *set_up(struct transport_curl *t, const struct transport_optio
     curl_easy_setopt(t->easy, CURLOPT_ERRORBUFFER, t->curl_error);
     curl_easy_setopt(t->easy, CURLOPT_WRITEFUNCTION, answer_arrived);
     curl_easy_setopt(t->easy, CURLOPT_WRITEDATA, t);
+    curl_easy_setopt(t->easy, CURLOPT_HEADERFUNCTION, header_arrived);
+    curl_easy_setopt(t->easy, CURLOPT_HEADERDATA, t);
     return set_pins(t, options);
 }
 

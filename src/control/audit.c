@@ -55,7 +55,7 @@ bool audit_denial_is_first(struct control *control, const char *actor, const cha
 static void step_summary(struct op *op)
 {
     const struct denial *denial = op->finish_arg;
-    op->verb = verb_find(denial->verb);
+    op->audit_verb = denial->verb;
     snprintf(op->actor.name, sizeof op->actor.name, "%s", denial->actor);
     json_t *arguments = json_pack("{s:I, s:i}", "repeated", (json_int_t)denial->repeated,
                                   "within_s", (int)(DENIAL_WINDOW_NS / RT_SECOND));
@@ -68,6 +68,28 @@ static void summary_written(struct op *op)
 {
     if (op->error) log_failure("refused calls could not be recorded", op->error);
     free(op->finish_arg);
+}
+
+/* ---- Logins ---- */
+
+static void step_login_refused(struct op *op)
+{
+    op->audit_verb = "login";
+    snprintf(op->actor.name, sizeof op->actor.name, "nobody");
+    op_catalog_record(op, NULL, "UNAUTHENTICATED");
+}
+
+static void login_recorded(struct op *op)
+{
+    if (op->error) log_failure("a refused login could not be recorded", op->error);
+}
+
+void audit_refused_login(struct control *control)
+{
+    static op_step *const steps[] = {step_login_refused, NULL};
+    static const struct op_plan plan = {.verb = "login", .lane = OP_LANE_NONE, .steps = steps};
+    if (control->stopping || !audit_denial_is_first(control, "nobody", "login")) return;
+    op_start_internal(control, &plan, NULL, login_recorded, NULL);
 }
 
 void audit_tick(struct control *control)

@@ -8,11 +8,12 @@
 #include <strings.h>
 
 #include "base/log.h"
-#include "control/control_int.h"
+#include "control/host_int.h"
 
 const char *control_role_name(enum control_role role)
 {
-    static const char *const names[] = {"none", "viewer", "backup-operator", "administrator"};
+    static const char *const names[] = {"none",          "viewer", "backup-operator",
+                                        "administrator", "host"};
     return names[role];
 }
 
@@ -40,7 +41,8 @@ struct err *control_create(struct rt *rt, const struct control_options *options,
              options->target_name ? options->target_name : "");
     struct list *lists[] = {&control->pools,     &control->disks,  &control->hosts, &control->sets,
                             &control->snapshots, &control->tokens, &control->jobs,  &control->ops,
-                            &control->gone_sets, &control->groups, &control->grants};
+                            &control->gone_sets, &control->groups, &control->grants,
+                            &control->credentials, &control->enrolments};
     for (unsigned i = 0; i < countof(lists); i++)
         list_init(lists[i]);
     list_init(&control->clearings);
@@ -138,22 +140,42 @@ static const struct token *token_of(struct control *control, const char *text)
     return NULL;
 }
 
+static void login_with_token(struct control *control, struct control_login *login)
+{
+    const struct token *token = token_of(control, login->token);
+    login->status = STATUS_UNAUTHENTICATED;
+    if (!token || token->role == CONTROL_ROLE_NONE) return;
+    login->status = STATUS_OK;
+    login->actor.role = token->role;
+    snprintf(login->actor.name, sizeof login->actor.name, "%s", token->row.name);
+}
+
+static void login_with_signature(struct control *control, struct control_login *login)
+{
+    struct credential *credential = NULL;
+    login->status = sign_check(control, login->signed_request, &credential);
+    if (login->status != STATUS_OK) return;
+    login->actor.role = CONTROL_ROLE_HOST;
+    login->actor.host = credential->host->row.uuid;
+    snprintf(login->actor.name, sizeof login->actor.name, "host:%s", credential->host->row.name);
+}
+
 static void login_on_loop(struct rt_message *message)
 {
     struct control_login *login = container_of(message, struct control_login, message);
     struct control *control = login->private_;
-    login->status = STATUS_UNAUTHENTICATED;
     if (!control->started) {
         login->status = STATUS_AGAIN;
+    } else if (login->nonce_only) {
+        login->status = STATUS_OK;
+    } else if (login->signed_request) {
+        login_with_signature(control, login);
     } else {
-        const struct token *token = token_of(control, login->token);
-        if (token && token->role != CONTROL_ROLE_NONE) {
-            login->status = STATUS_OK;
-            login->actor.role = token->role;
-            snprintf(login->actor.name, sizeof login->actor.name, "%s", token->row.name);
-        }
+        login_with_token(control, login);
     }
-    memset(login->token, 0, sizeof login->token);
+    if (login->nonce_only || login->signed_request) sign_nonce(control, login->nonce);
+    if (login->status == STATUS_UNAUTHENTICATED) audit_refused_login(control);
+    explicit_bzero(login->token, sizeof login->token);
     login->done(login);
 }
 

@@ -25,10 +25,21 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/limits.h"
+#include "base/signed_request.h"
 #include "rt/rt.h"
 #include "scsi/scsi.h"
 
-enum control_role { CONTROL_ROLE_NONE, CONTROL_ROLE_VIEWER, CONTROL_ROLE_OPERATOR, CONTROL_ROLE_ADMIN };
+/* The first four in order of power; a HOST has rights of another kind (access.c). */
+enum control_role {
+    CONTROL_ROLE_NONE,
+    CONTROL_ROLE_VIEWER,
+    CONTROL_ROLE_OPERATOR,
+    CONTROL_ROLE_ADMIN,
+    CONTROL_ROLE_HOST,
+    CONTROL_ROLE_COUNT
+};
+enum { CONTROL_ACTOR_SIZE = LIMIT_NAME_BYTES + 8 };
 const char *control_role_name(enum control_role role); /* "backup-operator" */
 
 /* How pools are made and opened; tests put another engine in.  As volume_pool_create and volume_pool_open. */
@@ -60,8 +71,9 @@ void control_stop(struct control *control, void (*stopped)(void *arg), void *arg
 void control_destroy(struct control *control); /* after stop; or without it: abandons (simulated crash) */
 
 struct control_actor {
-    char name[64];               /* token name, for the audit */
+    char name[CONTROL_ACTOR_SIZE]; /* token name, or "host:" and the host's, for the audit */
     enum control_role role;
+    struct uuid host;            /* of the role HOST */
 };
 
 struct control_call {
@@ -79,9 +91,18 @@ struct control_call {
 };
 void control_submit(struct control *control, struct control_call *call);
 
-/* Checks a bearer token; answers ON_LOOP through done.  STATUS_UNAUTHENTICATED when it is unknown. */
+struct control_signed {
+    struct signed_request request;
+    char body_hash[SIGNED_HASH_SIZE]; /* SHA-256 of the body inside */
+};
+
+/* Checks a bearer token or a signed request (used while `done` has not been called); answers ON_LOOP
+ * through done.  STATUS_UNAUTHENTICATED when it is unknown, NONCE_STALE, REPLAYED. */
 struct control_login {
     char token[128];
+    const struct control_signed *signed_request; /* NULL: the token */
+    bool nonce_only;                             /* asks for nothing but a nonce */
+    char nonce[SIGNED_NONCE_SIZE];               /* answer: a new one, unless a token was given */
     struct control_actor actor;
     enum status status;
     void (*done)(struct control_login *login);
@@ -91,6 +112,25 @@ struct control_login {
     void *private_;
 };
 void control_authenticate(struct control *control, struct control_login *login);
+
+/* A host exchanges its one-time secret for a credential; neither travels (0070-host-requests.md). */
+struct control_enrol {
+    char enrolment[SIGNED_ID_SIZE], client_nonce[SIGNED_NONCE_SIZE], proof[SIGNED_HASH_SIZE];
+    void (*done)(struct control_enrol *enrol);
+    void *arg;
+    /* The answer: */
+    struct err *error;           /* the caller's */
+    char credential[SIGNED_ID_SIZE], server_nonce[SIGNED_NONCE_SIZE], confirm[SIGNED_HASH_SIZE];
+    char host[LIMIT_NAME_BYTES + 1];
+    struct rt_message message;   /* private */
+    void *private_;
+};
+void control_redeem(struct control *control, struct control_enrol *enrol);
+
+/* What an enrolment code says of this server: pins of its TLS key (and of the next one), and where
+ * its API listens ("" = everywhere, then an administrator has to say). */
+void control_set_api(struct control *control, const char *const *pins, unsigned pin_count,
+                     const char *address);
 
 /* ---- For the iSCSI target (tarnd connects the two) ------------------------------------------- */
 

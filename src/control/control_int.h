@@ -183,7 +183,7 @@ struct job {
 enum { DENIALS_MAX = 64 };
 struct denial {
     const char *verb; /* NULL: free */
-    char actor[64];
+    char actor[CONTROL_ACTOR_SIZE];
     uint64_t until_ns, repeated;
 };
 
@@ -207,8 +207,13 @@ struct control {
     struct rt_worker *worker;
     struct catalog *catalog;
     struct uuid server;
+    bool nonce_key_drawn;
+    char api_address[ENROL_ADDRESS_SIZE];
+    char pins[ENROL_PINS_MAX][SIGNED_HASH_SIZE];
     struct list clearings;      /* vss_flags.c */
-    struct list groups, grants; /* group.c */
+    struct list groups, grants, credentials, enrolments; /* group.c, credential.c */
+    uint8_t nonce_key[32];
+    unsigned pin_count;
     struct list pools, disks, hosts, sets, snapshots, tokens, jobs; /* object.link */
     struct lane lane;
     struct list ops;       /* op.link */
@@ -357,7 +362,7 @@ struct op {
     struct err *error;
     op_step *const *steps;
     unsigned step;
-    bool ready, running, undo_due, undoing, finishing, repeat, deferred;
+    bool ready, running, access_due, undo_due, undoing, finishing, repeat, deferred;
     struct lane *lane;
     struct set *set;         /* whose lane is held or waited for */
     struct set **taken_sets; /* whose lanes are held besides */
@@ -371,6 +376,7 @@ struct op {
     struct rt_work work;
     catalog_fn *catalog_fn;
     bool with_audit, audited;
+    const char *audit_verb; /* NULL: the verb's, or the plan's */
     const char *audit_result;
     char *audit_arguments;
     struct err *work_error;
@@ -416,6 +422,7 @@ bool arg_is_given(const struct op *op, const char *name);
 /* plans: one per verb of verbs.def, by family; each ends with verb NULL */
 extern const struct op_plan plans_audit[];
 extern const struct op_plan plans_clock[];
+extern const struct op_plan plans_credential[];
 extern const struct op_plan plans_delete[];
 extern const struct op_plan plans_disk[];
 extern const struct op_plan plans_group[];
@@ -563,7 +570,9 @@ void set_adopt(struct set *set, const struct set_findings *found);
 void set_cut(struct op *op, struct set *set, bool leased, volume_done_fn *done);
 void set_cut_note(struct op *op, struct set *set);
 
-/* audit.c: false when the refusal is counted only. */
+/* audit.c: a refused login of nobody in particular */
+void audit_refused_login(struct control *control);
+/* false when the refusal is counted only. */
 bool audit_denial_is_first(struct control *control, const char *actor, const char *verb);
 void audit_tick(struct control *control); /* about once a second */
 

@@ -144,19 +144,16 @@ static struct err *load_owner(void *arg, const struct uuid *set, const struct uu
     return NULL;
 }
 
-static struct err *load_nothing(void *arg, const void *row)
-{
-    return NULL;
-}
-
 static struct err *load_credential(void *arg, const struct catalog_credential *row)
 {
-    return load_nothing(arg, row);
+    credential_add(arg, row);
+    return NULL;
 }
 
 static struct err *load_enrolment(void *arg, const struct catalog_enrolment *row)
 {
-    return load_nothing(arg, row);
+    enrolment_add(arg, row);
+    return NULL;
 }
 
 struct err *group_load(struct control *control)
@@ -168,6 +165,7 @@ struct err *group_load(struct control *control)
 
 void group_free(struct control *control)
 {
+    credential_forget(control, NULL);
     list_for_each_safe (node, &control->grants)
         remove_grant(list_entry(node, struct grant, link));
     list_for_each_safe (node, &control->groups)

@@ -2,6 +2,8 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <gnutls/crypto.h>
+#include <gnutls/gnutls.h>
 #include <inttypes.h>
 #include <microhttpd.h>
 #include <netinet/in.h>
@@ -17,7 +19,7 @@
 #include "base/text.h"
 #include "control/verbs.h"
 
-enum { PATH_MAX_BYTES = 2048, CLOSE_POLL_MS = 5, BACKLOG = 64 };
+enum { PATH_MAX_BYTES = 2048, CLOSE_POLL_MS = 5, BACKLOG = 64, ENROL_BODY_MAX = 4096 };
 
 struct http {
     struct rt *rt;
@@ -33,7 +35,14 @@ struct http {
     void *closed_arg;
 };
 
-enum request_kind { REQUEST_VERB, REQUEST_METRICS, REQUEST_HEALTH };
+enum request_kind {
+    REQUEST_VERB,
+    REQUEST_METRICS,
+    REQUEST_HEALTH,
+    REQUEST_NONCE,
+    REQUEST_ENROL,
+    REQUEST_SIGNED,
+};
 
 struct request {
     struct http *http;
@@ -44,10 +53,13 @@ struct request {
     json_t *arguments;
     char *body;
     size_t body_bytes;
-    bool too_large, dispatched, answered;
+    bool too_large, dispatched, authenticated, answered;
     struct err *refusal; /* found before the verb: told after the token was checked */
     char id[17];
     struct control_login login;
+    struct control_signed signed_request;
+    size_t inner_body; /* where the body inside begins */
+    struct control_enrol enrol;
     struct control_call call;
     int http_status;
     char *answer;
@@ -102,6 +114,8 @@ static enum MHD_Result queue_answer(struct request *request)
     MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
     MHD_add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
     MHD_add_response_header(response, "X-Request-Id", request->id);
+    if (request->login.nonce[0] != '\0')
+        MHD_add_response_header(response, "Tarn-Nonce", request->login.nonce);
     if (request->http_status == 401) {
         MHD_add_response_header(response, MHD_HTTP_HEADER_WWW_AUTHENTICATE, "Bearer");
     }
@@ -114,13 +128,18 @@ static enum MHD_Result queue_answer(struct request *request)
 /* ---- On the loop
  * ---------------------------------------------------------------------------------------------- */
 
-static void finish(struct request *request)
+/* From here on the request is libmicrohttpd's thread's. */
+static void hand_back(struct request *request)
 {
     struct http *http = request->http;
-    struct MHD_Connection *connection = request->connection;
-    request->answered = true;
-    MHD_resume_connection(connection); /* from here on the request is libmicrohttpd's thread's */
+    MHD_resume_connection(request->connection);
     atomic_fetch_sub(&http->in_flight, 1);
+}
+
+static void finish(struct request *request)
+{
+    request->answered = true;
+    hand_back(request);
 }
 
 static void verb_done(struct control_call *call)
@@ -155,33 +174,55 @@ static void answer_metrics(struct request *request)
     request->content_type = "text/plain; version=0.0.4; charset=utf-8";
 }
 
+static const char *login_next(const struct request *request)
+{
+    if (request->login.status == STATUS_NONCE_STALE)
+        return "sign the request again, with the nonce of this answer's header Tarn-Nonce";
+    if (request->login.status != STATUS_UNAUTHENTICATED) return NULL;
+    return request->kind == REQUEST_SIGNED
+               ? "the host's credential is not known (any more): tarn host enrol HOST makes a code"
+                 " for a new one"
+               : "send \"Authorization: Bearer TOKEN\" with a token that exists";
+}
+
 static void login_done(struct control_login *login)
 {
     struct request *request = login->arg;
     if (login->status != STATUS_OK) {
-        answer_status(request, login->status,
-                      login->status == STATUS_UNAUTHENTICATED
-                          ? "send \"Authorization: Bearer TOKEN\" with a token that exists"
-                          : NULL);
+        answer_status(request, login->status, login_next(request));
         finish(request);
-        return;
-    }
-    if (request->refusal) {
+    } else if (request->refusal) {
         answer_refusal(request, take_ptr(&request->refusal));
         finish(request);
-        return;
-    }
-    if (request->kind == REQUEST_METRICS) {
+    } else if (request->kind == REQUEST_METRICS) {
         answer_metrics(request);
         finish(request);
-        return;
+    } else if (request->kind == REQUEST_NONCE) {
+        json_t *json = json_pack("{s:s}", "nonce", login->nonce);
+        request->answer = json ? json_dumps(json, JSON_COMPACT) : NULL;
+        request->http_status = 200;
+        json_decref(json);
+        finish(request);
+    } else { /* only now is anything of it taken apart, and not on the loop */
+        request->authenticated = true;
+        hand_back(request);
     }
-    request->call.verb = request->verb->id;
-    request->call.actor = login->actor;
-    request->call.arguments = request->arguments;
-    request->call.done = verb_done;
-    request->call.arg = request;
-    control_submit(request->http->control, &request->call);
+}
+
+static void redeem_done(struct control_enrol *enrol)
+{
+    struct request *request = enrol->arg;
+    if (enrol->error) {
+        answer_refusal(request, take_ptr(&enrol->error));
+    } else {
+        json_t *json =
+            json_pack("{s:s, s:s, s:s, s:s}", "host", enrol->host, "credential", enrol->credential,
+                      "server_nonce", enrol->server_nonce, "confirm", enrol->confirm);
+        request->answer = json ? json_dumps(json, JSON_COMPACT) : NULL;
+        request->http_status = 201;
+        json_decref(json);
+    }
+    finish(request);
 }
 
 /* ---- On libmicrohttpd's thread
@@ -192,38 +233,67 @@ struct query {
     struct err *error;
 };
 
-static enum MHD_Result take_query(void *arg, enum MHD_ValueKind kind, const char *key,
-                                  const char *value)
+static bool add_query(struct query *query, const char *key, const char *value)
 {
-    struct query *query = arg;
-    if (query->error) return MHD_NO;
     auto_free char *name = strdup(key), *text = strdup(value ? value : "true");
     if (!name || !text || !verb_percent_decode(name) || !verb_percent_decode(text)) {
         query->error = err_new(STATUS_BAD_REQUEST, "the query string is not properly encoded");
-        return MHD_NO;
+        return false;
     }
     if (json_object_get(query->arguments, name) ||
         json_object_set_new(query->arguments, name, json_string(text))) {
         query->error =
             err_new(STATUS_BAD_REQUEST, "\"%.60s\" is given twice or is not valid UTF-8", name);
-        return MHD_NO;
+        return false;
     }
-    return MHD_YES;
+    return true;
+}
+
+static enum MHD_Result take_query(void *arg, enum MHD_ValueKind kind, const char *key,
+                                  const char *value)
+{
+    struct query *query = arg;
+    return !query->error && add_query(query, key, value) ? MHD_YES : MHD_NO;
+}
+
+/* Of a path that was signed: libmicrohttpd has not seen it. */
+static void take_signed_query(struct query *query, char *text)
+{
+    for (char *save = NULL, *pair = strtok_r(text, "&", &save); pair && !query->error;
+         pair = strtok_r(NULL, "&", &save)) {
+        char *equals = strchr(pair, '=');
+        if (equals) *equals = '\0';
+        add_query(query, pair, equals ? equals + 1 : NULL);
+    }
+}
+
+static struct err *take_body_and_query(struct request *request)
+{
+    struct query query = {0};
+    if (request->kind == REQUEST_SIGNED) {
+        struct signed_request *inner = &request->signed_request.request;
+        TRY(verb_parse_body(request->body + request->inner_body,
+                            request->body_bytes - request->inner_body, &request->arguments));
+        query.arguments = request->arguments;
+        char *mark = strchr(inner->path, '?');
+        if (mark) *mark = '\0';
+        if (mark) take_signed_query(&query, mark + 1);
+        snprintf(request->path, sizeof request->path, "%s", inner->path);
+        snprintf(request->method, sizeof request->method, "%s", inner->method);
+        return query.error;
+    }
+    TRY(verb_parse_body(request->body, request->body_bytes, &request->arguments));
+    query.arguments = request->arguments;
+    MHD_get_connection_values(request->connection, MHD_GET_ARGUMENT_KIND, take_query, &query);
+    return query.error;
 }
 
 /* Body, query string and path together make the arguments; no name may come twice. */
-static struct err *collect_arguments(struct request *request, const char *path_text)
+static struct err *collect_arguments(struct request *request)
 {
-    if (request->too_large) {
-        return err_new(STATUS_BAD_REQUEST, "the request has more than %u bytes",
-                       (unsigned)VERB_BODY_MAX);
-    }
-    TRY(verb_parse_body(request->body, request->body_bytes, &request->arguments));
-    struct query query = {.arguments = request->arguments};
-    MHD_get_connection_values(request->connection, MHD_GET_ARGUMENT_KIND, take_query, &query);
-    if (query.error) return query.error;
+    TRY(take_body_and_query(request));
     json_t *from_path = json_object();
-    struct err *e = verb_route(request->method, path_text, from_path, &request->verb);
+    struct err *e = verb_route(request->method, request->path, from_path, &request->verb);
     const char *name;
     json_t *value;
     json_object_foreach(from_path, name, value)
@@ -235,6 +305,45 @@ static struct err *collect_arguments(struct request *request, const char *path_t
     }
     json_decref(from_path);
     return e;
+}
+
+static enum MHD_Result refuse_now(struct request *request, struct err *e)
+{
+    answer_refusal(request, e);
+    return queue_answer(request);
+}
+
+/* False when the server is stopping; then nothing may be handed to the loop. */
+static bool begin_flight(struct request *request)
+{
+    atomic_fetch_add(&request->http->in_flight, 1);
+    if (!atomic_load(&request->http->closing)) {
+        MHD_suspend_connection(request->connection); /* before the loop may resume it */
+        return true;
+    }
+    atomic_fetch_sub(&request->http->in_flight, 1);
+    return false;
+}
+
+static struct err *stopping(void)
+{
+    return err_new(STATUS_AGAIN, "the server is stopping");
+}
+
+/* Who asks is known: what is asked? */
+static enum MHD_Result submit(struct request *request)
+{
+    struct err *e = collect_arguments(request);
+    if (e) return refuse_now(request, e);
+    request->authenticated = false; /* done with */
+    request->call.verb = request->verb->id;
+    request->call.actor = request->login.actor;
+    request->call.arguments = request->arguments;
+    request->call.done = verb_done;
+    request->call.arg = request;
+    if (!begin_flight(request)) return refuse_now(request, stopping());
+    control_submit(request->http->control, &request->call);
+    return MHD_YES;
 }
 
 static void take_header(struct request *request)
@@ -256,7 +365,57 @@ static void take_header(struct request *request)
     snprintf(request->call.idempotency_key, sizeof request->call.idempotency_key, "%s", value);
 }
 
-/* The whole request is there: hand it to the loop. */
+static struct err *read_signed(struct request *request)
+{
+    struct control_signed *to = &request->signed_request;
+    uint8_t hash[32];
+    if (!request->body || !signed_request_read(request->body, request->body_bytes, &to->request,
+                                               &request->inner_body)) {
+        return err_next(err_new(STATUS_BAD_REQUEST, "this is not a signed request"),
+                        "doc/design/0070-host-requests.md describes it");
+    }
+    if (gnutls_hash_fast(GNUTLS_DIG_SHA256, request->body + request->inner_body,
+                         request->body_bytes - request->inner_body, hash)) {
+        return err_new(STATUS_INTERNAL, "SHA-256");
+    }
+    text_format_hex(hash, sizeof hash, to->body_hash);
+    if (strcmp(to->request.idempotency_key, "-") != 0) {
+        snprintf(request->call.idempotency_key, sizeof request->call.idempotency_key, "%s",
+                 to->request.idempotency_key);
+    }
+    request->login.signed_request = to;
+    return NULL;
+}
+
+static bool take_field(const json_t *json, const char *name, char *to, size_t size)
+{
+    const char *text = json_string_value(json_object_get(json, name));
+    if (!text || strlen(text) + 1 != size) return false;
+    memcpy(to, text, size);
+    return true;
+}
+
+static enum MHD_Result redeem(struct request *request)
+{
+    struct control_enrol *enrol = &request->enrol;
+    json_t *json = request->body ? json_loadb(request->body, request->body_bytes, 0, NULL) : NULL;
+    bool ok = take_field(json, "enrolment", enrol->enrolment, sizeof enrol->enrolment) &&
+              take_field(json, "client_nonce", enrol->client_nonce, sizeof enrol->client_nonce) &&
+              take_field(json, "proof", enrol->proof, sizeof enrol->proof);
+    json_decref(json);
+    if (!ok) {
+        return refuse_now(request, err_next(err_new(STATUS_BAD_REQUEST, "this is not an enrolment"),
+                                            "doc/design/0070-host-requests.md describes it"));
+    }
+    enrol->done = redeem_done;
+    enrol->arg = request;
+    request->dispatched = true;
+    if (!begin_flight(request)) return refuse_now(request, stopping());
+    control_redeem(request->http->control, enrol);
+    return MHD_YES;
+}
+
+/* The whole request is there: who asks? */
 static enum MHD_Result dispatch(struct request *request)
 {
     struct http *http = request->http;
@@ -266,20 +425,44 @@ static enum MHD_Result dispatch(struct request *request)
         request->http_status = 200;
         return queue_answer(request);
     }
-    if (request->kind == REQUEST_VERB) request->refusal = collect_arguments(request, request->path);
-    take_header(request);
-    atomic_fetch_add(&http->in_flight, 1);
-    if (atomic_load(&http->closing)) {
-        atomic_fetch_sub(&http->in_flight, 1);
-        answer_refusal(request, err_new(STATUS_AGAIN, "the server is stopping"));
-        return queue_answer(request);
+    if (request->too_large) {
+        err_free(request->refusal);
+        request->refusal = err_new(STATUS_BAD_REQUEST, "the request has more than %u bytes",
+                                   (unsigned)VERB_BODY_MAX);
     }
-    request->dispatched = true;
-    MHD_suspend_connection(request->connection); /* before the loop may resume it */
+    if (request->refusal && (request->kind == REQUEST_SIGNED || request->kind == REQUEST_ENROL))
+        return refuse_now(request, take_ptr(&request->refusal));
+    if (request->kind == REQUEST_ENROL) return redeem(request);
+    if (request->kind == REQUEST_SIGNED) {
+        struct err *e = read_signed(request);
+        if (e) return refuse_now(request, e);
+    } else {
+        take_header(request);
+    }
+    request->login.nonce_only = request->kind == REQUEST_NONCE;
     request->login.done = login_done;
     request->login.arg = request;
+    request->dispatched = true;
+    if (!begin_flight(request)) return refuse_now(request, stopping());
     control_authenticate(http->control, &request->login);
     return MHD_YES;
+}
+
+static enum request_kind kind_of(const char *method, const char *path)
+{
+    static const struct {
+        const char *method, *path;
+        enum request_kind kind;
+    } kinds[] = {
+        {"GET", "/metrics", REQUEST_METRICS},   {"GET", "/healthz", REQUEST_HEALTH},
+        {"GET", "/v1/nonce", REQUEST_NONCE},    {"POST", "/v1/enrol", REQUEST_ENROL},
+        {"POST", "/v1/signed", REQUEST_SIGNED},
+    };
+    for (unsigned i = 0; i < countof(kinds); i++) {
+        if (strcmp(kinds[i].method, method) == 0 && strcmp(kinds[i].path, path) == 0)
+            return kinds[i].kind;
+    }
+    return REQUEST_VERB;
 }
 
 static struct request *request_create(struct http *http, struct MHD_Connection *connection,
@@ -296,15 +479,16 @@ static struct request *request_create(struct http *http, struct MHD_Connection *
         request->too_large = true;
     }
     snprintf(request->method, sizeof request->method, "%s", method);
-    bool get = strcmp(method, "GET") == 0;
-    if (get && strcmp(path, "/metrics") == 0) request->kind = REQUEST_METRICS;
-    if (get && strcmp(path, "/healthz") == 0) request->kind = REQUEST_HEALTH;
+    request->kind = kind_of(method, path);
     return request;
 }
 
 static void take_body(struct request *request, const char *data, size_t size)
 {
-    if (request->too_large || request->body_bytes + size > VERB_BODY_MAX) {
+    size_t limit = request->kind == REQUEST_ENROL    ? (size_t)ENROL_BODY_MAX
+                   : request->kind == REQUEST_SIGNED ? (size_t)VERB_BODY_MAX + SIGNED_LINE_MAX
+                                                     : (size_t)VERB_BODY_MAX;
+    if (request->too_large || request->body_bytes + size > limit) {
         request->too_large = true;
         return;
     }
@@ -334,6 +518,7 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
         return MHD_YES;
     }
     if (!request->dispatched) return dispatch(request);
+    if (request->authenticated) return submit(request);
     return request->answered ? queue_answer(request) : MHD_YES;
 }
 
@@ -344,7 +529,9 @@ static void on_completed(void *arg, struct MHD_Connection *connection, void **co
     if (!request) return;
     json_decref(request->arguments);
     err_free(request->refusal);
+    if (request->body) explicit_bzero(request->body, request->body_bytes);
     free(request->body);
+    if (request->answer) explicit_bzero(request->answer, strlen(request->answer));
     free(request->answer);
     free(request);
     *connection_data = NULL;
@@ -429,8 +616,9 @@ static struct err *start_daemon(struct http *http, const struct tls_identity *id
         identity->certificate_pem, MHD_OPTION_HTTPS_PRIORITIES,
         "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2", MHD_OPTION_NOTIFY_COMPLETED, on_completed,
         http, MHD_OPTION_UNESCAPE_CALLBACK, keep_encoded, http, MHD_OPTION_CONNECTION_LIMIT,
-        (unsigned)HTTP_CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)HTTP_IDLE_S,
-        MHD_OPTION_END);
+        (unsigned)HTTP_CONNECTIONS_MAX, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
+        (unsigned)HTTP_CONNECTIONS_PER_ADDRESS, MHD_OPTION_CONNECTION_TIMEOUT,
+        (unsigned)HTTP_IDLE_S, MHD_OPTION_END);
     if (!http->daemon)
         return err_new(STATUS_OS_ERROR, "start the HTTPS server on %s", http->address);
     return NULL;

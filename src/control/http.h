@@ -16,7 +16,7 @@
 #include "control/control.h"
 #include "control/tls.h"
 
-enum { HTTP_CONNECTIONS_MAX = 256, HTTP_IDLE_S = 120 };
+enum { HTTP_CONNECTIONS_MAX = 256, HTTP_CONNECTIONS_PER_ADDRESS = 64, HTTP_IDLE_S = 120 };
 
 struct http;
 struct err *http_create(struct rt *rt, struct control *control, const char *listen,

@@ -317,6 +317,7 @@ void inventory_free(struct control *control)
     }
     if (control->closing) volume_pool_abandon(take_ptr(&control->closing));
     FREE_ALL(&control->jobs, job, inventory_remove_job(gone));
+    credential_forget(control, NULL);
     FREE_ALL(&control->hosts, host, inventory_remove_host(gone));
     FREE_ALL(&control->snapshots, snapshot, serve_free(&gone->served); serve_free(&gone->branch);
              inventory_remove_snapshot(gone));

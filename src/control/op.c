@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "control/control_int.h"
+#include "control/host_int.h"
 
 static void op_run(struct op *op);
 static void op_finish(struct op *op);
@@ -33,15 +33,6 @@ bool arg_bool(const struct op *op, const char *name)
 bool arg_is_given(const struct op *op, const char *name)
 {
     return json_object_get(op->arguments, name) != NULL;
-}
-
-struct err *require_role(const struct op *op, enum control_role role, const char *what)
-{
-    if (op->actor.role >= role) return NULL;
-    return err_next(err_new(STATUS_DENIED, "%s needs the role %s; \"%s\" is %s", what,
-                            control_role_name(role), op->actor.name,
-                            control_role_name(op->actor.role)),
-                    "use a token with that role (tarn token create)");
 }
 
 /* ---- Lanes
@@ -176,6 +167,14 @@ static void op_run(struct op *op)
             check(op->step > 0);
             op->step--;
         }
+        if (op->access_due) { /* its turn has come: rights may have gone while it waited */
+            op->access_due = false;
+            struct err *e = access_check_objects(op);
+            if (e) {
+                op_fail(op, e);
+                continue;
+            }
+        }
         op_step *step = op->steps ? op->steps[op->step] : NULL;
         if (!step) {
             op_finish(op); /* may free it */
@@ -209,7 +208,9 @@ static void catalog_work(struct rt_work *work)
     struct op *op = container_of(work, struct op, work);
     struct catalog_audit audit = {.at_ns = rt_wall(op->control->rt),
                                   .actor = op->actor.name,
-                                  .verb = op->verb ? op->verb->id : op->plan->verb,
+                                  .verb = op->audit_verb ? op->audit_verb
+                                          : op->verb     ? op->verb->id
+                                                         : op->plan->verb,
                                   .arguments = op->audit_arguments,
                                   .result = op->audit_result};
     op->work_error =
@@ -364,10 +365,15 @@ void op_answer(struct op *op, json_t *result)
 
 static bool worth_an_audit(const struct op *op)
 {
-    if (!op->verb || op->verb->method == VERB_GET || op->audited || !op->error) return false;
+    if (!op->verb && !op->audit_verb) return false;
+    if (op->verb && op->verb->method == VERB_GET && err_status(op->error) != STATUS_DENIED)
+        return false;
+    if (op->audited || !op->error) return false;
     enum status status = err_status(op->error);
-    if (status == STATUS_DENIED)
-        return audit_denial_is_first(op->control, op->actor.name, op->verb->id);
+    if (status == STATUS_DENIED || status == STATUS_UNAUTHENTICATED) {
+        return audit_denial_is_first(op->control, op->actor.name,
+                                     op->verb ? op->verb->id : op->audit_verb);
+    }
     return status != STATUS_BAD_REQUEST && status != STATUS_NOT_FOUND && status != STATUS_AMBIGUOUS;
 }
 
@@ -519,13 +525,14 @@ static struct err *op_prepare(struct op *op, struct control_call *call)
         return err_new(STATUS_AGAIN, "the server is %s",
                        control->stopping ? "stopping" : "starting");
     }
-    json_t *given = call->arguments ? json_incref(call->arguments) : json_object();
+    TRY(access_check_verb(op));
+    json_t *given = call->arguments ? json_copy(call->arguments) : json_object();
+    access_complete(op, given);
     struct err *e = verb_arguments(op->verb, given, &op->arguments);
     json_decref(given);
     if (e) return e;
-    char what[80];
-    snprintf(what, sizeof what, "%s %s", op->verb->noun, op->verb->verb);
-    TRY(require_role(op, op->verb->role, what));
+    TRY(access_check_objects(op));
+    op->access_due = true;
     if (op->plan->lane == OP_LANE_GENERAL) op->lane = &control->lane;
     if (op->plan->lane == OP_LANE_SET) {
         TRY(find_set(control, arg_text(op, "name"), &op->set));

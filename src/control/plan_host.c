@@ -4,7 +4,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "control/control_int.h"
+#include "control/host_int.h"
 
 enum { SECRET_MIN_BYTES = 12, SECRET_DRAWN_BYTES = 12 /* 24 hex digits */ };
 
@@ -223,6 +223,7 @@ static void step_host_forget(struct op *op)
 {
     struct host *host = ((struct host_data *)op->data)->host;
     op->result = json_deleted("host", host->row.name, &host->row.uuid);
+    credential_forget(op->control, host);
     inventory_remove_host(host);
     inventory_forget_hosts_of_sets(op->control);
     op_next(op);

@@ -3,13 +3,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "control/control_int.h"
+#include "control/host_int.h"
 
 /* One a line, so that changes meet less often. */
 /* clang-format off */
 static const struct op_plan *const families[] = {
     plans_audit,
     plans_clock,
+    plans_credential,
     plans_delete,
     plans_disk,
     plans_group,
@@ -73,8 +74,9 @@ static void step_server(struct op *op)
     static op_step *const type##_show_steps[] = {step_##type##_show, NULL};
 
 LIST_STEP(pool, pools, "pools", json_pool(op->control, pool, false), false)
-LIST_STEP(disk, disks, "disks", json_disk(op->control, disk), disk->row.state == CATALOG_TRASHED)
-LIST_STEP(host, hosts, "hosts", json_host(host), false)
+LIST_STEP(disk, disks, "disks", json_disk(op->control, disk),
+          disk->row.state == CATALOG_TRASHED || !access_sees_disk(op, disk))
+LIST_STEP(host, hosts, "hosts", json_host(host), !access_sees_host(op, host))
 LIST_STEP(job, jobs, "jobs", json_job(job), false)
 LIST_STEP(token, tokens, "tokens", json_token(token), false)
 SHOW_STEP(pool, json_pool(op->control, pool, true))
@@ -88,7 +90,7 @@ static void step_set_list(struct op *op)
     json_t *array = json_array();
     list_for_each (node, &op->control->sets) {
         struct set *set = container_of(list_entry(node, struct object, link), struct set, object);
-        if (set->row.state == SET_TRASHED) continue;
+        if (set->row.state == SET_TRASHED || !access_sees_set(op, set)) continue;
         if (arg_bool(op, "stale") && !set_is_stale(op->control, set)) continue;
         json_array_append_new(array, json_set(op->control, set));
     }
@@ -104,6 +106,7 @@ static void step_map_list(struct op *op)
     list_for_each (node, &op->control->hosts) {
         struct host *host =
             container_of(list_entry(node, struct object, link), struct host, object);
+        if (!access_sees_host(op, host)) continue;
         list_for_each (map_node, &host->maps) {
             json_array_append_new(array, json_map(list_entry(map_node, struct map, link)));
         }
@@ -137,7 +140,7 @@ static void step_snapshot_list(struct op *op)
     list_for_each (node, &op->control->snapshots) {
         struct snapshot *s =
             container_of(list_entry(node, struct object, link), struct snapshot, object);
-        if (s->row.state != SNAPSHOT_TRASHED) sorted[count++] = s;
+        if (s->row.state != SNAPSHOT_TRASHED && access_sees_set(op, s->set)) sorted[count++] = s;
     }
     if (count) qsort(sorted, count, sizeof *sorted, compare_snapshots);
     json_t *array = json_array();

@@ -28,6 +28,9 @@ static struct err *create_check(struct op *op, struct token_data *data)
     if (strlen(name) >= sizeof data->row.name) {
         return err_new(STATUS_BAD_REQUEST, "the name of a token has at most 63 bytes");
     }
+    if (strchr(name, ':')) { /* "host:NAME" is a host, in the audit and for idempotency keys */
+        return err_new(STATUS_BAD_REQUEST, "the name of a token has no \":\"");
+    }
     TRY(name_check_free(&op->control->tokens, "token", name));
     bool known = false;
     for (enum control_role r = CONTROL_ROLE_VIEWER; r <= CONTROL_ROLE_ADMIN; r++) {

@@ -188,7 +188,7 @@ struct err *set_draft_fill(struct op *op, struct set_draft *draft, bool name_alo
     draft->row.is_volatile = arg_bool(op, "volatile");
     draft->row.transportable = arg_bool(op, "transportable");
     draft->row.vss = arg_bool(op, "vss");
-    snprintf(draft->row.created_by, sizeof draft->row.created_by, "%s", op->actor.name);
+    snprintf(draft->row.created_by, sizeof draft->row.created_by, "%.63s", op->actor.name);
     draft->event = (struct catalog_event){
         .set = draft->row.uuid, .state = SET_PREPARED, .at_ns = draft->row.created_ns};
     return NULL;

@@ -208,6 +208,14 @@ static struct err *write_client_file(struct tarnd *tarnd)
     return e;
 }
 
+/* Of an API that listens everywhere only an administrator can say what hosts call it. */
+static void tell_control(struct tarnd *tarnd)
+{
+    const char *address = http_address(tarnd->http), *pin = tarnd->identity.pin;
+    bool wildcard = strncmp(address, "0.0.0.0:", 8) == 0 || strncmp(address, "[::]:", 5) == 0;
+    control_set_api(tarnd->control, &pin, 1, wildcard ? "" : address);
+}
+
 static void notify_ready(void)
 {
     const char *path = getenv("NOTIFY_SOCKET");
@@ -257,6 +265,7 @@ static void on_started(void *arg, struct err *e)
         e = http_create(tarnd->rt, tarnd->control, tarnd->config.api_listen, &tarnd->identity,
                         &tarnd->http);
     }
+    if (!e) tell_control(tarnd);
     if (!e) e = write_client_file(tarnd);
     if (e) {
         cannot_start(tarnd, e);

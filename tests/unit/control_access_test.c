@@ -10,41 +10,6 @@
  * ---------------------------------------------------------------------------------------------------
  */
 
-static json_t *some_arguments(const struct verb *verb)
-{
-    json_t *arguments = json_object();
-    for (unsigned i = 0; i < verb_arg_count; i++) {
-        const struct verb_arg *arg = &verb_args[i];
-        if (!arg->required || strcmp(arg->verb, verb->id) != 0) continue;
-        json_t *value = arg->type == VERB_REFS   ? json_pack("[s]", "nothing")
-                        : arg->type == VERB_SIZE ? json_string("16M")
-                                                 : json_string("nothing");
-        json_object_set_new(arguments, arg->name, value);
-    }
-    for (const char *p = strchr(verb->path, '{'); p; p = strchr(p + 1, '{')) {
-        char name[32];
-        snprintf(name, sizeof name, "%.*s", (int)strcspn(p + 1, "}"), p + 1);
-        json_object_set_new(arguments, name,
-                            strcmp(name, "lun") == 0 ? json_integer(1) : json_string("nothing"));
-    }
-    return arguments;
-}
-
-static void each_verb_is_denied_below_its_role_and_not_at_it(void)
-{
-    struct rig *rig = rig_create(RIG_MEMORY);
-    for (unsigned i = 0; i < verb_count; i++) {
-        for (enum control_role role = CONTROL_ROLE_NONE; role <= CONTROL_ROLE_ADMIN; role++) {
-            json_decref(rig_call_as(rig, role, verbs[i].id, some_arguments(&verbs[i]), NULL));
-            if ((rig->status == STATUS_DENIED) != (role < verbs[i].role)) {
-                printf("# %s as %s: %s\n", verbs[i].id, control_role_name(role), rig->message);
-            }
-            expect_eq(rig->status == STATUS_DENIED, role < verbs[i].role);
-        }
-    }
-    rig_destroy(rig);
-}
-
 static void the_backup_operator_serves_snapshots_but_no_disks(void)
 {
     struct rig *rig = rig_create(RIG_MEMORY);
@@ -535,7 +500,6 @@ static void a_pool_that_cannot_be_made_leaves_nothing(void)
 
 int main(void)
 {
-    run(each_verb_is_denied_below_its_role_and_not_at_it);
     run(the_backup_operator_serves_snapshots_but_no_disks);
     run(tokens_open_until_they_are_revoked);
     run(hosts_are_found_by_their_initiators);

@@ -5,7 +5,9 @@
 
 #include "base/attr.h"
 #include "base/check.h"
-#include "client/transport.h"
+#include "base/text.h"
+#include "client/client.h"
+#include "client/sign.h"
 #include "control/http.h"
 #include "control/verbs.h"
 #include "rt/rt_linux.h"
@@ -28,6 +30,8 @@ static void started(void *arg, struct err *e)
     check(!e);
     e = http_create(rt, control, "127.0.0.1:0", &identity, &http);
     check(!e);
+    const char *pin = identity.pin;
+    control_set_api(control, &pin, 1, http_address(http));
     pthread_barrier_wait(&ready);
 }
 
@@ -197,6 +201,158 @@ static void metrics_are_prometheus_text(void)
     expect(says("tarn_http_requests_total "));
 }
 
+/* ---- Hosts ---- */
+
+static void code_of(const char *host, char code[ENROL_CODE_MAX])
+{
+    char path[100];
+    snprintf(path, sizeof path, "/v1/hosts/%s/enrol", host);
+    expect_eq(call("POST", path, NULL), 200);
+    const char *at = strstr(answer, "tarn1+");
+    snprintf(code, ENROL_CODE_MAX, "%.*s", at ? (int)strcspn(at, "\"") : 0, at ? at : "");
+}
+
+static struct client *client_of(json_t *config)
+{
+    struct client_config read;
+    struct client *client = NULL;
+    char *text = json_dumps(config, 0);
+    struct err *e = client_config_parse(text, &read);
+    check(!e);
+    e = client_open(&read, &client);
+    check(!e);
+    client_config_fini(&read);
+    free(text);
+    return client;
+}
+
+static enum status get(struct client *client, const char *method, const char *path,
+                       const char *body)
+{
+    json_t *json = body ? json_loads(body, 0, NULL) : NULL, *got = NULL;
+    struct err *e = client_call(client, method, path, json, &got);
+    char *text = got ? json_dumps(got, 0) : NULL;
+    snprintf(answer, sizeof answer, "%s", text ? text : err_frame(e, 0));
+    enum status status = err_status(e);
+    err_free(e);
+    free(text);
+    json_decref(json);
+    json_decref(got);
+    return status;
+}
+
+static json_t *host_config;
+
+static void a_host_enrols_and_its_requests_are_signed(void)
+{
+    char code[ENROL_CODE_MAX];
+    expect_eq(call("POST", "/v1/hosts", "{\"name\":\"h 1\",\"initiators\":[\"iqn.h\"]}"), 201);
+    code_of("h%201", code);
+    struct err *e = client_redeem(code, &host_config);
+    if (e) printf("# %s\n", err_frame(e, 0));
+    require(!e);
+    expect_str(json_string_value(json_object_get(host_config, "host")), "h 1");
+    json_t *again = NULL;
+    e = client_redeem(code, &again);
+    expect_eq(err_status(e), STATUS_UNAUTHENTICATED);
+    err_free(e);
+    e = client_redeem("tarn1+nonsense", &again);
+    expect_eq(err_status(e), STATUS_BAD_REQUEST);
+    err_free(e);
+    struct client *client = client_of(host_config);
+    expect_eq(get(client, "GET", "/v1/server", NULL), STATUS_OK);
+    expect(says("\"name\": \"t\""));
+    expect_eq(get(client, "GET", "/v1/hosts/h%201", NULL), STATUS_OK);
+    expect_eq(get(client, "GET", "/v1/audit?limit=1", NULL), STATUS_DENIED);
+    expect_eq(get(client, "POST", "/v1/disks", "{\"name\":\"x\",\"size\":\"1M\"}"), STATUS_DENIED);
+    expect_eq(get(client, "GET", "/v1/nothing", NULL), STATUS_NOT_FOUND);
+    expect_eq(get(client, "GET", "/v1/jobs/0?wait=0&wait=1", NULL), STATUS_BAD_REQUEST);
+    expect_eq(get(client, "DELETE", "/v1/sets/s?dry_run=perhaps", NULL), STATUS_BAD_REQUEST);
+    expect_eq(get(client, "POST", "/v1/sets", "{\"disks\":[\"none\"]}"), STATUS_NOT_FOUND);
+    client_destroy(client);
+}
+
+/* The code of another server with the address of this one: its key is not the pinned one. */
+static void a_code_is_not_redeemed_at_a_server_with_another_key(void)
+{
+    char code[ENROL_CODE_MAX];
+    json_t *config = NULL;
+    code_of("h%201", code);
+    char *pin = strstr(code, identity.pin);
+    require(pin);
+    pin[0] = pin[0] == '0' ? '1' : '0';
+    struct err *e = client_redeem(code, &config);
+    expect(e && !config);
+    err_free(e);
+    pin[0] = identity.pin[0];
+    e = client_redeem(code, &config); /* it was not used up: the proof was never sent */
+    expect(!e);
+    err_free(e);
+    json_decref(config);
+}
+
+/* What is sent to /v1/signed by hand. */
+static int send_signed(const char *nonce, const char *method, const char *path, const char *inside,
+                       char **ret_body)
+{
+    struct sign_identity who;
+    const char *key = json_string_value(json_object_get(host_config, "key"));
+    snprintf(who.credential, sizeof who.credential, "%s",
+             json_string_value(json_object_get(host_config, "credential")));
+    check(text_parse_hex(key, who.key, sizeof who.key));
+    struct sign_what what = {
+        .method = method, .path = path, .body = inside, .nonce = nonce, .pin = identity.pin};
+    struct err *e = sign_request(&who, &what, ret_body);
+    check(!e);
+    return ask(identity.pin, NULL, "POST", "/v1/signed", *ret_body);
+}
+
+static void signed_requests_are_taken_once_and_parsed_only_when_they_fit(void)
+{
+    char nonce[SIGNED_NONCE_SIZE];
+    expect_eq(ask(identity.pin, NULL, "GET", "/v1/nonce", NULL), 200);
+    const char *at = strstr(answer, "\":\"");
+    require(at && strlen(at) > 68);
+    snprintf(nonce, sizeof nonce, "%.64s", at + 3);
+    auto_free char *body = NULL, *broken = NULL, *other = NULL;
+    expect_eq(send_signed(nonce, "POST", "/v1/sets", "{\"disks\":[\"a\"]}", &body), 404);
+    expect_eq(ask(identity.pin, NULL, "POST", "/v1/signed", body), 409);
+    expect(says("REPLAYED"));
+    expect_eq(send_signed(nonce, "POST", "/v1/sets", "{bad", &broken), 400);
+    expect(says("not JSON"));
+    broken[strlen(broken) - 1] = 'D'; /* now the signature does not fit, and nobody says more */
+    expect_eq(ask(identity.pin, NULL, "POST", "/v1/signed", broken), 401);
+    expect(says("UNAUTHENTICATED") && !strstr(answer, "JSON"));
+    nonce[20] = nonce[20] == '0' ? '1' : '0';
+    expect_eq(send_signed(nonce, "GET", "/v1/server", NULL, &other), 401);
+    expect(says("NONCE_STALE"));
+    expect_eq(ask(identity.pin, NULL, "POST", "/v1/signed", "TARN1 x\n"), 400);
+    expect_eq(ask(identity.pin, NULL, "POST", "/v1/signed", NULL), 400);
+    expect_eq(ask(identity.pin, NULL, "POST", "/v1/enrol", "{}"), 400);
+    /* a token gets nobody in at the host's door, nor a host's words at the other */
+    expect_eq(call("POST", "/v1/signed", "{}"), 400);
+    expect_eq(ask(identity.pin, NULL, "POST", "/v1/sets", body), 401);
+}
+
+static void one_address_has_not_all_the_connections(void)
+{
+    struct transport *transports[HTTP_CONNECTIONS_PER_ADDRESS + 8] = {0};
+    const char *pin = identity.pin;
+    struct transport_options options = {.server = server, .pins = &pin, .pin_count = 1};
+    struct transport_request request = {.method = "GET", .path = "/healthz", .timeout_ms = 20000};
+    unsigned served = 0;
+    for (unsigned i = 0; i < countof(transports); i++) { /* each keeps its connection */
+        struct err *e = transport_curl_create(&options, &transports[i]);
+        if (!e) e = transports[i]->ops->prepare(transports[i], &request);
+        check(!e);
+        served += transports[i]->ops->fire(transports[i]) == STATUS_OK;
+    }
+    expect_eq(served, HTTP_CONNECTIONS_PER_ADDRESS);
+    for (unsigned i = 0; i < countof(transports); i++)
+        transport_destroy(transports[i]);
+    json_decref(take_ptr(&host_config));
+}
+
 static void *wait_for_job(void *arg)
 {
     struct transport_options options = {.server = server, .token = token};
@@ -271,6 +427,10 @@ int main(void)
     run(verbs_answer_with_their_codes);
     run(bad_requests_are_told_what_is_wrong);
     run(metrics_are_prometheus_text);
+    run(a_host_enrols_and_its_requests_are_signed);
+    run(a_code_is_not_redeemed_at_a_server_with_another_key);
+    run(signed_requests_are_taken_once_and_parsed_only_when_they_fit);
+    run(one_address_has_not_all_the_connections);
     run(clients_at_the_same_time_are_all_served);
     run(a_server_stops_in_order);
     remove_directory();

@@ -190,12 +190,19 @@ static bool done_or_down(void *arg)
 json_t *rig_call_as(struct rig *rig, enum control_role role, const char *verb, json_t *arguments,
                     const char *key)
 {
+    struct control_actor actor = {.role = role};
+    snprintf(actor.name, sizeof actor.name, "%s", control_role_name(role));
+    return rig_call_actor(rig, &actor, verb, arguments, key);
+}
+
+json_t *rig_call_actor(struct rig *rig, const struct control_actor *actor, const char *verb,
+                       json_t *arguments, const char *key)
+{
     struct control_call call;
     memset(&call, 0, sizeof call);
     struct rig_wait wait = {.rig = rig};
     call.verb = verb;
-    snprintf(call.actor.name, sizeof call.actor.name, "%s", control_role_name(role));
-    call.actor.role = role;
+    call.actor = *actor;
     call.arguments = arguments;
     snprintf(call.idempotency_key, sizeof call.idempotency_key, "%s", key ? key : "");
     call.done = on_done;

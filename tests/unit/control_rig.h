@@ -43,6 +43,8 @@ bool rig_restart(struct rig *rig);
 /* NULL: it failed (status, message, next), or the node crashed (status CANCELLED). */
 json_t *rig_call_as(struct rig *rig, enum control_role role, const char *verb, json_t *arguments,
                     const char *key);
+json_t *rig_call_actor(struct rig *rig, const struct control_actor *actor, const char *verb,
+                       json_t *arguments, const char *key);
 json_t *rig_call(struct rig *rig, const char *verb, json_t *arguments); /* as administrator */
 /* jansson's pack format; NULL = no arguments. */
 json_t *rig_ok(struct rig *rig, const char *verb, const char *format, ...);
