@@ -443,6 +443,28 @@ static const struct {
     {"break", "breaking", "breaking"},
 };
 
+/* All snapshots of a set appear at the host, or none does. */
+static void import_or_mask(struct fake_server *server, unsigned set, bool is_import)
+{
+    for (unsigned d = 0; d < server->sets[set].disk_count; d++) {
+        char serial[33], id[IDENTITY_ID_TEXT];
+        unsigned slot = FAKE_MAPS;
+        snapshot_serial(set, server->sets[set].disks[d], serial);
+        dashed(serial, id);
+        for (unsigned i = FAKE_MAPS; i-- > 0;) {
+            if (strcmp(server->maps[i], id) == 0) {
+                server->maps[i][0] = '\0';
+                slot = i;
+                break;
+            }
+            if (!server->maps[i][0]) slot = i;
+        }
+        if (!is_import || server->sets[set].snapshot_gone[d]) continue;
+        check(slot < FAKE_MAPS);
+        memcpy(server->maps[slot], id, sizeof id);
+    }
+}
+
 static unsigned move(struct fake_server *server, const char *path, struct text *text)
 {
     char id[PROVIDER_ID_TEXT];
@@ -450,6 +472,12 @@ static unsigned move(struct fake_server *server, const char *path, struct text *
     struct fake_set *set = fake_find_set(server, id);
     const char *verb = strrchr(path, '/') + 1;
     if (!set) return refuse(text, 404, "NOT_FOUND");
+    bool is_import = strcmp(verb, "import") == 0;
+    if (strcmp(set->state, "created") == 0 && (is_import || strcmp(verb, "mask") == 0)) {
+        import_or_mask(server, (unsigned)(set - server->sets), is_import);
+        say_set(server, text, (unsigned)(set - server->sets));
+        return 200;
+    }
     for (unsigned i = 0; i < sizeof moves / sizeof *moves; i++) {
         if (strcmp(moves[i].verb, verb) != 0 || strcmp(moves[i].from, set->state) != 0) continue;
         snprintf(set->state, sizeof set->state, "%s", moves[i].to);
@@ -472,29 +500,6 @@ static bool *find_snapshot(struct fake_server *server, const char *id, unsigned 
         }
     }
     return NULL;
-}
-
-static unsigned add_map(struct fake_server *server, const struct api_request *request,
-                        struct text *text)
-{
-    struct json body;
-    char id[IDENTITY_ID_TEXT];
-    unsigned set, slot = 0;
-    bool ok = json_parse(request->body, strlen(request->body), &body) &&
-              json_text_member(body, "snapshot", id, sizeof id);
-    check(ok);
-    bool *gone = find_snapshot(server, id, &set);
-    if (!gone || *gone) return refuse(text, 404, "NOT_FOUND");
-    for (unsigned i = FAKE_MAPS; i-- > 0;) {
-        if (strcmp(server->maps[i], id) == 0) {
-            say(text, "{}");
-            return 200;
-        }
-        if (!server->maps[i][0]) slot = i;
-    }
-    snprintf(server->maps[slot], sizeof server->maps[slot], "%s", id);
-    say(text, "{}");
-    return 201;
 }
 
 static unsigned remove_map(struct fake_server *server, const char *path, struct text *text)
@@ -527,8 +532,6 @@ static unsigned answer(struct fake_server *server, const struct api_request *req
         return refuse(text, server->fail_http, server->fail_status);
     if (strcmp(path, "/v1/maps") == 0 && is_get) {
         say_maps(server, text);
-    } else if (strcmp(path, "/v1/maps") == 0) {
-        return add_map(server, request, text);
     } else if (strncmp(path, "/v1/maps/", 9) == 0) {
         return remove_map(server, path, text);
     } else if (strncmp(path, "/v1/hosts/", 10) == 0) {

@@ -268,34 +268,74 @@ HRESULT provider_get_target_luns(struct provider *p, LONG count, VSS_PWSZ *devic
     return result;
 }
 
-/* ---- LocateLuns ------------------------------------------------------------------------------ */
+/* ---- Sets of snapshots ----------------------------------------------------------------------- */
 
-/* Serves one snapshot to this host, through its private branch; again is fine. */
-static HRESULT locate(struct provider *p, const VDS_LUN_INFORMATION *lun)
+/* The set that a snapshot is of.  *ret_gone: there is no such snapshot (any more). */
+static HRESULT find_set_of(struct provider *p, const struct lun_identity *identity,
+                           char ret_set[PROVIDER_ID_TEXT], bool *ret_gone)
 {
-    struct lun_identity identity;
-    struct api_body body = {0};
     struct api_reply reply;
     char id[IDENTITY_ID_TEXT];
     HRESULT result = S_OK;
+    ask(p, "GET", ASK_MS, &reply, "/v1/snapshots", identity_id(identity, id), NULL);
+    *ret_gone = reply_has_status(&reply, "NOT_FOUND");
+    if (!*ret_gone && (!api_is_ok(&reply) ||
+                       !json_text_member(reply.value, "set_uuid", ret_set, PROVIDER_ID_TEXT)))
+        result = veto_reply(p, "A shadow copy could not be found", &reply);
+    api_reply_fini(&reply);
+    return result;
+}
+
+/* import, mask or break of a set for this host; again is fine. */
+static HRESULT act_on_set(struct provider *p, const char *set, const char *verb,
+                          const char *trouble)
+{
+    struct api_body body = {0};
+    struct api_reply reply;
+    char path[PROVIDER_ID_TEXT + 24];
+    HRESULT result = S_OK;
+    snprintf(path, sizeof path, "/v1/sets/%s/%s", set, verb);
+    if (strcmp(verb, "break") == 0)
+        api_body_bool(&body, "writable", true);
+    else
+        api_body_text(&body, "host", p->config->host);
+    ask_body(p, path, &body, ASK_MS, &reply);
+    if (!api_is_ok(&reply)) result = veto_reply(p, trouble, &reply);
+    api_reply_fini(&reply);
+    return result;
+}
+
+/* ---- LocateLuns ------------------------------------------------------------------------------ */
+
+/* The whole set of the snapshot appears at once.  A snapshot that is gone cannot be located. */
+static HRESULT locate(struct provider *p, const VDS_LUN_INFORMATION *lun,
+                      char done[PROVIDER_ID_TEXT])
+{
+    struct lun_identity identity;
+    char set[PROVIDER_ID_TEXT] = "";
+    bool gone;
     if (!identity_read(lun, &identity))
         return veto(p, "A LUN that is to be imported is not one of Tarn. What to do: import it "
                        "with the provider that "
                        "made it");
-    api_body_text(&body, "host", p->config->host);
-    api_body_text(&body, "snapshot", identity_id(&identity, id));
-    ask_body(p, "/v1/maps", &body, ASK_MS, &reply);
-    if (!api_is_ok(&reply))
-        result = veto_reply(p, "A shadow copy could not be served to this host", &reply);
-    api_reply_fini(&reply);
+    HRESULT result = find_set_of(p, &identity, set, &gone);
+    if (result != S_OK) return result;
+    if (gone)
+        return veto(p, "A shadow copy that is to be imported is not there any more. What to do: "
+                       "see whether it was "
+                       "deleted: tarn audit list");
+    if (strcmp(set, done) == 0) return S_OK;
+    result = act_on_set(p, set, "import", "A shadow copy could not be served to this host");
+    if (result == S_OK) memcpy(done, set, PROVIDER_ID_TEXT);
     return result;
 }
 
 HRESULT provider_locate_luns(struct provider *p, LONG count, VDS_LUN_INFORMATION *luns)
 {
+    char done[PROVIDER_ID_TEXT] = "";
     if (count <= 0 || !luns) return E_INVALIDARG;
     for (LONG i = 0; i < count; i++) {
-        HRESULT result = locate(p, &luns[i]);
+        HRESULT result = locate(p, &luns[i], done);
         if (result != S_OK) return result;
     }
     return S_OK;
@@ -328,7 +368,7 @@ static bool find_lun(struct provider *p, const char *serial, char number[24], HR
 }
 
 /* Takes the LUN away from this host; one that is not there is fine. */
-static HRESULT mask(struct provider *p, const struct lun_identity *identity)
+static HRESULT unmap(struct provider *p, const struct lun_identity *identity)
 {
     struct api_reply reply;
     char number[24];
@@ -350,7 +390,7 @@ HRESULT provider_on_lun_empty(struct provider *p, VSS_PWSZ device, VDS_LUN_INFOR
     (void)device;
     if (!lun) return E_INVALIDARG;
     if (!identity_read(lun, &identity)) return S_OK; /* not ours to delete */
-    HRESULT result = mask(p, &identity);
+    HRESULT result = unmap(p, &identity);
     if (result != S_OK) return result;
     ask(p, "DELETE", ASK_MS, &reply, "/v1/snapshots", identity_id(&identity, id), NULL);
     if (!api_is_ok(&reply) && !reply_has_status(&reply, "NOT_FOUND"))
@@ -359,41 +399,37 @@ HRESULT provider_on_lun_empty(struct provider *p, VSS_PWSZ device, VDS_LUN_INFOR
     return result;
 }
 
-/* The set of a snapshot becomes independent disks: answered at once, done in the background; again
- * is fine. */
-static HRESULT break_set_of(struct provider *p, const struct lun_identity *identity)
+/* To a set as a whole, once: what VSS says of LUNs it says of all LUNs of a set. */
+static HRESULT change_state(struct provider *p, const struct lun_identity *identity, DWORD flags,
+                            char done[PROVIDER_ID_TEXT])
 {
-    struct api_reply reply;
-    struct api_body body = {0};
-    char id[IDENTITY_ID_TEXT], set[PROVIDER_ID_TEXT] = "", path[PROVIDER_ID_TEXT + 24];
-    HRESULT result = S_OK;
-    ask(p, "GET", ASK_MS, &reply, "/v1/snapshots", identity_id(identity, id), NULL);
-    bool gone = reply_has_status(&reply, "NOT_FOUND"); /* it was broken: it is a disk now */
-    if (!gone &&
-        (!api_is_ok(&reply) || !json_text_member(reply.value, "set_uuid", set, sizeof set)))
-        result = veto_reply(p, "A shadow copy could not be found", &reply);
-    api_reply_fini(&reply);
-    if (gone || result != S_OK) return result;
-    snprintf(path, sizeof path, "/v1/sets/%s/break", set);
-    api_body_bool(&body, "writable", true);
-    ask_body(p, path, &body, ASK_MS, &reply);
-    if (!api_is_ok(&reply)) result = veto_reply(p, "A shadow copy could not be broken", &reply);
-    api_reply_fini(&reply);
+    char set[PROVIDER_ID_TEXT] = "";
+    bool gone;
+    HRESULT result = find_set_of(p, identity, set, &gone);
+    if (result != S_OK || gone || strcmp(set, done) == 0)
+        return result; /* gone: it was broken, it is a disk now */
+    /* Answered at once: the snapshots become independent disks in the background, and stay in full
+     * use. */
+    if (flags & VSS_ONLUNSTATECHANGE_NOTIFY_READ_WRITE)
+        result = act_on_set(p, set, "break", "A shadow copy could not be broken");
+    if (result == S_OK && (flags & VSS_ONLUNSTATECHANGE_DO_MASK_LUNS))
+        result = act_on_set(p, set, "mask", "A shadow copy could not be taken away from this host");
+    if (result == S_OK) memcpy(done, set, PROVIDER_ID_TEXT);
     return result;
 }
 
 HRESULT provider_on_lun_state_change(struct provider *p, VDS_LUN_INFORMATION *snapshots,
                                      VDS_LUN_INFORMATION *originals, DWORD count, DWORD flags)
 {
+    const DWORD acted_on =
+        VSS_ONLUNSTATECHANGE_NOTIFY_READ_WRITE | VSS_ONLUNSTATECHANGE_DO_MASK_LUNS;
     struct lun_identity identity;
+    char done[PROVIDER_ID_TEXT] = "";
     (void)originals;
     if (count == 0 || !snapshots) return E_INVALIDARG;
-    for (DWORD i = 0; i < count; i++) {
-        HRESULT result = S_OK;
+    for (DWORD i = 0; (flags & acted_on) && i < count; i++) {
         if (!identity_read(&snapshots[i], &identity)) continue; /* another provider's */
-        if (flags & VSS_ONLUNSTATECHANGE_NOTIFY_READ_WRITE) result = break_set_of(p, &identity);
-        if (result == S_OK && (flags & VSS_ONLUNSTATECHANGE_DO_MASK_LUNS))
-            result = mask(p, &identity);
+        HRESULT result = change_state(p, &identity, flags, done);
         if (result != S_OK) return result;
     }
     return S_OK;
