@@ -212,6 +212,8 @@ bool site_adopt_undo(struct site *site, int disk, const json_t *listed, int *ret
 /* ---- site_io.c: host commands ---- */
 void site_command(struct site *site);
 void site_slot_drop(struct site_slot *slot);
+/* Rows of dependent writes over all pools, just before a cut that crosses them. */
+void site_dependent_writes(struct site *site);
 
 /* ---- site_verbs.c: control calls ---- */
 void site_verb(struct site *site);

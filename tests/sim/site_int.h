@@ -29,6 +29,8 @@ int site_new_set(struct site *site, const char *prefix);
 void site_add_points(struct site *site, int set, const int *disks, unsigned count, bool is_single);
 /* Up to four disks, of several pools as well; none twice. */
 unsigned site_draw_disks(struct site *site, int disks[SITE_MEMBERS]);
+/* Several pools: the gate has something to hold. */
+void site_stir(struct site *site, const int *disks, unsigned count);
 json_t *site_names_of(const struct site *site, const int *disks, unsigned count);
 /* All of a set's points are there, as its call answers. */
 void site_set_was_cut(struct site *site, int set);
@@ -38,6 +40,20 @@ void site_take_ids(struct site *site, int set, const json_t *array, const char *
 void site_forget_points(struct site *site, int set);
 bool site_point_is_mapped(const struct site_point *p);
 
+int site_pick_disk(struct site *site); /* -1 */
+int site_free_disk(const struct site *site);
+/* A point of a set that nothing will take away. */
+int site_pick_point(struct site *site, bool with_undo);
+int site_free_point(const struct site *site);
+int site_new_point(struct site *site, int set, int disk);
+bool site_is_undo(const struct site *site, int point);
+/* The undo point's content: the disk without the revert that is under way. */
+void site_fill_undo_view(struct site *site, int disk);
+
+void site_do_revert(struct site *site, struct site_call *call);
+void site_do_trash(struct site *site, struct site_call *call);
+void site_do_promote(struct site *site, struct site_call *call);
+void site_do_job(struct site *site, struct site_call *call);
 void site_do_set_step(struct site *site, struct site_call *call);
 void site_do_set_delete(struct site *site, struct site_call *call);
 

@@ -422,6 +422,14 @@ static void submit_chain(struct site *site, const struct site_slot *previous)
     send(slot);
 }
 
+void site_dependent_writes(struct site *site)
+{
+    enum { ROWS = 6, WRITES = 24 };
+    const struct site_slot first = {.chain_left = WRITES, .write = site->commands};
+    for (unsigned i = 0; i < ROWS && slot_is_free(site); i++)
+        submit_chain(site, &first);
+}
+
 void site_command(struct site *site)
 {
     int host = (int)prng_below(&site->prng, SITE_HOSTS);

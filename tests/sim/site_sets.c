@@ -48,6 +48,7 @@ static void commit(struct site *site, struct site_call *call)
         s->abandoned = true;
         return;
     }
+    site_stir(site, s->disks, s->disk_count);
     site_add_points(site, call->set, s->disks, s->disk_count, false);
     s->busy = true;
     s->submitted = model_tick(site->model);

@@ -7,7 +7,7 @@
 #include "tests/sim/site_int.h"
 #include "tests/unit/control_rig.h"
 
-enum { DISK_BLOCKS_MAX = 768, FULL_BLOCKS_MAX = 6000, UNDO_POINTS_MAX = 8 };
+enum { DISK_BLOCKS_MAX = 768, FULL_BLOCKS_MAX = 6000 };
 
 /* ---- Calls ----------------------------------------------------------------------------------- */
 
@@ -95,7 +95,7 @@ unsigned site_draw(struct site *site, unsigned below)
     return (unsigned)prng_below(&site->prng, below);
 }
 
-static int pick_disk(struct site *site)
+int site_pick_disk(struct site *site)
 {
     unsigned first = site_draw(site, SITE_DISKS);
     for (unsigned n = 0; n < SITE_DISKS; n++) {
@@ -105,20 +105,20 @@ static int pick_disk(struct site *site)
     return -1;
 }
 
-static int free_disk(const struct site *site)
+int site_free_disk(const struct site *site)
 {
     for (int i = 0; i < SITE_DISKS; i++)
         if (site->disks[i].state == SITE_NONE) return i;
     return -1;
 }
 
-static bool is_undo(const struct site *site, int point)
+bool site_is_undo(const struct site *site, int point)
 {
     return site->sets[site->points[point].set].is_undo;
 }
 
 /* A point of a set that nothing will take away. */
-static int pick_point(struct site *site, bool with_undo)
+int site_pick_point(struct site *site, bool with_undo)
 {
     unsigned first = site_draw(site, SITE_POINTS);
     for (unsigned n = 0; n < SITE_POINTS; n++) {
@@ -126,7 +126,7 @@ static int pick_point(struct site *site, bool with_undo)
         const struct site_point *p = &site->points[i];
         if (p->state != SITE_THERE || site->sets[p->set].phase != SITE_CREATED || p->is_becoming)
             continue;
-        if (with_undo || !is_undo(site, i)) return i;
+        if (with_undo || !site_is_undo(site, i)) return i;
     }
     return -1;
 }
@@ -138,7 +138,7 @@ int site_free_set(const struct site *site)
     return -1;
 }
 
-static int free_point(const struct site *site)
+int site_free_point(const struct site *site)
 {
     for (int i = 0; i < SITE_POINTS; i++)
         if (site->points[i].state == SITE_NONE) return i;
@@ -153,10 +153,10 @@ unsigned site_free_points(const struct site *site)
     return count;
 }
 
-static int new_point(struct site *site, int set, int disk)
+int site_new_point(struct site *site, int set, int disk)
 {
     struct site_set *s = &site->sets[set];
-    int i = free_point(site);
+    int i = site_free_point(site);
     struct site_point *p = &site->points[i];
     p->state = SITE_COMING;
     p->disk = disk;
@@ -182,7 +182,7 @@ static void disk_created(struct site_call *call, bool ok)
 
 static void do_disk_create(struct site *site, struct site_call *call)
 {
-    int i = free_disk(site);
+    int i = site_free_disk(site);
     if (i < 0) return;
     struct site_disk *d = &site->disks[i];
     uint32_t blocks = 256 + site_draw(site, site->options.full ? FULL_BLOCKS_MAX : DISK_BLOCKS_MAX);
@@ -203,7 +203,7 @@ static bool has_points(const struct site *site, int disk)
 {
     for (int i = 0; i < SITE_POINTS; i++)
         if (site->points[i].state == SITE_THERE && site->points[i].disk == disk &&
-            !is_undo(site, i) && site->sets[site->points[i].set].phase == SITE_CREATED)
+            !site_is_undo(site, i) && site->sets[site->points[i].set].phase == SITE_CREATED)
             return true;
     return false;
 }
@@ -226,7 +226,7 @@ static void disk_deleted(struct site_call *call, bool ok)
 
 static void do_disk_delete(struct site *site, struct site_call *call)
 {
-    int i = pick_disk(site);
+    int i = site_pick_disk(site);
     if (i < 0 || site->disks[i].resizing || site->disks[i].busy) return;
     for (unsigned h = 0; h < SITE_HOSTS; h++)
         if (site->disks[i].lun[h] >= 0 || site->disks[i].mapping[h]) return;
@@ -247,7 +247,7 @@ static void disk_grown(struct site_call *call, bool ok)
 
 static void do_disk_grow(struct site *site, struct site_call *call)
 {
-    int i = pick_disk(site);
+    int i = site_pick_disk(site);
     struct site_disk *d = i < 0 ? NULL : &site->disks[i];
     if (!d || d->resizing) return;
     uint32_t to = d->view.sector_count + (1 + site_draw(site, 32)) * SECTORS_PER_BLOCK;
@@ -303,7 +303,7 @@ static void change_map(struct site *site, struct site_call *call, const char *ki
 
 static void do_map_disk(struct site *site, struct site_call *call)
 {
-    call->disk = pick_disk(site);
+    call->disk = site_pick_disk(site);
     if (call->disk < 0) return;
     struct site_disk *d = &site->disks[call->disk];
     change_map(site, call, "disk", d->name, d->lun, d->mapping, 6);
@@ -311,7 +311,7 @@ static void do_map_disk(struct site *site, struct site_call *call)
 
 static void do_map_snapshot(struct site *site, struct site_call *call)
 {
-    call->point = pick_point(site, false);
+    call->point = site_pick_point(site, false);
     if (call->point < 0) return;
     struct site_point *p = &site->points[call->point];
     change_map(site, call, "snapshot", p->name, p->lun, p->mapping, 3);
@@ -399,6 +399,16 @@ unsigned site_draw_disks(struct site *site, int disks[SITE_MEMBERS])
     return count;
 }
 
+void site_stir(struct site *site, const int *disks, unsigned count)
+{
+    for (unsigned i = 1; i < count; i++) {
+        if (site->disks[disks[i]].pool == site->disks[disks[0]].pool) continue;
+        site_dependent_writes(site);
+        site_step(site, site_draw(site, 40));
+        return;
+    }
+}
+
 json_t *site_names_of(const struct site *site, const int *disks, unsigned count)
 {
     json_t *names = json_array();
@@ -420,7 +430,7 @@ void site_add_points(struct site *site, int set, const int *disks, unsigned coun
 {
     struct site_set *s = &site->sets[set];
     for (unsigned i = 0; i < count; i++) {
-        struct site_point *p = &site->points[new_point(site, set, disks[i])];
+        struct site_point *p = &site->points[site_new_point(site, set, disks[i])];
         char name[sizeof p->name];
         if (is_single)
             snprintf(name, sizeof name, "%s", s->name);
@@ -435,6 +445,10 @@ static void do_snapshot_create(struct site *site, struct site_call *call)
     int disks[SITE_MEMBERS];
     unsigned count = site_draw_disks(site, disks);
     if (count == 0 || site_free_set(site) < 0 || site_free_points(site) < count) return;
+    site_stir(site, disks, count);
+    for (unsigned i = 0; i < count; i++)
+        if (site->disks[disks[i]].state != SITE_THERE) return; /* gone meanwhile */
+    if (site->crashed || site->failed || site_free_points(site) < count) return;
     call->set = site_new_set(site, "n");
     struct site_set *s = &site->sets[call->set];
     s->phase = SITE_CREATED;
@@ -464,7 +478,7 @@ bool site_point_is_mapped(const struct site_point *p)
 
 static void do_snapshot_delete(struct site *site, struct site_call *call)
 {
-    int i = pick_point(site, false);
+    int i = site_pick_point(site, false);
     if (i < 0 || site->points[i].busy || site_point_is_mapped(&site->points[i])) return;
     if (site_draw(site, 2) && !site->points[i].exact &&
         !site_resolve_set(site, site->points[i].set))
@@ -494,11 +508,11 @@ static void branched(struct site_call *call, bool ok)
 
 static void do_branch(struct site *site, struct site_call *call)
 {
-    int point = pick_point(site, false);
+    int point = site_pick_point(site, false);
     if (point < 0) return;
     struct site_point *p = &site->points[point];
     if (!p->exact && !site_resolve_set(site, p->set)) return;
-    int i = free_disk(site);
+    int i = site_free_disk(site);
     if (i < 0 || p->state != SITE_THERE || !p->exact || call->busy) return;
     struct site_disk *d = &site->disks[i];
     d->number = ++site->disk_number;
@@ -512,204 +526,6 @@ static void do_branch(struct site *site, struct site_call *call)
     call->point = point;
     site_call_start(call, "snapshot_branch",
                     json_pack("{s:s, s:s}", "name", p->name, "new_name", d->name), branched);
-}
-
-/* ---- Revert and undo ------------------------------------------------------------------------- */
-
-static void fill_undo_view(struct site *site, int disk)
-{
-    struct site_disk *d = &site->disks[disk];
-    for (int i = 0; i < SITE_POINTS; i++) {
-        struct site_point *p = &site->points[i];
-        if (p->state != SITE_COMING || p->disk != disk || !is_undo(site, i) || p->view.cells)
-            continue;
-        model_view_copy(&d->view, &p->view);
-        model_write_void(site->model, &p->view, d->revert_write);
-        p->view.sector_count = d->revert_from;
-    }
-}
-
-static void reverted(struct site_call *call, bool ok)
-{
-    struct site *site = call->site;
-    struct site_disk *d = &site->disks[call->disk];
-    int undo = -1;
-    site->points[call->point].busy--;
-    model_write_done(site->model, d->revert_write, ok);
-    fill_undo_view(site, call->disk);
-    d->resizing = d->frozen = false;
-    d->view.sector_count = ok ? d->revert_to : d->revert_from;
-    if (!ok) {
-        model_write_void(site->model, &d->view, d->revert_write);
-        site_forget_points(site, call->set);
-    } else {
-        model_write_durable(site->model, d->revert_write);
-        if (site_adopt_undo(site, call->disk, call->call.result, &undo) && undo < 0)
-            site_fail(site, "a revert of %s left no undo point", d->name);
-        if (undo >= 0) site->points[undo].state = SITE_THERE;
-        site->sets[call->set].cut = true;
-        site->sets[call->set].done = model_now(site->model);
-        site_made_durable(site, d->pool, call->submitted);
-    }
-    d->revert_write = 0;
-}
-
-static unsigned undo_points(const struct site *site)
-{
-    unsigned count = 0;
-    for (int i = 0; i < SITE_POINTS; i++)
-        count += site->points[i].state != SITE_NONE && is_undo(site, i);
-    return count;
-}
-
-/* Among commands under way; only where the size changes, alone. */
-static void do_revert(struct site *site, struct site_call *call)
-{
-    int point = pick_point(site, true);
-    if (point < 0 || undo_points(site) >= UNDO_POINTS_MAX) return;
-    struct site_point *p = &site->points[point];
-    if (!p->exact && !site_resolve_set(site, p->set)) return;
-    if (p->state != SITE_THERE || !p->exact) return;
-    struct site_disk *d = &site->disks[p->disk];
-    if (p->view.sector_count != d->view.sector_count &&
-        !site_wait(site, site_is_idle, "rest before a revert"))
-        return;
-    if (p->state != SITE_THERE || d->state != SITE_THERE || d->resizing || call->busy) return;
-    if (site_free_set(site) < 0 || free_point(site) < 0) return;
-    call->disk = p->disk;
-    call->point = point;
-    call->set = site_new_set(site, "undo");
-    struct site_set *s = &site->sets[call->set];
-    s->is_undo = true;
-    s->phase = SITE_CREATED;
-    new_point(site, call->set, p->disk);
-    d->frozen = p->view.sector_count != d->view.sector_count;
-    d->resizing = true;
-    d->revert_from = d->view.sector_count;
-    d->revert_to = d->new_sectors = p->view.sector_count;
-    if (d->revert_to > d->revert_from) model_view_grow(&d->view, d->revert_to);
-    p->busy++;
-    s->submitted = model_tick(site->model);
-    d->revert_write = model_revert_submit(site->model, &d->view, &p->view, d->number,
-                                          site_horizon(site, p->disk));
-    site_call_start(call, is_undo(site, point) ? "disk_undo" : "disk_revert",
-                    json_pack("{s:s, s:s, s:b}", "name", d->name, "to", p->name, "force", 1),
-                    reverted);
-}
-
-/* ---- Trash ----------------------------------------------------------------------------------- */
-
-static enum site_state *state_of(struct site_call *call)
-{
-    return call->disk >= 0 ? &call->site->disks[call->disk].state
-                           : &call->site->points[call->point].state;
-}
-
-static void restored(struct site_call *call, bool ok)
-{
-    *state_of(call) = ok ? SITE_THERE : SITE_TRASHED;
-}
-
-static void emptied(struct site_call *call, bool ok)
-{
-    struct site *site = call->site;
-    if (!ok) {
-        *state_of(call) = SITE_TRASHED;
-        return;
-    }
-    for (int i = 0; call->disk >= 0 && i < SITE_POINTS; i++)
-        if (site->points[i].state != SITE_NONE && site->points[i].disk == call->disk)
-            site_point_forget(site, i);
-    if (call->disk >= 0)
-        site_disk_forget(site, call->disk);
-    else
-        site_point_forget(site, call->point);
-}
-
-/* Something out of the trash: had back, or gone for good. */
-static void do_trash(struct site *site, struct site_call *call)
-{
-    const char *name = NULL;
-    unsigned first = site_draw(site, SITE_POINTS + SITE_DISKS);
-    for (unsigned n = 0; n < SITE_POINTS + SITE_DISKS && !name; n++) {
-        int i = (int)((first + n) % (SITE_POINTS + SITE_DISKS));
-        call->point = i < SITE_POINTS ? i : -1;
-        call->disk = i < SITE_POINTS ? -1 : i - SITE_POINTS;
-        if (*state_of(call) != SITE_TRASHED) continue;
-        name = i < SITE_POINTS ? site->points[i].name : site->disks[i - SITE_POINTS].name;
-    }
-    if (!name) return;
-    bool back = site_draw(site, 3) > 0;
-    *state_of(call) = back ? SITE_RETURNING : SITE_GOING;
-    site_call_start(call, back ? "trash_restore" : "trash_empty", json_pack("{s:s}", "name", name),
-                    back ? restored : emptied);
-}
-
-/* ---- Promote, split, their jobs -------------------------------------------------------------- */
-
-static void job_began(struct site_call *call, bool ok)
-{
-    struct site *site = call->site;
-    const char *id = rig_text(call->call.result, "job.id");
-    if (ok && *id) snprintf(site->last_job, sizeof site->last_job, "%s", id);
-    if (call->disk < 0 || ok) return;
-    site->points[call->point].is_becoming = false; /* a refused split */
-    site->disks[call->disk].from_point = -1;
-    site_disk_forget(site, call->disk);
-}
-
-static void promote_disk(struct site *site, struct site_call *call, bool split)
-{
-    int i = pick_disk(site);
-    if (i < 0) return;
-    site_call_start(call, split ? "disk_split" : "disk_promote",
-                    json_pack("{s:s}", "name", site->disks[i].name), job_began);
-}
-
-static void split_snapshot(struct site *site, struct site_call *call, int point)
-{
-    struct site_point *p = &site->points[point];
-    int i = free_disk(site);
-    if (!p->exact || i < 0) return;
-    for (unsigned h = 0; h < SITE_HOSTS; h++)
-        if (p->mapping[h]) return;
-    struct site_disk *d = &site->disks[i];
-    d->number = ++site->disk_number;
-    d->pool = site->disks[p->disk].pool;
-    d->state = SITE_COMING;
-    d->from_point = point;
-    snprintf(d->name, sizeof d->name, "d%u", d->number);
-    model_view_copy(&p->view, &d->view);
-    p->is_becoming = true;
-    call->disk = i;
-    call->point = point;
-    site_call_start(call, "snapshot_split",
-                    json_pack("{s:s, s:s}", "name", p->name, "new_name", d->name), job_began);
-}
-
-static void do_promote(struct site *site, struct site_call *call)
-{
-    unsigned kind = site_draw(site, 4);
-    if (kind < 2) {
-        promote_disk(site, call, kind);
-        return;
-    }
-    int point = pick_point(site, false);
-    if (point < 0 || site->points[point].busy) return;
-    if (kind == 3) {
-        split_snapshot(site, call, point);
-        return;
-    }
-    site_call_start(call, "snapshot_promote", json_pack("{s:s}", "name", site->points[point].name),
-                    job_began);
-}
-
-static void do_job(struct site *site, struct site_call *call)
-{
-    static const char *const verbs[] = {"job_pause", "job_resume", "job_resume", "job_cancel"};
-    if (!site->last_job[0]) return;
-    site_call_start(call, verbs[site_draw(site, countof(verbs))],
-                    json_pack("{s:s}", "name", site->last_job), job_began);
 }
 
 /* ---- The table ------------------------------------------------------------------------------- */
@@ -727,12 +543,12 @@ static const struct {
     {12, "snapshot create", do_snapshot_create},
     {8, "snapshot delete", do_snapshot_delete},
     {5, "snapshot branch", do_branch},
-    {6, "disk revert, undo", do_revert},
+    {6, "disk revert, undo", site_do_revert},
     {18, "set step", site_do_set_step},
     {4, "set delete", site_do_set_delete},
-    {4, "trash restore, empty", do_trash},
-    {4, "promote, split", do_promote},
-    {2, "job pause, resume, cancel", do_job},
+    {4, "trash restore, empty", site_do_trash},
+    {4, "promote, split", site_do_promote},
+    {2, "job pause, resume, cancel", site_do_job},
 };
 
 unsigned site_verb_count(void)
@@ -766,7 +582,7 @@ void site_call_drop(struct site_call *call)
     struct site *site = call->site;
     if (call->busy) {
         if (call->disk >= 0 && site->disks[call->disk].revert_write)
-            fill_undo_view(site, call->disk);
+            site_fill_undo_view(site, call->disk);
         if (call->set >= 0 && !site->sets[call->set].is_undo) {
             struct site_set *s = &site->sets[call->set];
             for (unsigned i = 0; s->used && i < s->count; i++) {
