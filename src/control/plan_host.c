@@ -253,7 +253,6 @@ struct map_data {
     struct catalog_slot slot;
     struct catalog_snapshot snapshot_row; /* its kept LUN number changes */
     bool write_snapshot;
-    bool is_fresh; /* the private branch was made for this map */
     char text[VSS_TEXT_MAX];
 };
 
@@ -365,15 +364,16 @@ static void step_map_branch(struct op *op)
         op_next(op);
         return;
     }
-    data->is_fresh = true;
     snapshot_branch_make(data->snapshot, op_done, op);
 }
 
-/* Outside of VSS nobody else makes its volumes visible (DESIGN 6.10); import leaves them to VSS. */
+/* Outside of VSS nobody else makes its volumes visible (DESIGN 6.10); import leaves them to VSS, and what a
+ * host has already is that host's. */
 static void step_map_flags(struct op *op)
 {
     struct map_data *data = op->data;
-    if (!data->is_fresh || !data->snapshot->set->row.vss || arg_bool(op, "keep_vss_flags")) {
+    if (!data->snapshot || data->row.read_only || !data->snapshot->set->row.vss ||
+        data->snapshot->branch.volume || arg_bool(op, "keep_vss_flags")) {
         op_next(op);
         return;
     }

@@ -185,6 +185,13 @@ static void decide_undos(struct control *control, struct start *start, struct di
     }
 }
 
+/* A branch off a point that was cut through VSS: whether its volumes were made visible is not known. */
+static bool may_be_marked(struct control *control, const struct disk *disk)
+{
+    const struct snapshot *parent = inventory_snapshot(control, &disk->row.parent_point);
+    return parent && parent->set->row.vss;
+}
+
 static void decide_disks(struct control *control, struct start *start)
 {
     list_for_each (node, &control->disks) {
@@ -194,7 +201,8 @@ static void decide_disks(struct control *control, struct start *start)
         if (!disk->pool->engine) continue;
         bool there = volume_disk_find(disk->pool->engine, &disk->row.uuid, &info);
         if (there) disk->row.size_bytes = info.size_bytes;
-        if (disk->row.state == CATALOG_CREATING && there) disk->row.state = CATALOG_READY;
+        if (disk->row.state == CATALOG_CREATING && there && !may_be_marked(control, disk))
+            disk->row.state = CATALOG_READY;
         if (disk->row.state == CATALOG_READY || disk->row.state == CATALOG_TRASHED) {
             if (!there)
                 log_error("a disk of the catalog is not in its pool", "disk=\"%s\"",

@@ -1,0 +1,239 @@
+/* What was cut through VSS carries hidden, read-only volumes: where it is used outside of VSS they are made
+ * visible, above the point, which never changes (DESIGN 6.10).  On a disk that sgdisk and mkntfs made. */
+#include "tests/unit/control_lun.h"
+#include "tests/unit/gpt_rig.h"
+
+#include "control/control_int.h"
+
+/* ---- Whole disks as images
+ * -------------------------------------------------------------------------------- */
+
+struct transfer {
+    struct volume_io io;
+    struct iovec iov;
+    bool done;
+};
+
+static void on_done(struct volume_io *io)
+{
+    container_of(io, struct transfer, io)->done = true;
+}
+
+static bool is_done(void *arg)
+{
+    return ((struct transfer *)arg)->done;
+}
+
+static struct pool *the_pool(struct rig *rig)
+{
+    return container_of(list_entry(list_front(&rig->control->pools), struct object, link),
+                        struct pool, object);
+}
+
+/* The whole of a disk or point from or to `image`. */
+static bool transfer(struct rig *rig, const struct uuid *disk, const struct uuid *point,
+                     enum volume_op op)
+{
+    struct volume *volume = NULL;
+    struct err *e = volume_open(the_pool(rig)->engine, disk, point,
+                                op == VOLUME_READ ? VOLUME_READ_ONLY : VOLUME_READ_WRITE, &volume);
+    bool ok = !e;
+    err_free(e);
+    for (uint64_t at = 0; ok && at < IMAGE_BYTES; at += MIB) {
+        struct transfer t = {.iov = {.iov_base = image + at, .iov_len = MIB}};
+        t.io = (struct volume_io){.op = op,
+                                  .sector = at / SECTOR_BYTES,
+                                  .sector_count = MIB / SECTOR_BYTES,
+                                  .iov = &t.iov,
+                                  .iov_count = 1,
+                                  .done = on_done};
+        volume_submit(volume, &t.io);
+        ok = sim_run_until(rig->sim, is_done, &t, 60 * RT_SECOND) && t.io.status == STATUS_OK;
+    }
+    volume_close(volume);
+    return ok;
+}
+
+static struct uuid id_of(struct rig *rig, const char *verb, const char *name)
+{
+    json_t *json = rig_ok(rig, verb, "{s:s}", "name", name);
+    struct uuid uuid = {0};
+    check(uuid_parse(rig_text(json, "uuid"), &uuid));
+    json_decref(json);
+    return uuid;
+}
+
+static bool disk_to_file(struct rig *rig, const char *disk, const char *file)
+{
+    struct uuid uuid = id_of(rig, "disk_show", disk);
+    if (!transfer(rig, &uuid, NULL, VOLUME_READ)) return false;
+    image_save(file);
+    return true;
+}
+
+static bool point_to_file(struct rig *rig, const char *snapshot, const char *file)
+{
+    struct uuid uuid = id_of(rig, "snapshot_show", snapshot);
+    if (!transfer(rig, NULL, &uuid, VOLUME_READ)) return false;
+    image_save(file);
+    return true;
+}
+
+/* ---- The world: disk a as Windows has it at the commit, and set "s" of it
+ * ----------------------------------- */
+
+static struct rig *furnished(bool vss)
+{
+    struct rig *rig = rig_create(RIG_REAL);
+    rig_furnish(rig);
+    check(rig_do(rig, "host_create", "{s:s, s:[s], s:s}", "name", "win", "initiators", "iqn.w", "os",
+                 "windows"));
+    image_load("marked");
+    struct uuid a = id_of(rig, "disk_show", "a");
+    check(transfer(rig, &a, NULL, VOLUME_WRITE));
+    check(rig_do(rig, "set_prepare", "{s:[s], s:s, s:s, s:b}", "disks", "a", "name", "s", "host",
+                 "win", "vss", vss));
+    static const char *const steps[] = {"set_arm", "set_commit", "set_confirm", "set_finish"};
+    for (unsigned i = 0; i < countof(steps); i++)
+        check(rig_do(rig, steps[i], "{s:s}", "name", "s"));
+    return rig;
+}
+
+static bool is_clean(const char *file)
+{
+    return shell("sgdisk -v %s | grep -q 'No problems found' && "
+                 "sgdisk -i 2 %s | grep -q 'Attribute flags: 0000000000000000' && "
+                 "sgdisk -i 3 %s | grep -q 'Attribute flags: 1000000000000000' && "
+                 "dd if=%s of=volume bs=512 skip=4096 count=12288 && "
+                 "ntfscat volume report.txt | cmp - file",
+                 file, file, file, file) == 0;
+}
+
+static bool is_marked(const char *file)
+{
+    return shell("cmp %s marked", file) == 0;
+}
+
+static bool ends_well(struct rig *rig, json_t *answer, json_t **ret_job)
+{
+    json_t *job =
+        rig_ok(rig, "job_show", "{s:s, s:i}", "name", rig_text(answer, "job.id"), "wait", 30);
+    bool done = strcmp(rig_text(job, "state"), "done") == 0;
+    json_decref(answer);
+    if (ret_job) {
+        *ret_job = job;
+    } else {
+        json_decref(job);
+    }
+    return done;
+}
+
+static void a_branch_of_a_vss_snapshot_has_visible_volumes_and_the_point_stays(void)
+{
+    struct rig *rig = furnished(true);
+    json_t *disk = rig_ok(rig, "snapshot_branch", "{s:s, s:s}", "name", "s-a", "new_name", "w");
+    expect(strstr(rig_text(disk, "note"), "the marks were taken off") != NULL);
+    json_decref(disk);
+    expect(disk_to_file(rig, "w", "disk") && is_clean("disk"));
+    expect(point_to_file(rig, "s-a", "disk") && is_marked("disk"));
+    expect(rig_do(rig, "snapshot_branch", "{s:s, s:s, s:b}", "name", "s-a", "new_name", "kept",
+                  "keep_vss_flags", 1));
+    expect(disk_to_file(rig, "kept", "disk") && is_marked("disk"));
+    rig_destroy(rig);
+}
+
+static void a_split_of_a_vss_snapshot_has_visible_volumes(void)
+{
+    struct rig *rig = furnished(true);
+    json_t *job = NULL;
+    expect(ends_well(rig, rig_ok(rig, "snapshot_split", "{s:s}", "name", "s-a"), &job));
+    expect(rig_text(job, "result.disks.0.note")[0] != '\0');
+    json_decref(job);
+    expect(disk_to_file(rig, "s-a", "disk") && is_clean("disk"));
+    rig_destroy(rig);
+}
+
+static void a_split_leaves_the_flags_when_asked_to(void)
+{
+    struct rig *rig = furnished(true);
+    expect(ends_well(rig,
+                     rig_ok(rig, "set_split", "{s:s, s:b}", "name", "s", "keep_vss_flags", 1), NULL));
+    expect(disk_to_file(rig, "s-a", "disk") && is_marked("disk"));
+    rig_destroy(rig);
+}
+
+/* VSS does all of that itself: import and break touch nothing. */
+static void import_and_break_leave_the_flags_to_vss(void)
+{
+    struct rig *rig = furnished(true);
+    expect(rig_do(rig, "set_import", "{s:s, s:s}", "name", "s", "host", "win"));
+    expect(ends_well(rig, rig_ok(rig, "set_break", "{s:s}", "name", "s"), NULL));
+    expect(disk_to_file(rig, "s-a", "disk") && is_marked("disk"));
+    rig_destroy(rig);
+}
+
+static void a_vss_snapshot_served_to_windows_outside_of_vss_has_visible_volumes(void)
+{
+    struct rig *rig = furnished(true);
+    json_t *map = rig_ok(rig, "map_add", "{s:s, s:s}", "host", "win", "snapshot", "s-a");
+    expect(rig_text(map, "note")[0] != '\0');
+    json_decref(map);
+    struct uuid branch = id_of(rig, "snapshot_show", "s-a");
+    expect(transfer(rig, &branch, NULL, VOLUME_READ));
+    image_save("disk");
+    expect(is_clean("disk"));
+    expect(point_to_file(rig, "s-a", "disk") && is_marked("disk"));
+    rig_destroy(rig);
+}
+
+static void what_was_not_cut_through_vss_is_left_alone(void)
+{
+    struct rig *rig = furnished(false);
+    expect(rig_do(rig, "snapshot_branch", "{s:s, s:s}", "name", "s-a", "new_name", "w"));
+    expect(disk_to_file(rig, "w", "disk") && is_marked("disk"));
+    rig_destroy(rig);
+}
+
+/* Crashes while it branches and clears: at the next start there is no disk, or one that is clean. */
+static void a_branch_that_crashes_is_not_there_or_clean(void)
+{
+    unsigned there = 0, gone = 0;
+    for (unsigned place = 1; place < 40; place += 2) {
+        struct rig *rig = furnished(true);
+        sim_node_crash_at_write(rig->node, place, SIM_CRASH_PROCESS);
+        json_decref(rig_call(rig, "snapshot_branch",
+                             json_pack("{s:s, s:s}", "name", "s-a", "new_name", "w")));
+        rig_crash(rig, SIM_CRASH_PROCESS);
+        sim_node_crash_at_write(rig->node, 0, SIM_CRASH_PROCESS);
+        require(rig_boot(rig));
+        json_t *disk = rig_call(rig, "disk_show", json_pack("{s:s}", "name", "w"));
+        there += disk != NULL;
+        gone += disk == NULL;
+        if (disk) {
+            expect(disk_to_file(rig, "w", "disk"));
+            expect(is_clean("disk"));
+        }
+        json_decref(disk);
+        rig_destroy(rig);
+    }
+    expect(there > 0 && gone > 0);
+}
+
+int main(void)
+{
+    rig_directory();
+    if (!rig_make_disks()) {
+        printf("1..0 # SKIP sgdisk or ntfs-3g is not installed (tools/deps install check)\n");
+        rig_directory_remove();
+        return 0;
+    }
+    run(a_branch_of_a_vss_snapshot_has_visible_volumes_and_the_point_stays);
+    run(a_split_of_a_vss_snapshot_has_visible_volumes);
+    run(a_split_leaves_the_flags_when_asked_to);
+    run(import_and_break_leave_the_flags_to_vss);
+    run(a_vss_snapshot_served_to_windows_outside_of_vss_has_visible_volumes);
+    run(what_was_not_cut_through_vss_is_left_alone);
+    run(a_branch_that_crashes_is_not_there_or_clean);
+    rig_directory_remove();
+    return tap_done();
+}
