@@ -299,6 +299,7 @@ static const struct cell disk_columns[] = {{"NAME", "name", as_text, 0},
                                            {"SERVED TO", "maps", as_names, 0},
                                            END};
 static const struct cell disk_lines[] = {{"name", "name", as_text, 0},
+                                         {"note", "note", as_text, IF_ANY},
                                          {"id", "uuid", as_text, 0},
                                          {"pool", "pool", as_text, 0},
                                          {"state", "state", as_text, 0},
@@ -352,6 +353,7 @@ static const struct cell map_columns[] = {
     {"ACCESS", "read_only", as_access, 0}, {"SIZE", "size_bytes", as_size, RIGHT},
     {"SERIAL", "serial", as_text, 0},      END};
 static const struct cell map_lines[] = {{"host", "host", as_text, 0},
+                                        {"note", "note", as_text, IF_ANY},
                                         {"LUN", "lun", as_text, 0},
                                         {"serves", "object", as_text, 0},
                                         {"kind", "kind", as_text, 0},
@@ -403,6 +405,7 @@ static const struct cell snapshot_columns[] = {
     {"NAME", "name", as_text, 0},
     {"DISK", "disk", as_text, 0},
     {"STATE", "state", as_text, 0},
+    {"TYPE", "type", as_text, IF_ANY},
     {"SIZE", "size_bytes", as_size, RIGHT},
     {"CUT", "cut_at", as_time, 0},
     {"CONSISTENT", "application_consistent", as_consistency, 0},
@@ -717,7 +720,15 @@ static void print_job_result(FILE *out, const struct cli_row *verb, const json_t
                          ? "Clean: the allocation map and the block maps agree.\n"
                          : "NOT clean: see the server's log.\n");
     } else if (json_is_array(json_object_get(result, "disks"))) {
+        size_t i;
+        const json_t *disk;
         print_list(out, view_of("disk"), json_object_get(result, "disks"));
+        json_array_foreach(json_object_get(result, "disks"), i, disk)
+        {
+            const char *note = json_string_value(json_object_get(disk, "note"));
+            if (note)
+                fprintf(out, "%s: %s\n", json_string_value(json_object_get(disk, "name")), note);
+        }
     } else if (json_is_array(json_object_get(result, "snapshots"))) {
         print_list(out, view_of("snapshot"), json_object_get(result, "snapshots"));
     } else if (json_is_object(result)) {

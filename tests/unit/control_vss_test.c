@@ -162,6 +162,21 @@ static void a_split_leaves_the_flags_when_asked_to(void)
     rig_destroy(rig);
 }
 
+static void a_revert_to_a_vss_snapshot_brings_visible_volumes(void)
+{
+    struct rig *rig = furnished(true);
+    sim_run_for(rig->sim, 31 * RT_SECOND);
+    expect(rig_do(rig, "disk_revert", "{s:s, s:s, s:b}", "name", "a", "to", "s-a", "keep_vss_flags",
+                  1));
+    expect(disk_to_file(rig, "a", "disk") && is_marked("disk"));
+    json_t *disk = rig_ok(rig, "disk_revert", "{s:s, s:s}", "name", "a", "to", "s-a");
+    expect(rig_text(disk, "note")[0] != '\0');
+    json_decref(disk);
+    expect(disk_to_file(rig, "a", "disk") && is_clean("disk"));
+    expect(point_to_file(rig, "s-a", "disk") && is_marked("disk"));
+    rig_destroy(rig);
+}
+
 /* VSS does all of that itself: import and break touch nothing. */
 static void import_and_break_leave_the_flags_to_vss(void)
 {
@@ -230,6 +245,7 @@ int main(void)
     run(a_branch_of_a_vss_snapshot_has_visible_volumes_and_the_point_stays);
     run(a_split_of_a_vss_snapshot_has_visible_volumes);
     run(a_split_leaves_the_flags_when_asked_to);
+    run(a_revert_to_a_vss_snapshot_brings_visible_volumes);
     run(import_and_break_leave_the_flags_to_vss);
     run(a_vss_snapshot_served_to_windows_outside_of_vss_has_visible_volumes);
     run(what_was_not_cut_through_vss_is_left_alone);
