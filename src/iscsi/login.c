@@ -236,8 +236,10 @@ static enum login_status verify(struct iscsi_conn *conn, const struct pairs *pai
     if (!iscsi_chap_response(login->chap, login->chap_id, conn->access.chap_secret,
                              login->challenge, login->chap->digest_bytes, expected))
         return LOGIN_NO_RESOURCES;
-    if (size_bytes != login->chap->digest_bytes || !iscsi_chap_equal(given, expected, size_bytes))
-        return LOGIN_AUTHENTICATION;
+    bool fits =
+        size_bytes == login->chap->digest_bytes && iscsi_chap_equal(given, expected, size_bytes);
+    explicit_bzero(expected, sizeof expected);
+    if (!fits) return LOGIN_AUTHENTICATION;
     if (!conn->access.chap_user || strcmp(name, conn->access.chap_user) != 0)
         return LOGIN_AUTHENTICATION;
     login->authenticated = true;

@@ -351,6 +351,52 @@ static void chap_lets_in_who_knows_the_secret(void)
     }
 }
 
+/* Computed with another library: MD5, SHA-1, SHA-256, SHA3-256 over identifier, secret, challenge. */
+static void responses_are_those_of_the_registered_hashes(void)
+{
+    static const struct {
+        const char *list, *digest;
+    } wanted[] = {
+        {"5", "0x8932cabbad7c42bb3333a152d9788f08"},
+        {"6", "0x81a18461b50d21082ca558caba48c5b4e84832e0"},
+        {"7", "0x2d181eac18fb1d54a5a1e39e891eb1aba7a971f8974808a7549b834b912dbb3b"},
+        {"8", "0x2d50da028db8adfeff0497c77b461f7b1646ef0851a699e3ba48f56857697720"},
+    };
+    uint8_t challenge[16], digest[ISCSI_CHAP_DIGEST_MAX], expected[ISCSI_CHAP_DIGEST_MAX];
+    for (unsigned i = 0; i < sizeof challenge; i++)
+        challenge[i] = (uint8_t)i;
+    for (unsigned i = 0; i < countof(wanted); i++) {
+        const struct iscsi_chap_algorithm *a = iscsi_chap_choose(wanted[i].list);
+        size_t size_bytes = 0;
+        require(a != NULL);
+        expect(iscsi_chap_decode(wanted[i].digest, expected, sizeof expected, &size_bytes));
+        expect(iscsi_chap_response(a, 0x27, RIG_SECRET, challenge, sizeof challenge, digest));
+        expect_eq(size_bytes, a->digest_bytes);
+        expect(memcmp(digest, expected, size_bytes) == 0);
+    }
+}
+
+static void every_algorithm_proves_one_way_and_both_ways(void)
+{
+    static const char *const numbers[] = {"5", "6", "7", "8"};
+    bool proved;
+    for (unsigned i = 0; i < countof(numbers); i++) {
+        struct chap_case one = {RIG_CHAP, numbers[i], "alice", RIG_SECRET, false, false};
+        struct chap_case both = {RIG_MUTUAL, numbers[i], "alice", RIG_SECRET, true, false};
+        expect_eq(chap_login(&one, &proved), 0);
+        expect(!proved);
+        expect_eq(chap_login(&both, &proved), 0);
+        expect(proved);
+        one.secret = both.secret = "wrong horse battery";
+        expect_eq(chap_login(&one, &proved), 0x0201);
+        expect_eq(chap_login(&both, &proved), 0x0201);
+        expect(!proved); /* nothing of ours is told to who has not proved himself */
+        both = (struct chap_case){RIG_MUTUAL, numbers[i], "alice", RIG_SECRET, true, true};
+        expect_eq(chap_login(&both, &proved), 0x0201); /* our own challenge come back */
+        expect(!proved);
+    }
+}
+
 static void chap_refuses_wrong_secret_or_name(void)
 {
     bool proved;
@@ -619,6 +665,8 @@ int main(void)
     run(long_segment_during_login_ends_the_connection);
     run(slow_login_is_ended);
     run(chap_lets_in_who_knows_the_secret);
+    run(responses_are_those_of_the_registered_hashes);
+    run(every_algorithm_proves_one_way_and_both_ways);
     run(chap_refuses_wrong_secret_or_name);
     run(mutual_chap_proves_both);
     run(reflected_challenge_is_refused);
