@@ -87,6 +87,20 @@ static unsigned command(struct lun_host *host, unsigned lun, const uint8_t *cdb,
     return result;
 }
 
+unsigned lun_report(struct lun_host *host)
+{
+    uint8_t cdb[12] = {0xA0};
+    store_be32(cdb + 6, sizeof host->data);
+    check(command(host, 0, cdb, sizeof cdb, 0) == SCSI_STATUS_GOOD);
+    return load_be32(host->data) / 8;
+}
+
+unsigned lun_poll(struct lun_host *host, unsigned lun)
+{
+    unsigned result = command(host, lun, (uint8_t[6]){0}, 6, 0);
+    return result > 0xFF ? result : 0;
+}
+
 unsigned lun_attention(struct lun_host *host, unsigned lun)
 {
     unsigned last = 0, now;

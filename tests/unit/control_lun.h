@@ -15,8 +15,12 @@
 struct lun_host;
 struct lun_host *lun_login(struct rig *rig, const char *initiator);
 void lun_logout(struct lun_host *host);
+/* REPORT LUNS; how many LUNs are listed. */
+unsigned lun_report(struct lun_host *host);
 /* Pending unit attentions are taken first; the last of them as ASC << 8 | ASCQ, 0 = none. */
 unsigned lun_attention(struct lun_host *host, unsigned lun);
+/* One command that does nothing: the attention that it brings, 0 = none. */
+unsigned lun_poll(struct lun_host *host, unsigned lun);
 /* Fills one block with a byte; SCSI status, or ASC << 8 | ASCQ of a check condition. */
 unsigned lun_put(struct lun_host *host, unsigned lun, uint64_t block, char byte);
 /* The first byte of a block when all its bytes are alike; -1 when they are not, -2 when it cannot
