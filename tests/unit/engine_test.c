@@ -28,6 +28,72 @@ static void a_full_pool_refuses_new_blocks_and_takes_overwrites(void)
     rig_destroy(&r);
 }
 
+/* As many writers as a host has, each over what is there (E28). */
+struct overwriter {
+    struct rig *rig;
+    struct volume_io io;
+    struct iovec iov;
+    uint8_t *memory;
+    struct prng *prng;
+    uint64_t range;
+    unsigned left, refused;
+};
+
+static void overwrite(struct overwriter *w);
+
+static void overwritten(struct volume_io *io)
+{
+    struct overwriter *w = container_of(io, struct overwriter, io);
+    if (io->status != STATUS_OK) w->refused++;
+    w->left--;
+    overwrite(w);
+}
+
+static void overwrite(struct overwriter *w)
+{
+    if (w->left == 0) return;
+    uint32_t blocks = (uint32_t)(1 + prng_below(w->prng, 16));
+    w->iov = (struct iovec){.iov_base = w->memory, .iov_len = (size_t)blocks * BLOCK_BYTES};
+    w->io = (struct volume_io){.op = VOLUME_WRITE,
+                               .sector = prng_below(w->prng, w->range - 16) * SECTORS_PER_BLOCK,
+                               .sector_count = blocks * SECTORS_PER_BLOCK,
+                               .iov = &w->iov,
+                               .iov_count = 1,
+                               .done = overwritten};
+    volume_submit(w->rig->volume, &w->io);
+}
+
+static bool all_overwritten(void *arg)
+{
+    struct overwriter *w = arg;
+    for (unsigned i = 0; i < 32; i++)
+        if (w[i].left) return false;
+    return true;
+}
+
+static void many_writers_overwrite_a_full_pool_for_long(void)
+{
+    struct rig r;
+    struct prng prng;
+    struct overwriter w[32];
+    unsigned refused = 0;
+    prng_init(&prng, 2);
+    rig_create(&r, 41, 1 * GIB, 0);
+    uint64_t full = fill(&r);
+    for (unsigned i = 0; i < countof(w); i++)
+        w[i] = (struct overwriter){
+            .rig = &r, .memory = memory, .prng = &prng, .range = full, .left = 500};
+    for (unsigned i = 0; i < countof(w); i++)
+        overwrite(&w[i]);
+    expect(sim_run_until(r.sim, all_overwritten, w, LIMIT_NS)); /* nine times the pool */
+    for (unsigned i = 0; i < countof(w); i++)
+        refused += w[i].refused;
+    expect_eq(refused, 0);
+    expect_eq(data_blocks(&r), full);
+    expect_eq(check_pool(&r), STATUS_OK);
+    rig_destroy(&r);
+}
+
 static void deleting_works_on_a_full_pool_and_gives_all_of_it_back(void)
 {
     struct rig r;
@@ -368,6 +434,7 @@ static void branches_are_eight_deep_and_no_deeper(void)
 int main(void)
 {
     run(a_full_pool_refuses_new_blocks_and_takes_overwrites);
+    run(many_writers_overwrite_a_full_pool_for_long);
     run(deleting_works_on_a_full_pool_and_gives_all_of_it_back);
     run(a_disk_that_was_deleted_leaves_nothing_behind);
     run(more_leaves_than_the_cache_holds_are_paged_and_stay_right);
