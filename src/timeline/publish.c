@@ -107,10 +107,11 @@ bool apply_record(struct tl_pool *p, const struct wal_record *r, uint64_t seq)
         else
             disk->own_blocks -= min_of(disk->own_blocks, (uint64_t)r->count);
     }
-    /* What made it unneeded meanwhile did not know of it; a stage may have been given up. */
-    if (!p->is_open && (r->flags & (WAL_FILED | WAL_STAGED))) disk_sweep_again(disk);
     uint64_t index = r->lba / FORMAT_LEAF_BLOCKS;
     struct dir_entry *entry = map_entry_create(disk, index);
+    /* What made it unneeded meanwhile did not know of it; a stage may have been given up.  Here,
+     * where the directory has its page: a lap is as long as that. */
+    if (!p->is_open && (r->flags & (WAL_FILED | WAL_STAGED))) disk_sweep_again(disk);
     if (seq <= entry->applied_seq && !mutation_is(MUTATION_SKIP_APPLIED_SEQ)) {
         check(!p->is_open); /* E11 */
         return true;

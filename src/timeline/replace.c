@@ -388,6 +388,12 @@ static void replace_step(struct replace *j)
         replace_end(j, err_new(STATUS_CANCELLED, "the replace was cancelled; nothing has changed"));
         return;
     }
+    /* What a branch has of its own says nothing any more when it was split off: its holes go. */
+    if (j->status == STATUS_OK && j->branch && j->branch->disk->parent != j->disk) {
+        replace_end(j, err_next(err_new(STATUS_CONFLICT, "the branch was split off meanwhile"),
+                                "begin again: all of it will be copied"));
+        return;
+    }
     if (j->status == STATUS_OK && j->job->is_paused) return;
     bool is_early = mutation_is(MUTATION_FLIP_BEFORE_SEALED) && j->lba * 2 > j->end_lba;
     if (j->status == STATUS_OK && (j->lba >= j->end_lba || is_early)) {

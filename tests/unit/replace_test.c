@@ -586,6 +586,39 @@ static void a_replace_that_makes_no_sense_is_refused_and_changes_nothing(void)
     rig_destroy(&r);
 }
 
+/* Its holes hide nothing for itself any more, and go: they must not be missed in the stage. */
+static void a_branch_that_is_split_off_meanwhile_ends_the_replace(void)
+{
+    struct rig r, beside;
+    struct replacing p = {.pause_at_bytes = 1};
+    struct volume_promotion promotion = {.disk = uuid_of(2), .done = promoted};
+    rig_lineage(&r, 48);
+    use_disk(&r, 2);
+    require(do_io(&r, VOLUME_UNMAP, 150, 1, 0) == STATUS_OK && cut(&r, 21) == STATUS_OK);
+    require(delete_point(&r, 20) == STATUS_OK);
+    use_disk(&r, 1);
+    struct volume *content = view_of(r.pool, 21);
+    begin_replace(&r, &p, content, 11);
+    sim_run_for(r.sim, RT_SECOND);
+    require(!r.is_done); /* block 150 is not staged yet */
+    beside = r;
+    promoting = &beside;
+    volume_promote(r.pool, &promotion);
+    require(finish(&beside) == STATUS_OK);
+    volume_split(r.pool, &promotion.disk, call_done, &beside);
+    require(finish(&beside) == STATUS_OK);
+    data_blocks(&beside);
+    p.pause_at_bytes = 0;
+    volume_replacement_pause(&p.job, false);
+    expect_eq(finish(&r), STATUS_CONFLICT);
+    expect(is_content_before(&r));
+    volume_close(content);
+    require(replace(&r, 21, 11) == STATUS_OK);
+    expect(has(&r, 5, 7) && has(&r, 150, 0) && has(&r, 149, 1));
+    expect_eq(check_pool(&r), STATUS_OK);
+    rig_destroy(&r);
+}
+
 /* The base of the content was deleted and nothing hangs on it any more. */
 static void a_base_that_goes_while_its_branch_is_split_off_ends_the_replace(void)
 {
@@ -636,6 +669,7 @@ int main(void)
     run(a_full_pool_refuses_the_copy_and_is_as_it_was);
     run(replaces_without_end_are_fine_when_their_undo_points_go);
     run(a_replace_that_makes_no_sense_is_refused_and_changes_nothing);
+    run(a_branch_that_is_split_off_meanwhile_ends_the_replace);
     run(a_base_that_goes_while_its_branch_is_split_off_ends_the_replace);
     return tap_done();
 }
