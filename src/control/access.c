@@ -30,6 +30,7 @@ enum access_rule {
     ACCESS_SEE_SET,      /* any of these */
     ACCESS_SNAPSHOT,     /* "name" is of a set as for SET */
     ACCESS_SEE_SNAPSHOT, /* ... as for SEE_SET */
+    ACCESS_UNMAP,        /* "host" is of its group, the LUN a snapshot of a set as for SET */
     ACCESS_SEE_DISK,     /* "name" is the host's */
     ACCESS_SEE_HOST,     /* "name" is of its group */
     ACCESS_REVERT,       /* "name" is the host's disk, "to" a snapshot or set as for SET */
@@ -50,8 +51,8 @@ static const struct access_row host_rows[] = {
 };
 
 static const char *const rule_names[] = {
-    "NEVER",    "ALWAYS",       "LIST",     "PREPARE",  "OWN_SET", "SET",     "IMPORT", "SEE_SET",
-    "SNAPSHOT", "SEE_SNAPSHOT", "SEE_DISK", "SEE_HOST", "REVERT",  "REPLACE", "JOB"};
+    "NEVER",    "ALWAYS",       "LIST",  "PREPARE",  "OWN_SET",  "SET",    "IMPORT",  "SEE_SET",
+    "SNAPSHOT", "SEE_SNAPSHOT", "UNMAP", "SEE_DISK", "SEE_HOST", "REVERT", "REPLACE", "JOB"};
 check_static(countof(rule_names) == ACCESS_RULE_COUNT);
 
 static enum access_rule rule_of(const char *verb)
@@ -128,6 +129,7 @@ static bool set_fits(struct control *control, const struct host *host, const str
         return own;
     case ACCESS_SET:
     case ACCESS_SNAPSHOT:
+    case ACCESS_UNMAP:
     case ACCESS_REVERT:
     case ACCESS_REPLACE:
         return imported;
@@ -218,6 +220,22 @@ static struct err *check_host(const struct op *op, const struct host *host, cons
     return denied(op, "host", other->row.name, "is not in the group");
 }
 
+/* OnLunEmpty of VSS: one LUN of a set goes, the others stay. */
+static struct err *check_served(const struct op *op, const struct host *host)
+{
+    const char *text = arg_text(op, "host");
+    TRY(check_host(op, host, text));
+    struct host *other = container_of(exact(&op->control->hosts, text), struct host, object);
+    const struct map *map = host_map_at(other, arg_uint(op, "lun", 0));
+    if (!map) {
+        return err_next(err_new(STATUS_NOT_FOUND, "host \"%s\" has no such LUN", text),
+                        "tarn map list");
+    }
+    if (!map->snapshot) return denied(op, "a disk of host", text, "stays, also for a host");
+    if (set_fits(op->control, host, map->snapshot->set, ACCESS_UNMAP)) return NULL;
+    return denied(op, "snapshot", map->snapshot->row.name, "is not");
+}
+
 static struct err *check_disks(const struct op *op, const struct host *host)
 {
     const json_t *disks = json_object_get(op->arguments, "disks");
@@ -268,6 +286,8 @@ static struct err *check_by_rule(struct op *op, const struct host *host, enum ac
     case ACCESS_SNAPSHOT:
     case ACCESS_SEE_SNAPSHOT:
         return check_snapshot(op, host, name, rule);
+    case ACCESS_UNMAP:
+        return check_served(op, host);
     case ACCESS_SEE_DISK:
         return check_disk(op, host, name);
     case ACCESS_SEE_HOST:

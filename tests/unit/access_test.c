@@ -245,6 +245,19 @@ static void a_disk_is_reverted_from_sets_that_are_ones_own_and_never_by_force(vo
     rig_destroy(rig);
 }
 
+/* What VSS asks for at OnLunEmpty: one snapshot's LUN, and never a disk's. */
+static void a_host_takes_away_luns_of_snapshots_and_never_of_disks(void)
+{
+    world_begin();
+    check(rig_do(rig, "map_add", "{s:s, s:s, s:i}", "host", "h1", "snapshot", "own-a", "lun", 200));
+    expect_eq(call_host("h1", "map_remove", "{'host':'h1','lun':1}"), STATUS_DENIED);
+    expect_eq(call_host("h2", "map_remove", "{'host':'h1','lun':200}"), STATUS_DENIED);
+    expect_eq(call_host("h1", "map_remove", "{'host':'h2','lun':1}"), STATUS_DENIED);
+    expect_eq(call_host("h1", "map_remove", "{'host':'h1','lun':9}"), STATUS_NOT_FOUND);
+    expect_eq(call_host("h4", "map_remove", "{'host':'h1','lun':200}"), STATUS_OK);
+    rig_destroy(rig);
+}
+
 static unsigned seen(const char *host, const char *verb, const char *key)
 {
     struct control_actor actor = host_actor(host);
@@ -357,6 +370,7 @@ int main(void)
     run(a_host_prepares_for_itself_or_its_group_only);
     run(what_was_imported_may_be_deleted_but_not_finished);
     run(a_disk_is_reverted_from_sets_that_are_ones_own_and_never_by_force);
+    run(a_host_takes_away_luns_of_snapshots_and_never_of_disks);
     run(lists_show_a_host_what_is_its_own);
     run(a_host_names_things_by_their_whole_name);
     run(rights_end_with_what_they_came_from);
