@@ -5,6 +5,7 @@
  *     lun_tool fill URL                      write the whole LUN once, in order
  *     lun_tool write URL LBA                 write one block and print how the target answered
  *     lun_tool mapped URL                    print how many bytes the LUN maps (GET LBA STATUS)
+ *     lun_tool inquiry URL                   print INQUIRY and the pages 80h and 83h, a line of hex each
  *     lun_tool load URL DEPTH MILLISECONDS   4 KiB writes at random places; prints writes per second
  *
  * URL: iscsi://USER%SECRET@HOST:PORT/TARGET/LUN; the initiator's name comes from $INITIATOR.
@@ -119,6 +120,23 @@ static int report(const struct scsi_task *task)
            scsi_sense_key_str((int)task->sense.key), (unsigned)task->sense.ascq >> 8,
            (unsigned)task->sense.ascq & 0xff, scsi_sense_ascq_str(task->sense.ascq));
     return 3;
+}
+
+static bool print_page(struct lun *lun, int page)
+{
+    struct scsi_task *task = iscsi_inquiry_sync(lun->iscsi, lun->number, page >= 0, page >= 0 ? page : 0, 252);
+    bool ok = task != NULL && task->status == SCSI_STATUS_GOOD;
+    for (int i = 0; ok && i < task->datain.size; i++) {
+        printf("%02x", (unsigned)task->datain.data[i]);
+    }
+    if (ok) puts("");
+    if (task != NULL) scsi_free_scsi_task(task);
+    return ok;
+}
+
+static int command_inquiry(struct lun *lun)
+{
+    return print_page(lun, -1) && print_page(lun, 0x80) && print_page(lun, 0x83) ? 0 : 1;
 }
 
 static int command_write(struct lun *lun, uint64_t lba)
@@ -238,6 +256,7 @@ static int run(struct lun *lun, char **words, int count)
 {
     if (strcmp(words[0], "fill") == 0 && count == 2) return command_fill(lun);
     if (strcmp(words[0], "mapped") == 0 && count == 2) return command_mapped(lun);
+    if (strcmp(words[0], "inquiry") == 0 && count == 2) return command_inquiry(lun);
     if (strcmp(words[0], "write") == 0 && count == 3) {
         return command_write(lun, strtoull(words[2], NULL, 10));
     }
@@ -258,7 +277,8 @@ int main(int argc, char **argv)
     int status = 1;
 
     if (argc < 3) {
-        fputs("usage: lun_tool fill URL | mapped URL | write URL LBA | load URL DEPTH MILLISECONDS\n", stderr);
+        fputs("usage: lun_tool fill URL | mapped URL | inquiry URL | write URL LBA | load URL DEPTH MILLISECONDS\n",
+              stderr);
         return 2;
     }
     for (size_t i = 0; i < sizeof(payload); i++) {

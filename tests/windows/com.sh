@@ -5,22 +5,6 @@ set -euo pipefail
 
 LOG='ProgramData/Tarn/tarn-vss.log'
 
-# The points of a program that prints TAP become ours.  Without its plan it did not come to its end.
-relay() # PROGRAM
-{
-    local line said planned=no
-    said=$(wine 120 "$1" || true)
-    while IFS= read -r line; do
-        case $line in
-        'ok '*) prove "${line#*- }" true ;;
-        'not ok '*) prove "${line#*- }" false ;;
-        '1..'*) planned=yes ;;
-        *) say "${line#\# }" ;;
-        esac
-    done <<< "$said"
-    prove "$1 came to its end" equal "$planned" yes
-}
-
 traced() # PATTERN
 {
     # shellcheck disable=SC2034  # prove prints it
@@ -34,12 +18,13 @@ gone()
 }
 
 wine_begin
-wine_install "$TARN_BUILD/windows/provider/tarn-vss.exe" "$TARN_BUILD/windows/standin/vssps.dll" \
-    "$TARN_BUILD/windows/standin/com_probe.exe"
+wine_install "$WINDOWS_BUILD/windows/provider/tarn-vss.exe" "$WINDOWS_BUILD/windows/standin/vssps.dll" \
+    "$WINDOWS_BUILD/windows/standin/com_probe.exe" "$WINDOWS_BUILD/windows/standin/crypto_probe.exe"
 prove "tarn-vss registers its service and class" runs "registered" tarn-vss.exe register
 prove "again is fine" runs "registered" tarn-vss.exe register
 prove "the stand-in's proxy is registered" runs "" windows/system32/regsvr32.exe /s 'C:\vssps.dll'
 relay com_probe.exe
+relay crypto_probe.exe
 prove "every call is in the trace, with its state" traced 'EndPrepareSnapshots 80042306 state=failed'
 prove "a veto has its event, with what to do" traced 'event: .* What to do: '
 prove "the service stops" runs "" windows/system32/net.exe stop TarnVss

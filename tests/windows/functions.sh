@@ -11,6 +11,9 @@
 
 . "$(dirname "${BASH_SOURCE[0]}")/../system/functions.sh"
 
+# The native programs: of the build that ./check made before, or of the one that was named.
+TARN_BUILD=${TARN_NATIVE:-$TARN_ROOT/build/gcc}
+export WINDOWS_BUILD=${WINDOWS_BUILD:-$TARN_ROOT/build/windows} TARN_NATIVE=$TARN_BUILD
 WINE=/usr/lib/wine/wine64
 WINESERVER=/usr/lib/wine/wineserver64
 export WINEARCH=win64 WINEDEBUG=${WINEDEBUG:--all}
@@ -29,10 +32,14 @@ wine_end()
 wine_begin()
 {
     [ -x "$WINE" ] || skip_all "needs wine64 (tools/deps install windows)"
-    WINE_DIR=$(mktemp -d)
+    WINE_DIR=$(mktemp -d ${IN_WORLD:+-p "$WORK"})
     export WINEPREFIX=$WINE_DIR/prefix
-    trap wine_end EXIT
-    trap 'exit 143' INT TERM HUP
+    if [ -n "${IN_WORLD:-}" ]; then
+        cleanup_push wine_end
+    else
+        trap wine_end EXIT
+        trap 'exit 143' INT TERM HUP
+    fi
     timeout 120 "$WINE" wineboot -i > "$WINE_DIR/wineboot.log" 2>&1 ||
         die "wineboot failed: $(tail -n 3 "$WINE_DIR/wineboot.log")"
     timeout 60 "$WINESERVER" -k -w || true
@@ -78,4 +85,20 @@ ends_with() # STATUS PROGRAM ARGUMENTS...
     # shellcheck disable=SC2034  # prove prints it
     WHY="status $status, and it said: $said"
     [ "$status" = "$wanted" ]
+}
+
+# The points of a program that prints TAP become ours.  Without its plan it did not come to its end.
+relay() # PROGRAM
+{
+    local line said planned=no
+    said=$(wine 120 "$1" || true)
+    while IFS= read -r line; do
+        case $line in
+        'ok '*) prove "${line#*- }" true ;;
+        'not ok '*) prove "${line#*- }" false ;;
+        '1..'*) planned=yes ;;
+        *) say "${line#\# }" ;;
+        esac
+    done <<< "$said"
+    prove "$1 came to its end" equal "$planned" yes
 }

@@ -3,7 +3,7 @@
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/functions.sh"
 
-readonly PROGRAM=$TARN_BUILD/windows/provider/tarn-vss.exe
+readonly PROGRAM=$WINDOWS_BUILD/windows/provider/tarn-vss.exe
 
 # Only what every Windows has: nothing to ship beside the program.
 imports_only_windows()

@@ -5,6 +5,7 @@
 
 #include <windows.h>
 
+#include "windows/provider/com/enrol.h"
 #include "windows/provider/com/service.h"
 
 int wmain(int argc, wchar_t **argv);
@@ -19,24 +20,35 @@ static const struct {
     const wchar_t *name;
     int (*run)(void);
 } commands[] = {
-    {L"version", version},
-    {L"service", service_run},
-    {L"register", service_register},
-    {L"unregister", service_unregister},
+    {L"version", version},           {L"service", service_run},
+    {L"register", service_register}, {L"unregister", service_unregister},
+    {L"status", enrol_status},
 };
 
 static int usage(void)
 {
-    fputs("usage: tarn-vss version | register | unregister | service\n"
+    fputs("usage: tarn-vss COMMAND\n"
+          "  enrol CODE  make this host known to a Tarn server; the code comes from: tarn host "
+          "enrol HOST\n"
+          "  status      say which host this is, and whether its server answers\n"
           "  register    make the service and its COM class\n"
           "  unregister  remove them\n"
-          "  service     what the service control manager runs\n",
+          "  service     what the service control manager runs\n"
+          "  version     say which version this is\n",
           stderr);
     return 2;
 }
 
+static int enrol(const wchar_t *code)
+{
+    char text[2048];
+    if (!WideCharToMultiByte(CP_UTF8, 0, code, -1, text, sizeof text, NULL, NULL)) return usage();
+    return enrol_redeem(text);
+}
+
 int wmain(int argc, wchar_t **argv)
 {
+    if (argc == 3 && wcscmp(argv[1], L"enrol") == 0) return enrol(argv[2]);
     for (unsigned i = 0; argc == 2 && i < sizeof commands / sizeof *commands; i++)
         if (wcscmp(argv[1], commands[i].name) == 0) return commands[i].run();
     return usage();

@@ -73,7 +73,8 @@ static void what_it_is_not_it_says(void)
 static char *text(const char *from)
 {
     char *copy = CoTaskMemAlloc(strlen(from) + 1);
-    return copy ? strcpy(copy, from) : NULL;
+    if (copy) memcpy(copy, from, strlen(from) + 1);
+    return copy;
 }
 
 static void identifier(VDS_STORAGE_IDENTIFIER *id, int code_set, int type, const void *bytes,

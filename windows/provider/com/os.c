@@ -6,10 +6,11 @@
 
 #include "windows/provider/com/ids.h"
 #include "windows/provider/com/trace.h"
+#include "windows/provider/com/transport.h"
 
 struct windows {
     struct provider_os os;
-    struct transport transport;
+    struct transport nobody; /* the transport of a host that is not enrolled */
     struct provider_config config;
     struct provider provider;
     CRITICAL_SECTION section;
@@ -88,12 +89,26 @@ static void open_trace(void)
     trace_init(path);
 }
 
+/* Of the server that this host was enrolled with; enrolling again counts from the next start of the
+ * service on. */
+static struct transport *enrolled_transport(void)
+{
+    struct credential credential;
+    struct transport *transport = NULL;
+    windows.nobody = (struct transport){no_exchange, no_commit, no_answer, nothing, nothing};
+    if (credential_load(&credential)) {
+        snprintf(windows.config.host, sizeof windows.config.host, "%s", credential.host);
+        transport = transport_create(&credential);
+        credential_wipe(&credential);
+    }
+    return transport ? transport : &windows.nobody;
+}
+
 struct provider *os_provider(void)
 {
     InitializeCriticalSection(&windows.section);
     windows.os = (struct provider_os){{co_alloc, co_free}, enter, leave, now_ms, report_event};
-    windows.transport = (struct transport){no_exchange, no_commit, no_answer, nothing, nothing};
     open_trace();
-    provider_init(&windows.provider, &windows.os, &windows.transport, &windows.config);
+    provider_init(&windows.provider, &windows.os, enrolled_transport(), &windows.config);
     return &windows.provider;
 }

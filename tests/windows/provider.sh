@@ -1,0 +1,131 @@
+#!/usr/bin/env bash
+# provider.sh - the provider end to end: a real tarnd, real LUNs over iSCSI, the provider as a service under Wine, and the
+# stand-in as the VSS service.  Each call of the stand-in's is a process of its own.
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/functions.sh"
+requires python3 qemu-storage-daemon
+[ -x "$TARN_BUILD/src/tarnd/tarnd" ] || skip_all "needs a native build (./check makes it; or set TARN_NATIVE)"
+enter_world "$0" "$@"
+IN_WORLD=yes
+
+url() # LUN
+{
+    echo "iscsi://$CHAP_USER%$CHAP_SECRET@$ISCSI/$TARGET/$1"
+}
+
+# What Windows reads of the LUNs of its initiator, into a file on drive C.
+scan() # FILE LUN...
+{
+    local file=$DRIVE_C/$1 lun
+    shift
+    : > "$file"
+    for lun in "$@"; do
+        lun_tool inquiry "$(url "$lun")" >> "$file" || return 1
+    done
+}
+
+# The numbers of the snapshots' LUNs at the host.
+snapshot_luns()
+{
+    quietly_tarn map list --json | json '" ".join(str(m["lun"]) for m in d["maps"] if m["kind"] == "snapshot")'
+}
+
+snapshot_count()
+{
+    quietly_tarn snapshot list --json | json 'len(d["snapshots"])'
+}
+
+newest_set() # EXPRESSION over s
+{
+    quietly_tarn set list --json | json "(lambda s: $1)(max(d['sets'], key=lambda s: s['created_at']))"
+}
+
+# The stand-in comes to its end, and says so.
+standin()
+{
+    local said status=0
+    said=$(wine 120 standin.exe "$@") || status=$?
+    # shellcheck disable=SC2034  # prove prints it
+    WHY="status $status, and it said: $(tail -n 4 <<< "$said" | tr '\n' ';') log: $(tail -n 2 \
+        "$DRIVE_C/ProgramData/Tarn/tarn-vss.log" | tr '\n' ';')"
+    [ "$status" = 0 ] && [[ $said == *done ]]
+}
+
+aborted_at() # STEP
+{
+    standin create-abort disks.txt "$1" || return 1
+    WHY="there are $(snapshot_count) snapshots"
+    [ "$(snapshot_count)" = 0 ]
+}
+
+wrong_pin_sends_nothing()
+{
+    local said status=0
+    local wrong=${CODE/"+$PIN+"/+${PIN//[0-7]/8}+}
+    said=$(wine 60 tarn-vss.exe enrol "$wrong") || status=$?
+    # shellcheck disable=SC2034  # prove prints it
+    WHY="status $status, and it said: $said"
+    [ "$status" = 1 ] && [[ $said == *"key is not the pinned one"* ]]
+}
+
+chapter "A server with two disks, and a host that runs Windows"
+write_tarn_conf
+start_tarnd
+tarn pool create pool --file "$WORK/pool" --size 256M --sparse > /dev/null 2>&1
+tarn disk create one --size 32M > /dev/null
+tarn disk create two --size 32M > /dev/null
+tarn host create db1 --initiator "$INITIATOR" --os windows --auth chap --chap-secret-file "$CHAP_FILE" > /dev/null
+tarn map add db1 one --lun 1 > /dev/null
+tarn map add db1 two --lun 2 > /dev/null
+# shellcheck disable=SC2034  # for lun_attach
+TARGET=$(target_name)
+lun_attach lun 1
+cleanup_push lun_detach lun
+wine_begin
+wine_install "$WINDOWS_BUILD/windows/provider/tarn-vss.exe" "$WINDOWS_BUILD/windows/standin/vssps.dll" \
+    "$WINDOWS_BUILD/windows/standin/standin.exe"
+
+chapter "Enrolment"
+CODE=$(quietly_tarn host enrol db1 --json | json 'd["code"]')
+PIN=$(cut -d+ -f3 <<< "$CODE")
+prove "a server with another key gets nothing" wrong_pin_sends_nothing
+prove "the code is redeemed" runs "enrolled as db1" tarn-vss.exe enrol "$CODE"
+prove "a code is good for one use" ends_with 1 tarn-vss.exe enrol "$CODE"
+prove "the server answers signed requests" runs "the server answers" tarn-vss.exe status
+prove "the service is registered" runs "registered" tarn-vss.exe register
+prove "and the stand-in's proxy" runs "" windows/system32/regsvr32.exe /s 'C:\vssps.dll'
+
+chapter "A shadow copy set of two volumes"
+prove "the LUNs are found over iSCSI" scan disks.txt 1 2
+prove "it is created, in the documented order" standin create disks.txt set.txt
+prove "the server has it as created" equal "$(newest_set 's["state"]')" created
+prove "as application-consistent" equal "$(newest_set 's["application_consistent"]')" True
+prove "with both disks" equal "$(newest_set 'len(s["members"])')" 2
+prove "nothing is served before the import" equal "$(snapshot_luns)" ""
+
+chapter "Import, mask, import again, delete: by processes that never saw the set"
+prove "the service is stopped, so that the next is another one" runs "" windows/system32/net.exe stop TarnVss
+prove "it is imported" standin import set.txt
+prove "both targets have LUNs now" equal "$(snapshot_luns | wc -w)" 2
+# shellcheck disable=SC2046  # numbers
+prove "the LUNs are found over iSCSI" scan arrived.txt $(snapshot_luns)
+prove "and are known again by what was told of them beforehand" standin match set.txt arrived.txt
+prove "import again is fine" standin import set.txt
+prove "it is masked" standin mask set.txt
+prove "and nothing is served" equal "$(snapshot_luns)" ""
+prove "but it is there" equal "$(snapshot_count)" 2
+prove "it is imported again" standin import set.txt
+prove "it is deleted" standin delete set.txt
+prove "nothing is served" equal "$(snapshot_luns)" ""
+prove "delete again is fine" standin delete set.txt
+
+chapter "Aborts"
+for step in 0 1 2 3 4; do
+    prove "an abort after $step calls leaves nothing" aborted_at "$step"
+done
+
+chapter "A server that is away"
+stop tarnd KILL
+prove "is no server that supports a volume" ends_with 1 standin.exe create disks.txt none.txt
+start_tarnd
+finish
