@@ -45,7 +45,12 @@ enum {
     TEXT_MAX = 8192,
     TMF_SLOTS = 32, /* of the whole server */
 
+    /* Connections that have proved nothing: before the end of login, and discovery. */
+    STRANGERS_MAX = 128,
+    STRANGERS_PER_ADDRESS_MAX = 32,
+
     LOGIN_TIMEOUT_S = 15,
+    DISCOVERY_LIFE_S = 60,
     NOP_DEFAULT_S = 15,
     DATA_TIMEOUT_S = 60, /* an initiator that leaves a write unfinished for so long is dropped */
     PARKED_TIMEOUT_S = 20,
@@ -308,6 +313,8 @@ struct iscsi_server {
     uint16_t last_tsih;
     struct iscsi_tmf tmfs[TMF_SLOTS];
     struct list drops;
+    uint64_t log_until_ns; /* guard.c */
+    unsigned log_lines, log_suppressed;
     bool closing;
     void (*closed)(void *arg);
     void *closed_arg;
@@ -319,6 +326,11 @@ struct iscsi_server {
 void conn_close(struct iscsi_conn *conn);
 /* Closes after something the peer or the network did; says why in the log, once. */
 void conn_fail(struct iscsi_conn *conn, const char *why);
+
+/* guard.c: why a connection from this peer is not taken; NULL: it is. */
+const char *guard_refusal(const struct iscsi_server *server, const char *peer);
+/* Of what strangers do, a few lines are logged and the rest counted. */
+bool guard_may_log(struct iscsi_server *server);
 /* Frees a dead connection when nothing refers to it any more.  The last thing a callback does. */
 void conn_reap(struct iscsi_conn *conn);
 bool conn_is_open(const struct iscsi_conn *conn);

@@ -96,9 +96,11 @@ static void refuse(struct iscsi_conn *conn, enum login_status status)
     for (unsigned i = 0; i < countof(reasons); i++) {
         if (reasons[i].status == status) text = reasons[i].text;
     }
-    log_warn("iscsi login refused", "initiator=%s peer=%s status=%04x reason=\"%s\"",
-             conn->initiator_name[0] ? conn->initiator_name : "-", rt_sock_peer(conn->sock),
-             (unsigned)status, text);
+    if (guard_may_log(conn->server)) {
+        log_warn("iscsi login refused", "initiator=%s peer=%s status=%04x reason=\"%s\"",
+                 conn->initiator_name[0] ? conn->initiator_name : "-", rt_sock_peer(conn->sock),
+                 (unsigned)status, text);
+    }
     struct iscsi_reply *reply = response(conn, 0);
     store_be16(reply->bhs + ISCSI_AT_LOGIN_STATUS, (uint16_t)status);
     reply->after = AFTER_CLOSE;
@@ -398,6 +400,7 @@ void login_resume_waiting(struct iscsi_server *server)
 void login_sent(struct iscsi_conn *conn)
 {
     login_fini(conn);
+    if (conn->discovery && !guard_may_log(conn->server)) return;
     log_info("iscsi session up", "initiator=%s peer=%s type=%s", conn->initiator_name,
              rt_sock_peer(conn->sock), conn->discovery ? "discovery" : "normal");
 }

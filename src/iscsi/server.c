@@ -6,9 +6,6 @@
 #include "base/log.h"
 #include "iscsi/iscsi_int.h"
 
-/* Connections that have not logged in yet, beyond the sessions. */
-enum { LOGINS_MAX = 64 };
-
 static void server_changed(struct iscsi_server *server);
 
 /* ---- Connections ---- */
@@ -80,8 +77,11 @@ void conn_close(struct iscsi_conn *conn)
 void conn_fail(struct iscsi_conn *conn, const char *why)
 {
     if (!conn_is_open(conn)) return;
-    log_info("iscsi connection ended", "initiator=%s peer=%s reason=\"%s\"",
-             conn->initiator_name[0] ? conn->initiator_name : "-", rt_sock_peer(conn->sock), why);
+    if (conn->nexus || guard_may_log(conn->server)) {
+        log_info("iscsi connection ended", "initiator=%s peer=%s reason=\"%s\"",
+                 conn->initiator_name[0] ? conn->initiator_name : "-", rt_sock_peer(conn->sock),
+                 why);
+    }
     conn_close(conn);
 }
 
@@ -111,12 +111,12 @@ static void accepted(void *arg, struct rt_sock *sock)
 {
     struct iscsi_portal *portal = arg;
     struct iscsi_server *server = portal->server;
-    bool full = server->conn_count >= ISCSI_SESSIONS_MAX + LOGINS_MAX;
-    struct iscsi_conn *conn = server->closing || full ? NULL : conn_create(portal, sock);
+    const char *why = guard_refusal(server, rt_sock_peer(sock));
+    struct iscsi_conn *conn = server->closing || why ? NULL : conn_create(portal, sock);
     if (!conn) {
-        if (!server->closing)
+        if (!server->closing && guard_may_log(server))
             log_warn("iscsi connection refused", "peer=%s reason=\"%s\"", rt_sock_peer(sock),
-                     full ? "too many connections" : "out of memory");
+                     why ? why : "out of memory");
         rt_sock_close(sock, NULL, NULL);
         return;
     }

@@ -267,6 +267,10 @@ void session_tick(struct rt_timer *timer)
                   conn->state == CONN_LOGGED_OUT ? "logout took too long" : "login took too long");
         return;
     }
+    if (conn->discovery && now_ns - conn->started_ns >= DISCOVERY_LIFE_S * RT_SECOND) {
+        conn_fail(conn, "a discovery session is for asking, not for staying");
+        return;
+    }
     if (conn->ping_pending && now_ns - conn->ping_sent_ns >= server->nop_timeout_ns) {
         conn_fail(conn, "no answer to a ping");
         return;
