@@ -480,6 +480,10 @@ struct set_draft;
 /* branch_private.c: the writable branch of a snapshot that Windows gets, with the snapshot's identity. */
 bool snapshot_branch_find(const struct snapshot *snapshot, struct volume_disk_info *ret_info);
 struct err *snapshot_check_branch(const struct snapshot *snapshot) MUST_CHECK; /* can one be made? */
+/* plan_import.c.  Takes the LUNs of snapshots away from all hosts, and begins the operation anew. */
+void unmap_snapshots(struct op *op, struct snapshot *const *snapshots, unsigned count);
+/* IN_USE when a host calls and another group's host has it. */
+struct err *unmap_check(struct op *op, const struct snapshot *snapshot) MUST_CHECK;
 /* Makes it if there is none; done later either way. */
 void snapshot_branch_make(struct snapshot *snapshot, volume_done_fn *done, void *arg);
 bool host_wants_branch(const struct host *host);

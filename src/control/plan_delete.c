@@ -54,7 +54,12 @@ static struct err *check_snapshot(struct op *op, const struct snapshot *snapshot
     if (set->lane.busy)
         return err_new(STATUS_AGAIN, "set \"%s\" is being worked on", set->row.name);
     if (!snapshot->disk->pool->engine) TRY(pool_check_open(snapshot->disk->pool));
-    TRY(check_snapshot_unused(snapshot));
+    if (arg_bool(op, "unmap")) {
+        TRY(check_snapshot_idle(snapshot));
+        TRY(unmap_check(op, snapshot));
+    } else {
+        TRY(check_snapshot_unused(snapshot));
+    }
     return snapshot_check_not_retained(op->control, snapshot);
 }
 
@@ -205,6 +210,13 @@ static json_t *would_do(struct op *op, const struct victims *victims, bool at_on
         snprintf(what, sizeof what, " (in the trash until %s; the space stays taken)", until);
     }
     for (unsigned i = 0; i < victims->count; i++) {
+        if (victims->snapshots[i]->map_count) {
+            json_array_append_new(would, json_sprintf("take snapshot \"%s\" away from %u host%s",
+                                                      victims->snapshots[i]->row.name,
+                                                      victims->snapshots[i]->map_count,
+                                                      victims->snapshots[i]->map_count == 1 ? ""
+                                                                                            : "s"));
+        }
         json_array_append_new(would, json_sprintf("delete snapshot \"%s\" of disk \"%s\"%s",
                                                   victims->snapshots[i]->row.name,
                                                   victims->snapshots[i]->disk->row.name, what));
@@ -272,8 +284,13 @@ static void delete_what(struct op *op,
     struct victims victims = {.trash_s = op->control->settings.trash_s};
     struct err *e = take_fn(op, &victims);
     if (!e) e = check_all(op, &victims);
+    unsigned mapped = 0;
+    for (unsigned i = 0; i < victims.count; i++)
+        mapped += victims.snapshots[i]->map_count;
     if (e) {
         op_fail(op, e);
+    } else if (mapped && !arg_bool(op, "dry_run")) {
+        unmap_snapshots(op, victims.snapshots, victims.count);
     } else {
         carry_out(op, &victims);
     }

@@ -213,25 +213,29 @@ static void step_import_serve(struct op *op)
 /* ---- Mask
  * ------------------------------------------------------------------------------------------- */
 
-static void take_maps(struct op *op, struct import_data *data, struct host *host)
+static bool take_map(struct import_data *data, struct host *host, struct snapshot *snapshot)
+{
+    struct map *map = host_map_of(host, &snapshot->row.uuid);
+    if (!map) return false;
+    struct entry entry = {.snapshot = snapshot,
+                          .snapshot_row = snapshot->row,
+                          .host = host,
+                          .row = map->row,
+                          .map = map};
+    entry.slot = (struct catalog_slot){.host = host->row.uuid,
+                                       .lun = map->row.lun,
+                                       .object = map->row.object,
+                                       .freed_ns = data->at_ns};
+    if (uuid_equal(&snapshot->set->row.host, &host->row.uuid)) entry.snapshot_row.lun = -1;
+    add_entry(data, &entry);
+    return true;
+}
+
+static void take_maps(struct import_data *data, struct host *host)
 {
     bool found = false;
     list_for_each (node, &data->set->members) {
-        struct snapshot *snapshot = list_entry(node, struct snapshot, member_link);
-        struct map *map = host_map_of(host, &snapshot->row.uuid);
-        if (!map) continue;
-        found = true;
-        struct entry entry = {.snapshot = snapshot,
-                              .snapshot_row = snapshot->row,
-                              .host = host,
-                              .row = map->row,
-                              .map = map};
-        entry.slot = (struct catalog_slot){.host = host->row.uuid,
-                                           .lun = map->row.lun,
-                                           .object = map->row.object,
-                                           .freed_ns = rt_wall(op->control->rt)};
-        if (uuid_equal(&data->set->row.host, &host->row.uuid)) entry.snapshot_row.lun = -1;
-        add_entry(data, &entry);
+        if (take_map(data, host, list_entry(node, struct snapshot, member_link))) found = true;
     }
     const struct catalog_import *there = set_import_of(data->set, &host->row.uuid);
     if (found || (there && there->state == IMPORT_IMPORTED)) add_row(data, host, IMPORT_MASKED);
@@ -243,7 +247,7 @@ static struct err *mask_check(struct op *op, struct import_data *data)
     list_for_each (node, &op->control->hosts) {
         struct host *host =
             container_of(list_entry(node, struct object, link), struct host, object);
-        if (!data->host || data->host == host) take_maps(op, data, host);
+        if (!data->host || data->host == host) take_maps(data, host);
     }
     return NULL;
 }
@@ -282,13 +286,11 @@ static void step_mask_store(struct op *op)
     op_catalog_audited(op, mask_write);
 }
 
-static void hold_all(struct op *op, void (*fn)(struct scsi_map *map))
+/* Holds count, so one for each LUN does. */
+static void hold_all(const struct import_data *data, void (*fn)(struct scsi_map *map))
 {
-    const struct import_data *data = op->data;
-    for (unsigned i = 0; i < data->row_count; i++) {
-        struct host *host = inventory_host(op->control, &data->rows[i].host);
-        if (host) fn(host->map);
-    }
+    for (unsigned i = 0; i < data->count; i++)
+        fn(data->entries[i].host->map);
 }
 
 static void step_mask_hold(struct op *op)
@@ -296,7 +298,7 @@ static void step_mask_hold(struct op *op)
     struct import_data *data = op->data;
     data->next = 0;
     put_rows(data);
-    hold_all(op, scsi_map_hold_attention);
+    hold_all(data, scsi_map_hold_attention);
     op_next(op);
 }
 
@@ -316,7 +318,7 @@ static void step_mask_unserve(struct op *op)
 static void step_mask_forget(struct op *op)
 {
     struct import_data *data = op->data;
-    hold_all(op, scsi_map_release_attention);
+    hold_all(data, scsi_map_release_attention);
     for (unsigned i = 0; i < data->count; i++) {
         struct entry *entry = &data->entries[i];
         entry->host->slots[entry->row.lun] =
@@ -327,6 +329,56 @@ static void step_mask_forget(struct op *op)
         entry->snapshot->row.lun = entry->snapshot_row.lun;
         inventory_remove_map(entry->map);
     }
+    op_next(op);
+}
+
+/* ---- Unmapping what is about to be deleted
+ * ----------------------------------------------------------------- */
+
+struct err *unmap_check(struct op *op, const struct snapshot *snapshot)
+{
+    if (op->actor.role != CONTROL_ROLE_HOST) return NULL;
+    const struct host *self = inventory_host(op->control, &op->actor.host);
+    list_for_each (node, &op->control->hosts) {
+        struct host *host =
+            container_of(list_entry(node, struct object, link), struct host, object);
+        if (!host_map_of(host, &snapshot->row.uuid) || (self && hosts_are_together(self, host)))
+            continue;
+        return err_new(STATUS_IN_USE, "snapshot \"%s\" is served to a host of another group",
+                       snapshot->row.name);
+    }
+    return NULL;
+}
+
+/* From the first step again, now that nothing is mapped. */
+static void step_unmapped(struct op *op)
+{
+    data_free(take_ptr(&op->data));
+    op->data_free = NULL;
+    op_continue_with(op, op->plan->steps);
+    op_next(op);
+}
+
+static void step_unmap_store(struct op *op)
+{
+    op_catalog(op, mask_write);
+}
+
+void unmap_snapshots(struct op *op, struct snapshot *const *snapshots, unsigned count)
+{
+    static op_step *const steps[] = {step_unmap_store, step_mask_hold, step_mask_unserve,
+                                     step_mask_forget, step_unmapped,  NULL};
+    struct import_data *data = begin(op);
+    list_for_each (node, &op->control->hosts) {
+        struct host *host =
+            container_of(list_entry(node, struct object, link), struct host, object);
+        for (unsigned i = 0; i < count; i++) {
+            data->set = snapshots[i]->set; /* they are of one */
+            if (take_map(data, host, snapshots[i]) && strcmp(op->verb->noun, "set") == 0)
+                add_row(data, host, IMPORT_MASKED);
+        }
+    }
+    op_continue_with(op, steps);
     op_next(op);
 }
 

@@ -334,6 +334,68 @@ static void what_is_imported_cannot_be_deleted_and_the_branch_goes_with_it(void)
     rig_destroy(rig);
 }
 
+/* What a requester's delete comes to (OnLunEmpty): the LUN goes, and what was private to it. */
+static void a_delete_takes_the_luns_away_when_asked_to(void)
+{
+    struct rig *rig = furnished();
+    make_set(rig);
+    expect(import(rig, "win"));
+    expect(import(rig, "lin"));
+    (void)lun_attention(windows, LUN);
+    json_t *dry =
+        rig_ok(rig, "set_delete", "{s:s, s:b, s:b}", "name", "s", "unmap", 1, "dry_run", 1);
+    expect(strstr(rig_text(dry, "would.0"), "away from 2 hosts") != NULL);
+    json_decref(dry);
+    expect(lun_of(rig, "win", "s-a") > 0);
+    expect(rig_do(rig, "snapshot_delete", "{s:s, s:b}", "name", "s-a", "unmap", 1));
+    expect_eq(lun_attention(windows, LUN), 0x3F0E);
+    expect(lun_of(rig, "win", "s-b") > 0); /* the other one stays */
+    expect(rig_do(rig, "set_delete", "{s:s, s:b, s:b}", "name", "s", "unmap", 1, "now", 1));
+    json_t *maps = rig_ok(rig, "map_list", NULL);
+    expect_eq(json_array_size(json_object_get(maps, "maps")), 1);
+    json_decref(maps);
+    json_t *pool = rig_ok(rig, "pool_show", "{s:s}", "name", "p");
+    expect_eq(rig_number(pool, "unclaimed_disk_count"), 0);
+    json_decref(pool);
+    logout_all();
+    expect(rig_restart(rig));
+    rig_destroy(rig);
+}
+
+static void a_deleted_set_comes_back_from_the_trash_with_what_windows_wrote(void)
+{
+    struct rig *rig = furnished();
+    make_set(rig);
+    expect(import(rig, "win"));
+    int lun = lun_of(rig, "win", "s-a");
+    expect_eq(lun_put(windows, (unsigned)lun, 0, 7), SCSI_STATUS_GOOD);
+    expect(rig_do(rig, "set_delete", "{s:s, s:b}", "name", "s", "unmap", 1));
+    logout_all();
+    expect(rig_restart(rig));
+    login_all(rig);
+    expect(rig_do(rig, "trash_restore", "{s:s}", "name", "s"));
+    expect(text_is(rig, "set_show", "s", "imports.0.state", "masked"));
+    expect(import(rig, "win2"));
+    lun = lun_of(rig, "win2", "s-a");
+    require(lun > 0);
+    expect_eq(lun_get(other, (unsigned)lun, 0), 7);
+    logout_all();
+    rig_destroy(rig);
+}
+
+static void what_is_retained_is_not_split(void)
+{
+    struct rig *rig = furnished();
+    make_set(rig);
+    expect(rig_do(rig, "snapshot_retain", "{s:s, s:s}", "name", "s-b", "for", "1h"));
+    expect_eq(rig_fails(rig, "snapshot_split", "{s:s}", "name", "s-b"), STATUS_CONFLICT);
+    expect_eq(rig_fails(rig, "set_break", "{s:s}", "name", "s"), STATUS_CONFLICT);
+    expect(text_is(rig, "set_show", "s", "state", "created"));
+    expect(rig_do(rig, "snapshot_promote", "{s:s}", "name", "s-b"));
+    logout_all();
+    rig_destroy(rig);
+}
+
 static unsigned stale_sets(struct rig *rig)
 {
     json_t *list = rig_ok(rig, "set_list", "{s:b}", "stale", 1);
@@ -405,6 +467,9 @@ int main(void)
     run(an_import_that_crashes_is_whole_or_not_there);
     run(a_break_keeps_the_luns_of_windows_and_what_they_hold);
     run(what_is_imported_cannot_be_deleted_and_the_branch_goes_with_it);
+    run(a_delete_takes_the_luns_away_when_asked_to);
+    run(a_deleted_set_comes_back_from_the_trash_with_what_windows_wrote);
+    run(what_is_retained_is_not_split);
     run(a_volatile_set_without_hosts_is_stale_after_a_day_and_stays);
     return tap_done();
 }

@@ -367,6 +367,61 @@ static void a_split_that_crashes_anywhere_is_finished_at_the_next_start(void)
     expect(crashed > 5);
 }
 
+/* A break is never refused for space: the LUNs are in use, and the job goes on when there is some. */
+static void a_break_waits_for_space_and_then_goes_on(void)
+{
+    struct lun_host *host;
+    struct rig *rig = furnished(&host);
+    char id[64];
+    expect(rig_do(rig, "disk_create", "{s:s, s:s}", "name", "ballast", "size", "64M"));
+    expect(rig_do(rig, "map_add", "{s:s, s:s, s:i}", "host", "h", "disk", "ballast", "lun", VIEW));
+    unsigned block = 0;
+    while (block < 16384 && lun_put(host, VIEW, block, 3) == SCSI_STATUS_GOOD)
+        block++;
+    require(block < 16384);
+    job_of(rig_ok(rig, "set_break", "{s:s}", "name", "n"), id);
+    sim_run_for(rig->sim, 90 * RT_SECOND);
+    json_t *job = rig_ok(rig, "job_show", "{s:s}", "name", id);
+    expect_str(rig_text(job, "state"), "running");
+    expect(strstr(rig_text(job, "trouble"), "waits for space") != NULL);
+    json_decref(job);
+    expect(text_is(rig, "set_show", "n", "state", "breaking"));
+    expect(rig_do(rig, "map_remove", "{s:s, s:i}", "host", "h", "lun", VIEW));
+    expect(rig_do(rig, "disk_delete", "{s:s, s:b}", "name", "ballast", "now", 1));
+    expect(job_ends_as(rig, id, "done"));
+    expect(rig_do(rig, "map_add", "{s:s, s:s, s:i}", "host", "h", "disk", "n-a", "lun", VIEW + 1));
+    expect(all_blocks_are(host, VIEW + 1, 1));
+    lun_logout(host);
+    rig_destroy(rig);
+}
+
+static void a_break_that_crashes_anywhere_is_finished_at_the_next_start(void)
+{
+    unsigned crashed = 0;
+    for (unsigned place = 2; place < 90; place += 4) {
+        struct lun_host *host;
+        struct rig *rig = furnished(&host);
+        char id[64];
+        job_of(rig_ok(rig, "set_break", "{s:s}", "name", "n"), id);
+        lun_logout(host);
+        sim_node_crash_at_write(rig->node, place, place % 8 ? SIM_CRASH_POWER : SIM_CRASH_PROCESS);
+        sim_run_for(rig->sim, 20 * RT_SECOND);
+        if (!sim_node_is_up(rig->node)) crashed++;
+        rig_crash(rig, SIM_CRASH_PROCESS);
+        sim_node_crash_at_write(rig->node, 0, SIM_CRASH_PROCESS);
+        require(rig_boot(rig));
+        expect(job_ends_as(rig, id, "done"));
+        expect(rig_do(rig, "disk_show", "{s:s}", "name", "n-a"));
+        expect(rig_do(rig, "disk_show", "{s:s}", "name", "n-b"));
+        expect(text_is(rig, "set_show", "n", "state", "broken"));
+        expect_eq(engine_points(rig), 0);
+        require(rig_restart(rig));
+        expect_eq(engine_points(rig), 0);
+        rig_destroy(rig);
+    }
+    expect(crashed > 10);
+}
+
 int main(void)
 {
     run(promote_makes_a_snapshot_full_and_leaves_it_a_snapshot);
@@ -382,5 +437,7 @@ int main(void)
     run(break_writable_makes_protected_luns_writable);
     run(a_name_that_is_taken_is_refused_and_changes_nothing);
     run(a_split_that_crashes_anywhere_is_finished_at_the_next_start);
+    run(a_break_waits_for_space_and_then_goes_on);
+    run(a_break_that_crashes_anywhere_is_finished_at_the_next_start);
     return tap_done();
 }
