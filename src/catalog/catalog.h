@@ -31,6 +31,7 @@ enum {
     CATALOG_INITIATOR_SIZE = 224, /* RFC 7143 4.2.7.1: 223 bytes */
     CATALOG_INITIATORS_MAX = 16,  /* per host */
     CATALOG_NAA_BYTES = 8,
+    CATALOG_WARN_PERCENT = 90,
     CATALOG_CHAIN_BYTES = 32, /* SHA-256 */
     CATALOG_CAUSE_SIZE = LIMIT_NAME_BYTES + 64,
 };
@@ -66,6 +67,7 @@ struct catalog_pool {
     char name[CATALOG_NAME_SIZE];
     char path[CATALOG_PATH_SIZE];
     enum catalog_state state;
+    unsigned warn_percent; /* so much used is nearly full */
     uint64_t created_ns;
 };
 
@@ -174,6 +176,17 @@ struct catalog_undo {
     uint64_t expires_ns; /* on the server's own clock */
 };
 
+enum catalog_level { LEVEL_INFO, LEVEL_WARNING, LEVEL_ALERT, LEVEL_COUNT };
+const char *catalog_level_name(enum catalog_level level);
+
+/* What the server did by itself, or is about to do. */
+struct catalog_notice {
+    uint64_t sequence; /* given by the catalog */
+    uint64_t at_ns;
+    enum catalog_level level;
+    const char *kind, *object, *text;
+};
+
 /* How the server treats what is deleted, and what it keeps free. */
 struct catalog_settings {
     uint64_t trash_s;
@@ -261,6 +274,12 @@ struct err *catalog_put_undo(struct catalog *catalog, const struct catalog_undo 
 struct err *catalog_put_clock(struct catalog *catalog, const struct catalog_clock *row) MUST_CHECK;
 struct err *catalog_put_settings(struct catalog *catalog,
                                  const struct catalog_settings *row) MUST_CHECK;
+struct err *catalog_add_notice(struct catalog *catalog,
+                               const struct catalog_notice *row) MUST_CHECK;
+/* The newest `limit`, newest first. */
+struct err *catalog_notices(struct catalog *catalog, uint64_t limit,
+                            void (*fn)(void *arg, const struct catalog_notice *row),
+                            void *arg) MUST_CHECK;
 struct err *catalog_put_token(struct catalog *catalog, const struct catalog_token *row) MUST_CHECK;
 struct err *catalog_put_job(struct catalog *catalog, const struct catalog_job *row) MUST_CHECK;
 struct err *catalog_add_event(struct catalog *catalog, const struct catalog_event *row) MUST_CHECK;

@@ -72,7 +72,8 @@ static struct err *each_row(struct load *load, const char *sql, row_fn *fn)
 
 static struct err *load_pool(struct load *load, sqlite3_stmt *s)
 {
-    struct catalog_pool row = {.created_ns = take_u64(s, 4)};
+    struct catalog_pool row = {.created_ns = take_u64(s, 4),
+                               .warn_percent = (unsigned)take_u64(s, 5)};
     take_text(s, 1, row.name, sizeof row.name);
     take_text(s, 2, row.path, sizeof row.path);
     row.state = (enum catalog_state)TAKE_NAME(s, 3, catalog_state_name, 3);
@@ -269,7 +270,8 @@ struct err *catalog_load(struct catalog *catalog, const struct catalog_reader *r
         const char *sql;
         row_fn *fn;
     } tables[] = {
-        {"SELECT uuid, name, path, state, created_ns FROM pool ORDER BY created_ns, uuid",
+        {"SELECT uuid, name, path, state, created_ns, warn_percent FROM pool ORDER BY created_ns, "
+         "uuid",
          load_pool},
         {"SELECT uuid, pool, name, state, size_bytes, naa, parent_point, created_ns, trashed_ns,"
          " expires_ns FROM disk"
@@ -279,7 +281,8 @@ struct err *catalog_load(struct catalog *catalog, const struct catalog_reader *r
          " os FROM host ORDER BY created_ns, uuid",
          load_host},
         {"SELECT uuid, pool, name, state, host, lease_s, generation, cut_ns, commit_ns,"
-         " application_consistent, created_by, created_ns, volatile, transportable, vss FROM point_set"
+         " application_consistent, created_by, created_ns, volatile, transportable, vss FROM "
+         "point_set"
          " ORDER BY created_ns, uuid",
          load_set},
         {"SELECT point_set, sequence, state, at_ns FROM set_history ORDER BY point_set, sequence",

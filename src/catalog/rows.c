@@ -65,9 +65,11 @@ struct err *catalog_put_pool(struct catalog *catalog, const struct catalog_pool 
 {
     return catalog_run(
         catalog,
-        "INSERT INTO pool(uuid, name, path, state, created_ns) VALUES(?,?,?,?,?)"
-        " ON CONFLICT(uuid) DO UPDATE SET name = excluded.name, state = excluded.state",
-        "uttti", &row->uuid, row->name, row->path, state_names[row->state], row->created_ns);
+        "INSERT INTO pool(uuid, name, path, state, created_ns, warn_percent) VALUES(?,?,?,?,?,?)"
+        " ON CONFLICT(uuid) DO UPDATE SET name = excluded.name, state = excluded.state,"
+        " warn_percent = excluded.warn_percent",
+        "utttii", &row->uuid, row->name, row->path, state_names[row->state], row->created_ns,
+        (uint64_t)(row->warn_percent ? row->warn_percent : CATALOG_WARN_PERCENT));
 }
 
 struct err *catalog_put_disk(struct catalog *catalog, const struct catalog_disk *row)

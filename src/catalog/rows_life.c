@@ -1,4 +1,9 @@
-/* Rows of what snapshots and disks go through: undo points, the clock of retention. */
+/* Rows of what snapshots and disks go through: undo points, the clock of retention,
+ * events. */
+#include <string.h>
+
+#include "base/attr.h"
+#include "base/check.h"
 #include "catalog/catalog_int.h"
 
 struct err *catalog_put_undo(struct catalog *catalog, const struct catalog_undo *row)
@@ -27,4 +32,63 @@ struct err *catalog_put_settings(struct catalog *catalog, const struct catalog_s
 {
     return catalog_run(catalog, "UPDATE server SET trash_s = ?, recovery_bytes = ?", "ii",
                        row->trash_s, row->recovery_bytes);
+}
+
+/* ---- Events ---- */
+
+enum { NOTICES_KEPT = 10000 };
+
+static const char *const level_names[] = {"info", "warning", "alert"};
+check_static(countof(level_names) == LEVEL_COUNT);
+
+const char *catalog_level_name(enum catalog_level level)
+{
+    return level_names[level];
+}
+
+struct err *catalog_add_notice(struct catalog *catalog, const struct catalog_notice *row)
+{
+    TRY(catalog_run(
+        catalog, "INSERT INTO event(at_ns, level, kind, object, text) VALUES(?,?,?,?,?)", "itttt",
+        row->at_ns, level_names[row->level], row->kind, row->object, row->text));
+    return catalog_run(catalog,
+                       "DELETE FROM event WHERE sequence <= (SELECT max(sequence) FROM event) - ?",
+                       "i", (uint64_t)NOTICES_KEPT);
+}
+
+static const char *text_of(sqlite3_stmt *statement, int column)
+{
+    const char *text = (const char *)sqlite3_column_text(statement, column);
+    return text ? text : "";
+}
+
+static void give_notice(sqlite3_stmt *statement,
+                        void (*fn)(void *arg, const struct catalog_notice *row), void *arg)
+{
+    struct catalog_notice row = {.sequence = (uint64_t)sqlite3_column_int64(statement, 0),
+                                 .at_ns = (uint64_t)sqlite3_column_int64(statement, 1),
+                                 .kind = text_of(statement, 3),
+                                 .object = text_of(statement, 4),
+                                 .text = text_of(statement, 5)};
+    while (row.level < LEVEL_ALERT && strcmp(text_of(statement, 2), level_names[row.level]) != 0)
+        row.level++;
+    fn(arg, &row);
+}
+
+struct err *catalog_notices(struct catalog *catalog, uint64_t limit,
+                            void (*fn)(void *arg, const struct catalog_notice *row), void *arg)
+{
+    sqlite3_stmt *statement = NULL;
+    TRY(catalog_query(catalog, &statement,
+                      "SELECT sequence, at_ns, level, kind, object, text FROM event"
+                      " ORDER BY sequence DESC LIMIT ?",
+                      "i", limit));
+    bool row = false;
+    struct err *e = catalog_step(catalog, statement, &row);
+    while (!e && row) {
+        give_notice(statement, fn, arg);
+        e = catalog_step(catalog, statement, &row);
+    }
+    sqlite3_finalize(statement);
+    return e;
 }

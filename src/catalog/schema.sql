@@ -14,6 +14,7 @@ CREATE TABLE pool(
   uuid TEXT PRIMARY KEY,
   name TEXT NOT NULL UNIQUE CHECK (length(name) > 0),
   path TEXT NOT NULL UNIQUE,
+  warn_percent INTEGER NOT NULL DEFAULT 90 CHECK (warn_percent BETWEEN 1 AND 99), -- used: then it is nearly full
   state TEXT NOT NULL CHECK (state IN ('creating', 'ready', 'deleting')),
   created_ns INTEGER NOT NULL) STRICT;
 -- Every identity ever given to a logical unit; rows are never deleted.
@@ -164,6 +165,14 @@ CREATE TABLE token(
   role TEXT NOT NULL CHECK (role IN ('administrator', 'backup-operator', 'viewer')),
   hash BLOB NOT NULL UNIQUE,
   created_ns INTEGER NOT NULL) STRICT;
+-- What an operator should know of what the server did or is about to do by itself; the newest 10,000.
+CREATE TABLE event(
+  sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+  at_ns INTEGER NOT NULL,
+  level TEXT NOT NULL CHECK (level IN ('info', 'warning', 'alert')),
+  kind TEXT NOT NULL,   -- pool, undo, trash, clock, verify
+  object TEXT NOT NULL, -- name
+  text TEXT NOT NULL) STRICT;
 CREATE TABLE job(
   uuid TEXT PRIMARY KEY,
   verb TEXT NOT NULL,

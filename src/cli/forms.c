@@ -19,6 +19,12 @@ static const struct cli_form forms[] = {
              "takes a while and "
              "shows its progress. --sparse skips it, for tests."},
     {.id = "pool_check", .examples = {"tarn pool check main"}},
+    {.id = "pool_set",
+     .examples = {"tarn pool set main --warn 80"},
+     .note =
+         "A pool that is nearly full tells its hosts (SCSI 38h/07h) and the event list. With less "
+         "than a twentieth free it gives back, in this order and one at a time: undo points, then "
+         "the trash but for what is kept. A named snapshot never goes by itself."},
     {.id = "disk_create",
      .positionals = "name",
      .examples = {"tarn disk create mail --size 200G",

@@ -87,6 +87,7 @@ static const struct {
     {"shadow", "application-consistent copies of the file systems of this Linux machine"},
     {"set", "snapshot sets, step by step (what shadow and VSS do underneath)"},
     {"trash", "what was deleted and can be had back"},
+    {"event", "what the server did by itself, or is about to do"},
     {"job", "long work on the server"},
     {"token", "access for people and scripts"},
     {"audit", "who changed what, and whether that record is whole"},

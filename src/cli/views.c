@@ -103,6 +103,14 @@ static void as_ns(const json_t *object, const char *key, char text[CLI_CELL_MAX]
                        : NULL);
 }
 
+static void as_percent(const json_t *object, const char *key, char text[CLI_CELL_MAX])
+{
+    as_text(object, key, text);
+    if (text[0])
+        snprintf(text, CLI_CELL_MAX, "%" JSON_INTEGER_FORMAT " %%",
+                 json_integer_value(json_object_get(object, key)));
+}
+
 static void as_seconds(const json_t *object, const char *key, char text[CLI_CELL_MAX])
 {
     char age[TEXT_SIZE_MAX];
@@ -279,6 +287,7 @@ static const struct cell pool_lines[] = {{"name", "name", as_text, 0},
                                          {"  coming back", "reclaiming_bytes", as_size, 0},
                                          {"reserved", "reserved_bytes", as_size, 0},
                                          {"free", "free_bytes", as_size, 0},
+                                         {"warns at", "warn_percent", as_percent, IF_ANY},
                                          {"disks", "disk_count", as_text, 0},
                                          {"snapshots", "snapshot_count", as_text, 0},
                                          {"made", "created_at", as_time, 0},
@@ -442,6 +451,10 @@ static const struct cell trash_columns[] = {{"NAME", "name", as_text, 0},
                                             {"KEPT UNTIL", "expires_at", as_time, 0},
                                             END};
 
+static const struct cell event_columns[] = {
+    {"AT", "at", as_time, 0},       {"LEVEL", "level", as_text, 0}, {"ABOUT", "kind", as_text, 0},
+    {"NAME", "object", as_text, 0}, {"WHAT", "text", as_text, 0},   END};
+
 static const struct cell job_columns[] = {{"ID", "id", as_text, 0},
                                           {"WORK", "verb", as_verb, 0},
                                           {"OBJECT", "object", as_text, 0},
@@ -556,6 +569,7 @@ static const struct view views[] = {
      {{0}},
      "No snapshot yet. Cut one: tarn snapshot create DISK --name NAME"},
     {"trash", "trash", trash_columns, NULL, {{0}}, "The trash is empty."},
+    {"event", "events", event_columns, NULL, {{0}}, "No events."},
     {"job", "jobs", job_columns, job_lines, {{0}}, "No jobs."},
     {"token", "tokens", token_columns, token_lines, {{0}}, "No tokens."},
     {"code", NULL, NULL, code_lines, {{0}}, NULL},

@@ -128,7 +128,7 @@ static struct err *reserve_check_pool(struct control *control, const struct set_
         if (disk->pool == pool) wanted += reserve_of_disk(control, disk->row.size_bytes);
     }
     volume_pool_usage(pool->engine, &usage);
-    if (usage.free_bytes >= wanted + held) return NULL;
+    if (usage.free_bytes + usage.reclaiming_bytes >= wanted + held) return NULL;
     char free_text[TEXT_SIZE_MAX], wanted_text[TEXT_SIZE_MAX], held_text[TEXT_SIZE_MAX];
     return err_next(
         err_new(STATUS_POOL_FULL,

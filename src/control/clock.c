@@ -29,10 +29,10 @@ static void pull_forward(struct control *control, uint64_t wall_ns)
     }
     if (!clock->jump_ns) {
         char text[TEXT_SIZE_MAX];
-        log_warn("the wall clock is ahead of this server's own: nothing expires by it until an "
-                 "administrator"
-                 " confirms it (tarn server clock --confirm)",
-                 "ahead=\"%s\"", text_format_duration(ahead_ns, text));
+        event_note(control, LEVEL_WARNING, "clock", control->server_name,
+                   "the wall clock is %s ahead of this server's own; nothing expires by it until an"
+                   " administrator confirms it: tarn server clock --confirm",
+                   text_format_age(ahead_ns, text));
     }
     clock->jump_ns = ahead_ns;
 }

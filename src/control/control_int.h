@@ -54,6 +54,7 @@ struct pool {
     struct catalog_pool row;
     struct volume_pool *engine; /* NULL: missing or being made */
     char trouble[TROUBLE_SIZE];
+    bool out_of_room; /* nothing is left to give back */
 };
 
 /* What stands between a view and the LUNs that serve it. */
@@ -425,6 +426,7 @@ extern const struct op_plan plans_clock[];
 extern const struct op_plan plans_credential[];
 extern const struct op_plan plans_delete[];
 extern const struct op_plan plans_disk[];
+extern const struct op_plan plans_event[];
 extern const struct op_plan plans_group[];
 extern const struct op_plan plans_host[];
 extern const struct op_plan plans_host_set[];
@@ -623,6 +625,14 @@ uint64_t clock_now(struct control *control);
 void clock_load(struct control *control, const struct catalog_clock *row);
 void clock_tick(struct control *control); /* stores it now and then */
 void clock_step_store(struct op *op);     /* of an operation without data */
+
+/* event.c: tells the log and the list of events; before the thing happens when it is queued before
+ * it. */
+void event_note(struct control *control, enum catalog_level level, const char *kind,
+                const char *object, const char *format, ...) TARN_PRINTF(5, 6);
+
+/* room.c: a pool that is nearly full gives back what is expendable, in the order of E28. */
+void room_tick(struct control *control);
 
 /* expire.c: once a second, what has had its time goes. */
 void expire_tick(struct control *control);

@@ -90,7 +90,9 @@ struct undo *inventory_undo(struct control *control, const struct uuid *uuid)
 
 struct pool *inventory_add_pool(struct control *control, const struct catalog_pool *row)
 {
-    return ADD_OBJECT(&control->pools, pool, row);
+    struct pool *pool = ADD_OBJECT(&control->pools, pool, row);
+    if (!pool->row.warn_percent) pool->row.warn_percent = CATALOG_WARN_PERCENT;
+    return pool;
 }
 
 struct disk *inventory_add_disk(struct control *control, const struct catalog_disk *row)

@@ -200,6 +200,7 @@ json_t *json_pool(struct control *control, struct pool *pool, bool with_unclaime
     }
     json_object_set_new(json, "unclaimed_disk_count",
                         number_json(pool_unclaimed_disks(control, pool)));
+    json_object_set_new(json, "warn_percent", number_json(pool->row.warn_percent));
     if (unclaimed) json_object_set_new(json, "unclaimed", unclaimed);
     return json;
 }

@@ -13,6 +13,7 @@ static const struct op_plan *const families[] = {
     plans_credential,
     plans_delete,
     plans_disk,
+    plans_event,
     plans_group,
     plans_host,
     plans_host_set,

@@ -43,7 +43,8 @@ static struct err *check_space(const struct pool *pool, unsigned member_count)
     struct volume_pool_usage usage;
     volume_pool_usage(pool->engine, &usage);
     uint64_t wanted = max_of(member_count * SPACE_PER_MEMBER, usage.capacity_bytes / SPACE_SHARE);
-    if (usage.free_bytes >= wanted) return NULL;
+    if (usage.free_bytes + usage.reclaiming_bytes >= wanted)
+        return NULL; /* freed: it comes when asked for */
     char free_text[TEXT_SIZE_MAX], wanted_text[TEXT_SIZE_MAX];
     return err_next(err_new(STATUS_POOL_FULL, "pool \"%s\" has %s free; a snapshot here wants %s",
                             pool->row.name, text_format_size(usage.free_bytes, free_text),

@@ -388,6 +388,7 @@ void set_lease_tick(struct rt_timer *timer)
     audit_tick(control);
     clock_tick(control);
     expire_tick(control);
+    room_tick(control);
     stale_tick(control);
     rt_timer_set(control->rt, timer, now + control->options.lease_tick_ns, set_lease_tick);
 }
