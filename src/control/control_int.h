@@ -645,8 +645,9 @@ struct disk_use {
     const struct host *host; /* one that is served it; NULL */
 };
 void disk_use(struct control *control, struct disk *disk, struct disk_use *ret_use);
-/* IN_USE while a host uses it or holds a reservation; CONFLICT while a set cuts it. */
-struct err *disk_check_quiet(struct control *control, struct disk *disk, bool force) MUST_CHECK;
+/* IN_USE while a host uses it or holds a reservation, unless "force", or "resync" of its only host;
+ * CONFLICT while a set cuts it. */
+struct err *disk_check_quiet(struct op *op, struct disk *disk) MUST_CHECK;
 void disk_say_who_uses(struct op *op, struct disk *disk, json_t *would); /* for dry runs */
 /* plan_replace.c: is what a host wrote into the snapshot its content? */
 bool snapshot_content_is_branch(const struct op *op, const struct snapshot *snapshot);

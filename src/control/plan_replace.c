@@ -42,7 +42,7 @@ static struct err *check_both(struct op *op, struct replace_data *data)
         return err_new(STATUS_NOT_SUPPORTED, "disks of pool \"%s\" cannot be replaced",
                        disk->pool->row.name);
     }
-    return disk_check_quiet(op->control, disk, arg_bool(op, "force"));
+    return disk_check_quiet(op, disk);
 }
 
 static struct err *replace_check(struct op *op, struct replace_data *data)

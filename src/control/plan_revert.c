@@ -128,7 +128,7 @@ static struct err *revert_check(struct op *op, struct revert_data *data)
     TRY(take_point(data, &snapshot->row.point));
     data->clears_flags = snapshot->set->row.vss && !arg_bool(op, "keep_vss_flags");
     fill_undo(op, data, "revert to snapshot", snapshot->row.name);
-    return disk_check_quiet(op->control, data->disk, arg_bool(op, "force"));
+    return disk_check_quiet(op, data->disk);
 }
 
 static struct err *find_undo(struct revert_data *data, const char *text, struct undo **ret_undo)
@@ -159,7 +159,7 @@ static struct err *undo_check(struct op *op, struct revert_data *data)
     TRY(find_undo(data, arg_text(op, "to"), &undo));
     TRY(take_point(data, &undo->row.uuid));
     fill_undo(op, data, "undo to", undo->row.name);
-    return disk_check_quiet(op->control, data->disk, arg_bool(op, "force"));
+    return disk_check_quiet(op, data->disk);
 }
 
 /* ---- Steps

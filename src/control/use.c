@@ -46,13 +46,27 @@ static struct err *check_no_cut_under_way(struct control *control, const struct 
     return NULL;
 }
 
-struct err *disk_check_quiet(struct control *control, struct disk *disk, bool force)
+/* VSS locks the volumes of the host that asks, and of no other (6.7): what that host did with a
+ * disk that nobody else sees does not count. */
+static bool is_own_resync(const struct op *op, const struct disk *disk)
+{
+    if (op->actor.role != CONTROL_ROLE_HOST || !arg_bool(op, "resync")) return false;
+    list_for_each (node, &op->control->hosts) {
+        struct host *host =
+            container_of(list_entry(node, struct object, link), struct host, object);
+        if (host_map_of(host, &disk->row.uuid) && !uuid_equal(&host->row.uuid, &op->actor.host))
+            return false;
+    }
+    return true;
+}
+
+struct err *disk_check_quiet(struct op *op, struct disk *disk)
 {
     struct disk_use use;
     char ago[TEXT_SIZE_MAX];
-    TRY(check_no_cut_under_way(control, disk));
-    disk_use(control, disk, &use);
-    if (force) return NULL;
+    TRY(check_no_cut_under_way(op->control, disk));
+    disk_use(op->control, disk, &use);
+    if (arg_bool(op, "force") || is_own_resync(op, disk)) return NULL;
     if (use.is_reserved) {
         return err_next(
             err_new(STATUS_IN_USE, "a host holds a reservation on disk \"%s\"", disk->row.name),

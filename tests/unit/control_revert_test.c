@@ -2,6 +2,7 @@
  * engine. */
 #include "tests/unit/control_lun.h"
 
+#include "base/attr.h"
 #include "base/check.h"
 #include "base/limits.h"
 #include "control/control_int.h"
@@ -110,6 +111,43 @@ static void a_disk_in_use_is_not_reverted_unless_forced(void)
     expect_eq(rig_fails(rig, "disk_undo", "{s:s}", "name", "a"), STATUS_IN_USE);
     expect(lun_reserve(host, LUN, false));
     expect(undo(rig));
+    lun_logout(host);
+    rig_destroy(rig);
+}
+
+/* LUN resync of VSS: the host that asks has locked its volumes, right after it read and wrote them.
+ */
+static enum status resync(struct rig *rig, bool is_resync)
+{
+    struct control_actor actor = {.role = CONTROL_ROLE_HOST, .name = "host:h"};
+    struct host *host = NULL;
+    struct err *e = find_host(rig->control, "h", &host);
+    check(!e);
+    actor.host = host->row.uuid;
+    json_t *arguments = json_pack("{s:s, s:s, s:b}", "name", "a", "to", "s", "resync", is_resync);
+    json_decref(rig_call_actor(rig, &actor, "disk_revert", arguments, NULL));
+    return rig->status;
+}
+
+static void a_resync_is_not_kept_by_the_use_of_the_one_host_that_asks(void)
+{
+    static const char *const steps[] = {"set_arm", "set_commit", "set_confirm", "set_finish"};
+    struct lun_host *host;
+    struct rig *rig = furnished(&host);
+    expect(rig_do(rig, "set_prepare", "{s:s, s:[s], s:s}", "name", "s", "disks", "a", "host", "h"));
+    for (unsigned i = 0; i < countof(steps); i++)
+        expect(rig_do(rig, steps[i], "{s:s}", "name", "s"));
+    expect_eq(lun_put(host, LUN, 0, 9), SCSI_STATUS_GOOD);
+    expect_eq(resync(rig, false), STATUS_IN_USE);
+    expect_eq(rig_fails(rig, "disk_revert", "{s:s, s:s, s:b}", "name", "a", "to", "s", "resync", 1),
+              STATUS_IN_USE); /* of no host, it says nothing */
+    expect_eq(resync(rig, true), STATUS_OK);
+    expect_eq(lun_get(host, LUN, 0), 2);
+    expect(rig_do(rig, "host_create", "{s:s, s:[s], s:s}", "name", "other", "initiators",
+                  "iqn.2026-11.x:other", "auth", "none"));
+    expect(rig_do(rig, "map_add", "{s:s, s:s}", "host", "other", "disk", "a"));
+    expect_eq(lun_put(host, LUN, 0, 9), SCSI_STATUS_GOOD);
+    expect_eq(resync(rig, true), STATUS_IN_USE); /* it may have been the other one */
     lun_logout(host);
     rig_destroy(rig);
 }
@@ -322,6 +360,7 @@ int main(void)
     run(a_revert_brings_the_snapshots_content_back_and_an_undo_takes_it_back);
     run(a_snapshot_is_found_by_its_set_too);
     run(a_disk_in_use_is_not_reverted_unless_forced);
+    run(a_resync_is_not_kept_by_the_use_of_the_one_host_that_asks);
     run(a_disk_that_is_being_cut_is_not_reverted_even_by_force);
     run(a_dry_run_says_what_goes_what_stays_and_who_sees_it);
     run(the_size_goes_back_with_the_content);
