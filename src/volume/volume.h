@@ -270,7 +270,9 @@ void volume_split(struct volume_pool *pool, const struct uuid *disk, volume_done
  * stage, then one record makes it visible and keeps what the disk was as the undo point.  Until
  * then the destination is untouched and fully usable; what is written to it meanwhile belongs to
  * what it was.  Its size becomes the content's; handles are told as by volume_revert.  After a
- * crash, an error or a cancel nothing has changed: begin again. */
+ * crash, an error or a cancel nothing has changed: begin again.  IN_USE: one at a time for a disk,
+ * and it cannot be deleted meanwhile.  CONFLICT: the branch was split off meanwhile.  POOL_FULL:
+ * there is no room for the copy. */
 struct volume_replacement {
     struct uuid disk, undo_point;
     struct volume *content; /* a handle on a point (READ_ONLY), open until done */
