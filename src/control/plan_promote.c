@@ -15,7 +15,8 @@ struct promote_data {
     bool is_split, is_break;
     const char *object;
     json_t *targets;
-    struct job *job; /* the same was asked for before */
+    struct job *job;  /* the same was asked for before */
+    bool is_done;     /* long ago: its job is forgotten */
     char *text;
     struct catalog_job job_row;
     struct catalog_set set_row;
@@ -108,8 +109,8 @@ static struct err *decide_break(struct op *op, struct promote_data *data)
     TRY(set_decide(set->row.state, SET_EVENT_BREAK, &facts, &decision));
     if (decision.action == SET_DO_NOTHING) {
         data->job = job_of_set(op->control, op->verb->id, set);
-        if (data->job) return NULL;
-        return err_new(STATUS_CONFLICT, "it was broken before, and its job is forgotten");
+        data->is_done = data->job == NULL;
+        return NULL;
     }
     data->set_row = set->row;
     data->set_row.state = decision.to;
@@ -136,7 +137,7 @@ static struct err *check_set(struct op *op, struct promote_data *data)
     if (data->is_break) {
         struct err *e = decide_break(op, data);
         if (e) return err_wrap(e, "set \"%s\"", set->row.name);
-        if (data->job) return NULL;
+        if (data->job || data->is_done) return NULL;
     } else if (set->row.state != SET_CREATED) {
         return err_next(err_new(STATUS_CONFLICT, "set \"%s\" is %s", set->row.name,
                                 catalog_set_state_name(set->row.state)),
@@ -290,9 +291,13 @@ static void begin(struct op *op, struct err *(*check_fn)(struct op *op, struct p
     data->is_break = strcmp(op->verb->verb, "break") == 0;
     data->is_split = data->is_break || strcmp(op->verb->verb, "split") == 0;
     struct err *e = check_fn(op, data);
-    if (!e && !data->job) e = fill_job(op, data);
+    if (!e && !data->job && !data->is_done) e = fill_job(op, data);
     if (e) {
         op_fail(op, e);
+    } else if (data->is_done) {
+        op->audited = true;
+        op->result = json_set(op->control, data->set);
+        op_end(op);
     } else if (data->job) {
         op->result = json_pack("{s:o}", "job", json_job(data->job));
         op_end(op);

@@ -138,7 +138,7 @@ void scsi_map_replace(struct scsi_map *map, unsigned number, struct scsi_lun *lu
     list_push_back(&lun->entries, &entry->lun_link);
     map->entries[number] = entry;
     list_push_back(&map->leaving, &old->leaving_link);
-    old->removed = true;
+    old->removed = old->replaced = true;
     old->done = done;
     old->arg = arg;
     list_for_each (node, &map->nexuses) {

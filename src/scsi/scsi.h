@@ -78,8 +78,9 @@ void scsi_map_destroy(struct scsi_map *map); /* empty, no nexus; accepts NULL */
 struct err *scsi_map_add(struct scsi_map *map, unsigned number, struct scsi_lun *lun) MUST_CHECK;
 /* New commands find nothing at once; done(arg) when the last running task there has ended. */
 void scsi_map_remove(struct scsi_map *map, unsigned number, void (*done)(void *arg), void *arg);
-/* Another logical unit stands at the number from now on: no command finds nothing between.  Its nexuses
- * are told that content and mode parameters have changed (28h/00h, 2Ah/01h); done(arg) as above. */
+/* Another logical unit stands at the number from now on; commands that have begun end at the old one, and
+ * none finds nothing between.  The nexuses are told that content and mode parameters have changed
+ * (28h/00h, 2Ah/01h); done(arg) when the last running task at the old one has ended. */
 void scsi_map_replace(struct scsi_map *map, unsigned number, struct scsi_lun *lun,
                       void (*done)(void *arg), void *arg);
 struct scsi_lun *scsi_map_find(const struct scsi_map *map, unsigned number);

@@ -149,6 +149,7 @@ struct scsi_map_entry {
     unsigned number;
     unsigned running; /* tasks that hold this entry */
     bool removed;
+    bool replaced; /* besides: what has begun still runs here */
     void (*done)(void *arg);
     void *arg;
     struct rt_message message;

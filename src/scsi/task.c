@@ -211,7 +211,7 @@ static void buffer_came(struct rt_buf_waiter *waiter)
 static bool may_still_run(struct scsi_task *task)
 {
     const struct scsi_task_state *state = scsi_state(task);
-    if (state->entry && state->entry->removed) {
+    if (state->entry && state->entry->removed && !state->entry->replaced) {
         scsi_fail(task, STATUS_LUN_NOT_SUPPORTED);
     } else if (task->lun && scsi_reservation_conflicts(task)) {
         /* A fenced initiator's late write must not land after the PREEMPT was answered. */

@@ -283,6 +283,38 @@ static void a_task_that_began_before_the_unmap_does_not_run_after_it(void)
     rig_settle(&rig, rig.nexus, 0);
 }
 
+static void a_replaced_lun_ends_what_it_has_begun_and_the_next_command_finds_the_new_one(void)
+{
+    static struct rig_task begun, running;
+    unsigned done = 0;
+    struct scsi_lun *protected = rig_lun(&rig, rig.volume, 9, true);
+    struct err *e = scsi_map_add(rig.map, 3, protected);
+    check(!e);
+    rig_settle(&rig, rig.nexus, 3);
+    memvol_hold(rig.pool, true);
+    rig_start(&rig, &running, rig.nexus, 3, (uint8_t[10]){0x28, [8] = 1}, 10);
+    scsi_task_begin(&begun.task, rig.nexus, (uint8_t[8]){0, 3}, (uint8_t[10]){0x28, [8] = 1}, 10);
+    scsi_map_replace(rig.map, 3, rig.lun, count_done, &done);
+    rig_run_idle(&rig);
+    expect_eq(done, 0);
+    rig_execute(&begun);
+    memvol_hold(rig.pool, false);
+    rig_run_idle(&rig);
+    expect_eq(running.task.scsi_status, SCSI_STATUS_GOOD);
+    expect_eq(begun.task.scsi_status, SCSI_STATUS_GOOD);
+    scsi_task_release(&running.task);
+    scsi_task_release(&begun.task);
+    expect_eq(done, 1);
+    expect_eq(tur(rig.nexus, 3), 0x2800);
+    expect_eq(tur(rig.nexus, 3), 0x2A01);
+    static const uint8_t block[512];
+    expect_eq(rig_out(&rig, rig.nexus, 3, (uint8_t[10]){0x2A, [8] = 1}, 10, block, 512)->status,
+              SCSI_STATUS_GOOD);
+    scsi_lun_destroy(protected);
+    unmap(3);
+    rig_settle(&rig, rig.nexus, 0);
+}
+
 int main(void)
 {
     rig_init(&rig);
@@ -298,6 +330,7 @@ int main(void)
     run(resets_are_told_to_every_nexus_first);
     run(an_unmapped_lun_is_gone_at_once_and_done_waits_for_its_tasks);
     run(a_task_that_began_before_the_unmap_does_not_run_after_it);
+    run(a_replaced_lun_ends_what_it_has_begun_and_the_next_command_finds_the_new_one);
     rig_fini(&rig);
     return tap_done();
 }
