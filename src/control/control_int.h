@@ -55,6 +55,7 @@ struct pool {
     struct volume_pool *engine; /* NULL: missing or being made */
     char trouble[TROUBLE_SIZE];
     bool out_of_room; /* nothing is left to give back */
+    struct control *control; /* once its space is watched (space.c) */
 };
 
 /* What stands between a view and the LUNs that serve it. */
@@ -575,6 +576,12 @@ void set_adopt(struct set *set, const struct set_findings *found);
 /* Starts the cut; done gets op.  Afterwards set_cut_note. */
 void set_cut(struct op *op, struct set *set, bool leased, volume_done_fn *done);
 void set_cut_note(struct op *op, struct set *set);
+
+/* space.c */
+uint64_t pool_warning_bytes(const struct pool *pool); /* less free than this is nearly full */
+void pool_watch_space(struct control *control, struct pool *pool); /* it was opened */
+/* Hosts that write to it learn that it is nearly full (38h/07h). */
+void pool_space_low(struct control *control, struct pool *pool);
 
 /* audit.c: a refused login of nobody in particular */
 void audit_refused_login(struct control *control);

@@ -202,6 +202,7 @@ static void pool_opened(void *arg, struct err *e)
     struct job *job = arg;
     struct volume_pool *opened = take_ptr(&job->opened);
     if (!e) job->pool->engine = opened;
+    if (!e) pool_watch_space(job->control, job->pool);
     job_end(job, e ? err_wrap(e, "open pool \"%s\"", job->row.object) : NULL);
 }
 

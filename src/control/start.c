@@ -105,6 +105,7 @@ static void pool_opened(void *arg, struct err *e)
         pool_trouble(pool, e);
     } else {
         pool->engine = opened;
+        pool_watch_space(op->control, pool);
         log_info("pool open", "pool=\"%s\" state=%s", pool->row.name,
                  volume_pool_state_name(volume_pool_state(opened)));
     }

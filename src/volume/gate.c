@@ -261,7 +261,11 @@ static void answer_fire(struct rt_timer *timer)
 
 void volume_gate_answer(struct volume_gate *gate, struct err *e)
 {
-    check(gate->owes_answer && !rt_timer_is_pending(&gate->timer));
+    if (!gate->owes_answer) { /* the call was on its way when the gate was told to open */
+        err_free(e);
+        return;
+    }
+    check(!rt_timer_is_pending(&gate->timer));
     gate->error = e;
     rt_timer_set(gate->pool->rt, &gate->timer, rt_now(gate->pool->rt), answer_fire);
 }

@@ -286,13 +286,22 @@ static void begin_cut(struct world *w)
             .pool = w->pools[i].engine,
             .cut = {.set = set_uuid(set), .member_count = 1, .members = &w->members[i]}};
     }
-    volume_cut_pools(w->parts, w->options.pool_count, 1 * RT_SECOND, call_done, w);
+    volume_cut_pools(w->parts, w->options.pool_count,
+                     w->options.limit_ns ? w->options.limit_ns : RT_SECOND, call_done, w);
 }
 
 static bool one_cut(struct world *w)
 {
     begin_cut(w);
-    if (!went_well(w, "a cut")) return false;
+    enum status status = outcome(w, "a cut");
+    if (gates_is_crashed(w) || w->has_failed) return false;
+    if (status == STATUS_TOO_LATE && w->options.limit_ns) {
+        w->sets[w->set] = SET_REFUSED;
+        w->result.cuts_too_late++;
+        if (points_of(w, w->set) == 0) return true;
+        return gates_failed(w, "set %u was given up and is in a pool", w->set);
+    }
+    if (status != STATUS_OK) return gates_failed(w, "a cut: %s", status_text(status));
     w->sets[w->set] = SET_CUT;
     w->result.cuts_done++;
     return true;

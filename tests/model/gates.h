@@ -28,12 +28,13 @@ struct gates_options {
     unsigned runs;         /* each but the last ends with a crash; 0 = 1 */
     uint64_t crash_write;  /* the crash comes at this write behind the beginning of the last cut;
                               0 = anywhere */
+    uint64_t limit_ns;     /* of a cut: it is given up then, at any step; 0 = one second */
     bool at_once;          /* calls of gates are not delayed */
     const char *directory; /* files of the machine; NULL: simulated */
 };
 
 struct gates_result {
-    unsigned cuts_done, sets_checked, sets_undone, crashes;
+    unsigned cuts_done, cuts_too_late, sets_checked, sets_undone, crashes;
     uint64_t closed_max_ns; /* simulated: the longest time that a gate was closed */
     bool crash_came;        /* with crash_write: the cut was not over before */
     char failure[400];
