@@ -334,6 +334,11 @@ void model_write_durable(struct model *model, uint32_t write)
     model->writes[write].durable = true;
 }
 
+void model_write_proves_nothing(struct model *model, uint32_t write)
+{
+    model->writes[write].submitted = 0;
+}
+
 uint32_t model_write_submitted_at(const struct model *model, uint32_t write)
 {
     return model->writes[write].submitted;

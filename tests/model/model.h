@@ -76,6 +76,9 @@ void model_write_done(struct model *model, uint32_t write, bool ok);
 /* The write was refused: it is in no state from now on (views copied meanwhile still allow it). */
 void model_write_void(struct model *model, struct model_view *view, uint32_t write);
 void model_write_durable(struct model *model, uint32_t write);
+/* It was perhaps carried out after a loss of power, by a job that went on: finding it does not prove
+ * that what had completed before its submission is there. */
+void model_write_proves_nothing(struct model *model, uint32_t write);
 uint32_t model_write_submitted_at(const struct model *model, uint32_t write);
 /* The bytes of the sectors of a write; first = the first sector of the disk to fill in. */
 void model_fill(const struct model *model, uint32_t write, uint32_t first, uint32_t sector_count,

@@ -1,5 +1,5 @@
 /* Life of a site: booting, waiting, crashing, recovering (site.h). */
-#include "tests/sim/site.h"
+#include "tests/sim/site_int.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -112,6 +112,8 @@ uint32_t site_horizon(const struct site *site, int disk)
         if (site->slots[i].busy) horizon = min_of(horizon, site->slots[i].submitted);
     for (unsigned i = 0; i < SITE_CALLS; i++)
         if (site->calls[i].busy) horizon = min_of(horizon, site->calls[i].submitted);
+    if (site_is_replacing(&site->disks[disk]))
+        horizon = min_of(horizon, site->disks[disk].replace_since);
     return horizon;
 }
 
@@ -269,8 +271,11 @@ static void bury(struct site *site)
     site->reader_busy = false;
     for (unsigned i = 0; i < SITE_POOLS; i++)
         site->pools[i].engine = NULL;
-    for (unsigned i = 0; i < SITE_DISKS; i++)
+    for (int i = 0; i < SITE_DISKS; i++) {
         site->disks[i].busy = 0;
+        if (site->disks[i].revert_write) site_fill_undo_view(site, i);
+        site->disks[i].replace_job[0] = '\0';
+    }
     for (unsigned i = 0; i < SITE_POINTS; i++)
         site->points[i].busy = 0;
     for (unsigned i = 0; i < SITE_SETS; i++)

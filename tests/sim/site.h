@@ -80,6 +80,11 @@ struct site_disk {
     bool was_going;        /* a deletion in doubt may have begun with what is in the trash */
     uint32_t revert_write; /* of the revert in flight or in doubt */
     uint32_t revert_from, revert_to;
+    /* A replace under way: its job, what it takes, the set of its undo point, since when. */
+    char replace_job[48];
+    int replace_point, replace_set;
+    uint32_t replace_since;
+    unsigned replace_writes;
     int parent_point;
     int from_point; /* COMING: a job makes that point this disk, some time or other */
 };
@@ -219,6 +224,11 @@ void site_dependent_writes(struct site *site);
 void site_verb(struct site *site);
 bool site_furnish(struct site *site);
 void site_call_drop(struct site_call *call);
+/* Looks after the replaces under way; until they have ended, if told to wait. */
+bool site_tend_replaces(struct site *site, bool wait);
+bool site_is_replacing(const struct site_disk *disk);
+/* After a crash: the jobs that go on by themselves have ended. */
+bool site_await_jobs(struct site *site);
 unsigned site_verb_count(void);
 const char *site_verb_name(unsigned row);
 

@@ -175,6 +175,7 @@ bool site_adopt_undo(struct site *site, int disk, const json_t *listed, int *ret
     json_array_foreach(json_object_get(listed, "undo_points"), i, item)
     {
         if (!parse_uuid(item, "uuid", &uuid) || undo_is_known(site, &uuid)) continue;
+        if (strcmp(rig_text(item, "state"), "ready") != 0) continue; /* of a job under way */
         for (int p = 0; p < SITE_POINTS; p++) {
             struct site_point *point = &site->points[p];
             if (point->state != SITE_COMING || point->disk != disk ||
@@ -199,6 +200,10 @@ static bool decide_revert(struct site *site, int disk, const json_t *listed)
     if (!site_adopt_undo(site, disk, listed, &point)) return false;
     if (!d->revert_write) return point < 0 || site_fail(site, "a revert that nobody asked for");
     site_trace(site, "revert of %s was %sdone", d->name, point >= 0 ? "" : "not ");
+    struct site_set *set = point >= 0 ? &site->sets[site->points[point].set] : NULL;
+    if (set && site->power_lost) /* a job went on after it: what was not flushed is not in it */
+        set->submitted = min_of(set->submitted, site->pools[d->pool].durable);
+    if (set && site->power_lost) model_write_proves_nothing(site->model, d->revert_write);
     if (point >= 0)
         model_write_durable(site->model, d->revert_write);
     else
@@ -498,8 +503,8 @@ static void adopt_branches(struct site *site)
 
 bool site_reconcile(struct site *site, bool after_crash)
 {
-    struct listing l;
-    bool ok = site_list_all(site, &l);
+    struct listing l = {0};
+    bool ok = (!after_crash || site_await_jobs(site)) && site_list_all(site, &l);
     if (ok && after_crash) {
         for (int i = 0; i < SITE_SETS; i++)
             if (site->sets[i].used && site->sets[i].phase < SITE_CREATED && !site->sets[i].is_undo)

@@ -51,6 +51,7 @@ bool site_is_undo(const struct site *site, int point);
 void site_fill_undo_view(struct site *site, int disk);
 
 void site_do_revert(struct site *site, struct site_call *call);
+void site_do_replace(struct site *site, struct site_call *call);
 void site_do_trash(struct site *site, struct site_call *call);
 void site_do_promote(struct site *site, struct site_call *call);
 void site_do_job(struct site *site, struct site_call *call);

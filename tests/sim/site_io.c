@@ -9,6 +9,7 @@
 
 enum {
     UNFLUSHED_MAX = 60,
+    REPLACE_WRITES_MAX = 80,
     SENSE_UNIT_ATTENTION = 6,
     SENSE_MISCOMPARE = 0xE,
     NO_SUCH_LUN = 0x052500,
@@ -254,6 +255,8 @@ static void note_write(struct site_slot *slot)
                                       .atomic = slot->op == SITE_COMPARE_WRITE});
     slot->submitted = model_write_submitted_at(site->model, slot->write);
     site->pools[disk->pool].unflushed++;
+    if (site_is_replacing(disk) && ++disk->replace_writes > REPLACE_WRITES_MAX)
+        disk->frozen = true; /* the model remembers all of them until the job has ended */
 }
 
 static void prepare(struct site_slot *slot)

@@ -22,29 +22,35 @@ void site_fill_undo_view(struct site *site, int disk)
     }
 }
 
-static void reverted(struct site_call *call, bool ok)
+/* `listed` shows the disk's undo points. */
+static void revert_ended(struct site *site, int disk, int set, uint32_t submitted, bool ok,
+                         const json_t *listed)
 {
-    struct site *site = call->site;
-    struct site_disk *d = &site->disks[call->disk];
+    struct site_disk *d = &site->disks[disk];
     int undo = -1;
-    site->points[call->point].busy--;
     model_write_done(site->model, d->revert_write, ok);
-    site_fill_undo_view(site, call->disk);
+    site_fill_undo_view(site, disk);
     d->resizing = d->frozen = false;
     d->view.sector_count = ok ? d->revert_to : d->revert_from;
     if (!ok) {
         model_write_void(site->model, &d->view, d->revert_write);
-        site_forget_points(site, call->set);
+        site_forget_points(site, set);
     } else {
         model_write_durable(site->model, d->revert_write);
-        if (site_adopt_undo(site, call->disk, call->call.result, &undo) && undo < 0)
+        if (site_adopt_undo(site, disk, listed, &undo) && undo < 0)
             site_fail(site, "a revert of %s left no undo point", d->name);
         if (undo >= 0) site->points[undo].state = SITE_THERE;
-        site->sets[call->set].cut = true;
-        site->sets[call->set].done = model_now(site->model);
-        site_made_durable(site, d->pool, call->submitted);
+        site->sets[set].cut = true;
+        site->sets[set].done = model_now(site->model);
+        site_made_durable(site, d->pool, submitted);
     }
     d->revert_write = 0;
+}
+
+static void reverted(struct site_call *call, bool ok)
+{
+    call->site->points[call->point].busy--;
+    revert_ended(call->site, call->disk, call->set, call->submitted, ok, call->call.result);
 }
 
 static unsigned undo_points(const struct site *site)
@@ -53,6 +59,26 @@ static unsigned undo_points(const struct site *site)
     for (int i = 0; i < SITE_POINTS; i++)
         count += site->points[i].state != SITE_NONE && site_is_undo(site, i);
     return count;
+}
+
+/* The disk becomes what the point holds: what the model is told. */
+static void revert_begins(struct site *site, int disk, int point, int set)
+{
+    struct site_point *p = &site->points[point];
+    struct site_disk *d = &site->disks[disk];
+    struct site_set *s = &site->sets[set];
+    s->is_undo = true;
+    s->phase = SITE_CREATED;
+    site_new_point(site, set, disk);
+    d->frozen = p->view.sector_count != d->view.sector_count;
+    d->resizing = true;
+    d->revert_from = d->view.sector_count;
+    d->revert_to = d->new_sectors = p->view.sector_count;
+    if (d->revert_to > d->revert_from) model_view_grow(&d->view, d->revert_to);
+    p->busy++;
+    s->submitted = model_tick(site->model);
+    d->revert_write =
+        model_revert_submit(site->model, &d->view, &p->view, d->number, site_horizon(site, disk));
 }
 
 /* Among commands under way; only where the size changes, alone. */
@@ -72,22 +98,122 @@ void site_do_revert(struct site *site, struct site_call *call)
     call->disk = p->disk;
     call->point = point;
     call->set = site_new_set(site, "undo");
-    struct site_set *s = &site->sets[call->set];
-    s->is_undo = true;
-    s->phase = SITE_CREATED;
-    site_new_point(site, call->set, p->disk);
-    d->frozen = p->view.sector_count != d->view.sector_count;
-    d->resizing = true;
-    d->revert_from = d->view.sector_count;
-    d->revert_to = d->new_sectors = p->view.sector_count;
-    if (d->revert_to > d->revert_from) model_view_grow(&d->view, d->revert_to);
-    p->busy++;
-    s->submitted = model_tick(site->model);
-    d->revert_write = model_revert_submit(site->model, &d->view, &p->view, d->number,
-                                          site_horizon(site, p->disk));
+    revert_begins(site, p->disk, point, call->set);
     site_call_start(call, site_is_undo(site, point) ? "disk_undo" : "disk_revert",
                     json_pack("{s:s, s:s, s:b}", "name", d->name, "to", p->name, "force", 1),
                     reverted);
+}
+
+/* ---- Replace --------------------------------------------------------------------------------- */
+
+bool site_is_replacing(const struct site_disk *disk)
+{
+    return disk->revert_write && disk->replace_job[0];
+}
+
+static void replace_began(struct site_call *call, bool ok)
+{
+    struct site *site = call->site;
+    struct site_disk *d = &site->disks[call->disk];
+    if (!ok) {
+        site->points[call->point].busy--;
+        revert_ended(site, call->disk, call->set, call->submitted, false, NULL);
+        return;
+    }
+    snprintf(d->replace_job, sizeof d->replace_job, "%s", rig_text(call->call.result, "job.id"));
+    d->replace_point = call->point;
+    d->replace_set = call->set;
+    d->replace_since = site->sets[call->set].submitted;
+    d->replace_writes = 0;
+}
+
+/* Any disk takes the content of any snapshot, in the background. */
+void site_do_replace(struct site *site, struct site_call *call)
+{
+    int point = site_pick_point(site, false), disk = site_pick_disk(site);
+    if (point < 0 || disk < 0 || undo_points(site) >= UNDO_POINTS_MAX) return;
+    struct site_point *p = &site->points[point];
+    struct site_disk *d = &site->disks[disk];
+    if (!p->exact && !site_resolve_set(site, p->set)) return;
+    if (p->view.sector_count != d->view.sector_count &&
+        !site_wait(site, site_is_idle, "rest before a replace"))
+        return;
+    if (p->state != SITE_THERE || !p->exact || p->is_becoming || d->state != SITE_THERE ||
+        d->resizing || call->busy)
+        return;
+    if (site_free_set(site) < 0 || site_free_point(site) < 0) return;
+    call->disk = disk;
+    call->point = point;
+    call->set = site_new_set(site, "undo");
+    revert_begins(site, disk, point, call->set);
+    site_call_start(call, "disk_replace",
+                    json_pack("{s:s, s:s, s:b}", "name", d->name, "from", p->name, "force", 1),
+                    replace_began);
+}
+
+/* False: it goes on. */
+static bool tend_replace(struct site *site, int disk)
+{
+    struct site_disk *d = &site->disks[disk];
+    json_t *job = site_ask(site, "job_show", json_pack("{s:s}", "name", d->replace_job));
+    if (!job) return site->crashed || site->failed || site_fail(site, "a job is gone");
+    const char *state = rig_text(job, "state");
+    bool is_done = strcmp(state, "done") == 0;
+    bool goes_on = strcmp(state, "running") == 0 || strcmp(state, "paused") == 0;
+    json_decref(job);
+    if (goes_on) return false;
+    json_t *listed = site_ask(site, "disk_show", json_pack("{s:s}", "name", d->name));
+    if (listed) {
+        site_trace(site, "the replace of %s is %sdone", d->name, is_done ? "" : "not ");
+        site->points[d->replace_point].busy--;
+        revert_ended(site, disk, d->replace_set, d->replace_since, is_done, listed);
+        d->replace_job[0] = '\0';
+    } else if (!site->crashed) {
+        site_fail(site, "disk %s cannot be shown", d->name);
+    }
+    json_decref(listed);
+    return true;
+}
+
+bool site_tend_replaces(struct site *site, bool wait)
+{
+    uint64_t limit_ns = sim_now(site->sim) + 100 * RT_SECOND;
+    for (int i = 0; i < SITE_DISKS; i++) {
+        struct site_disk *d = &site->disks[i];
+        while (d->replace_job[0] && !site->crashed && !site->failed && !tend_replace(site, i)) {
+            if (!wait) break;
+            if (sim_now(site->sim) > limit_ns) /* it waits for space */
+                json_decref(
+                    site_ask(site, "job_cancel", json_pack("{s:s}", "name", d->replace_job)));
+            if (!site->crashed) site_run_for(site, 50 * RT_MS);
+        }
+    }
+    return !site->crashed && !site->failed;
+}
+
+bool site_await_jobs(struct site *site)
+{
+    uint64_t limit_ns = sim_now(site->sim) + 100 * RT_SECOND;
+    for (;;) {
+        size_t i;
+        json_t *job, *jobs = site_ask(site, "job_list", json_object());
+        bool late = sim_now(site->sim) > limit_ns;
+        unsigned active = 0;
+        json_array_foreach(json_object_get(jobs, "jobs"), i, job)
+        {
+            const char *state = rig_text(job, "state");
+            if (strcmp(rig_text(job, "verb"), "disk_replace") != 0) continue;
+            if (strcmp(state, "running") != 0 && strcmp(state, "paused") != 0) continue;
+            active++;
+            if (late && !site->crashed)
+                json_decref(
+                    site_ask(site, "job_cancel", json_pack("{s:s}", "name", rig_text(job, "id"))));
+        }
+        json_decref(jobs);
+        if (site->crashed || site->failed) return false;
+        if (!active) return true;
+        if (!site_run_for(site, 50 * RT_MS)) return false;
+    }
 }
 
 /* ---- Trash ----------------------------------------------------------------------------------- */

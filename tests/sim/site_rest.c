@@ -196,10 +196,17 @@ static bool flush_pools(struct site *site)
     return true;
 }
 
+/* No command, no verb, no replace is under way; one may have begun as a verb ended. */
+static bool is_at_rest(struct site *site)
+{
+    return site_wait(site, site_is_idle, "rest") && site_tend_replaces(site, true) &&
+           site_wait(site, site_is_idle, "rest");
+}
+
 bool site_verify(struct site *site)
 {
-    if (!site_wait(site, site_is_idle, "rest") || !site_reconcile(site, false) ||
-        !site_resolve_sets(site) || !flush_pools(site))
+    if (!is_at_rest(site) || !site_reconcile(site, false) || !site_resolve_sets(site) ||
+        !flush_pools(site))
         return false;
     struct model_bound bound = {
         .floor = model_tick(site->model), .count_durable = true, .count_seen = true};
@@ -336,8 +343,8 @@ static bool nothing_is_left_over(struct site *site)
 
 bool site_empty(struct site *site)
 {
-    if (!site_wait(site, site_is_idle, "rest") || !site_run_for(site, 1000 * RT_SECOND) ||
-        !nothing_is_left_over(site) || !site_verify(site))
+    if (!is_at_rest(site) || !site_run_for(site, 1000 * RT_SECOND) || !nothing_is_left_over(site) ||
+        !site_verify(site))
         return false;
     unmap_all(site);
     delete_each(site, "job_list", "jobs", "job_cancel", json_object());

@@ -33,6 +33,7 @@ static void one_op(struct site *site)
     static const uint8_t steps[16] = {0, 0, 0, 0, 1, 1, 1, 2, 2, 3, 4, 6, 8, 12, 20, 60};
     uint64_t kind = prng_below(&site->prng, 1000);
     site->ops++;
+    if (prng_chance(&site->prng, 1, 8) && !site_tend_replaces(site, false)) return;
     if (kind < 700)
         site_command(site);
     else if (kind < 985)

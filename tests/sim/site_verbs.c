@@ -544,10 +544,11 @@ static const struct {
     {8, "snapshot delete", do_snapshot_delete},
     {5, "snapshot branch", do_branch},
     {6, "disk revert, undo", site_do_revert},
-    {18, "set step", site_do_set_step},
+    {14, "set step", site_do_set_step},
     {4, "set delete", site_do_set_delete},
     {4, "trash restore, empty", site_do_trash},
     {4, "promote, split", site_do_promote},
+    {4, "disk replace", site_do_replace},
     {2, "job pause, resume, cancel", site_do_job},
 };
 
