@@ -332,14 +332,19 @@ static void step_redeem(struct op *op)
     op_catalog_audited(op, redeem_write);
 }
 
+static bool is_older(const struct redeem_data *data, const struct credential *credential)
+{
+    for (unsigned i = 0; i < data->older_count; i++) {
+        if (uuid_equal(&data->older[i], &credential->row.uuid)) return true;
+    }
+    return false;
+}
+
 static void step_redeemed(struct op *op)
 {
     struct redeem_data *data = op->data;
-    char older[UUID_TEXT_SIZE];
-    for (unsigned i = 0; i < data->older_count; i++) {
-        struct credential *credential =
-            credential_by_id(op->control, uuid_format(&data->older[i], older));
-        if (credential) credential_remove(credential);
+    list_for_each_safe (node, &op->control->credentials) {
+        if (is_older(data, credential_of(node))) credential_remove(credential_of(node));
     }
     enrolment_remove(data->enrolment);
     credential_add(op->control, &data->row);
