@@ -15,6 +15,7 @@
 #include "base/buf.h"
 #include "base/check.h"
 #include "tests/unit/provider_rig.h"
+#include "windows/provider/core/resync.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -110,6 +111,12 @@ static void call_all(struct provider *p, VDS_LUN_INFORMATION *lun)
     check_result(provider_on_lun_state_change(p, lun, lun, 1, 0xF00));
     check_result(provider_fill_in_lun_info(p, NULL, lun, &supported));
     check(rig_is_whole(lun));
+    struct resync *resync = NULL;
+    result = resync_begin(p, lun, lun, 1, &resync);
+    check_result(result);
+    check((result == S_OK) == (resync != NULL));
+    if (resync) resync_query(resync);
+    resync_destroy(resync);
     check_result(provider_on_lun_empty(p, NULL, lun));
     check_result(provider_abort(p, set));
     provider_unload(p);

@@ -519,7 +519,45 @@ static unsigned snapshot(struct fake_server *server, const struct api_request *r
     bool *gone = find_snapshot(server, request->path + strlen("/v1/snapshots/"), &set);
     if (!gone || *gone) return refuse(text, 404, "NOT_FOUND");
     if (strcmp(request->method, "DELETE") == 0) *gone = true;
-    say(text, "{\"set_uuid\":\"%s\"}", server->sets[set].id);
+    char disk[33], disk_id[IDENTITY_ID_TEXT];
+    disk_serial(server->sets[set].disks[gone - server->sets[set].snapshot_gone], disk);
+    dashed(disk, disk_id);
+    say(text, "{\"set_uuid\":\"%s\",\"disk_uuid\":\"%s\"}", server->sets[set].id, disk_id);
+    return 200;
+}
+
+/* revert answers at once, replace with a job. */
+static unsigned change_disk(struct fake_server *server, const struct api_request *request,
+                            struct text *text)
+{
+    bool is_revert = strstr(request->path, "/revert") != NULL;
+    check(strstr(request->body, "\"resync\":true") &&
+          strstr(request->body, "\"keep_vss_flags\":true"));
+    if (strstr(request->body, "\"dry_run\":true")) {
+        server->tries++;
+        say(text, "{\"dry_run\":true,\"would\":[]}");
+        return 200;
+    }
+    server->reverts += is_revert;
+    server->replaces += !is_revert;
+    say(text, is_revert ? "{\"name\":\"d\"}" : "{\"job\":{\"id\":\"j-%u\",\"state\":\"running\"}}",
+        server->replaces);
+    return is_revert ? 200 : 202;
+}
+
+static unsigned job(struct fake_server *server, const struct api_request *request,
+                    struct text *text)
+{
+    if (strstr(request->path, "/cancel")) {
+        server->cancels++;
+        server->job_state = "failed";
+        server->job_status = "CANCELLED";
+    }
+    say(text, "{\"state\":\"%s\",\"error\":", server->job_state);
+    if (strcmp(server->job_state, "failed") == 0)
+        say(text, "{\"status\":\"%s\",\"message\":\"a reason\"}}", server->job_status);
+    else
+        say(text, "null}");
     return 200;
 }
 
@@ -547,6 +585,10 @@ static unsigned answer(struct fake_server *server, const struct api_request *req
         return prepare(server, request, text);
     } else if (strncmp(path, "/v1/sets/", 9) == 0) {
         return move(server, path, text);
+    } else if (strncmp(path, "/v1/disks/", 10) == 0) {
+        return change_disk(server, request, text);
+    } else if (strncmp(path, "/v1/jobs/", 9) == 0) {
+        return job(server, request, text);
     } else if (strncmp(path, "/v1/snapshots/", 14) == 0) {
         return snapshot(server, request, text);
     } else {
@@ -637,6 +679,7 @@ void fake_init(struct fake_server *server)
         .config = {.host = "sql 1"},
         .now_ms = 1000000,
         .session_count = 1,
+        .job_state = "running",
         .host_disks = FAKE_DISKS,
     };
 }

@@ -52,6 +52,9 @@ struct fake_server {
     struct fake_set sets[FAKE_SETS];
     unsigned set_count;
     char maps[FAKE_MAPS][IDENTITY_ID_TEXT]; /* snapshots served to the host; LUN = 100 + index */
+    const char *job_state;                  /* of replaces: "running", "done", "failed" */
+    const char *job_status;                 /* with failed */
+    unsigned reverts, replaces, tries, cancels;
     bool is_away, commit_is_open, is_lying;
     const char *fail; /* a request whose path has this in it gets the next two */
     unsigned fail_http;

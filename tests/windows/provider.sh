@@ -119,6 +119,31 @@ prove "it is deleted" standin delete set.txt
 prove "nothing is served" equal "$(snapshot_luns)" ""
 prove "delete again is fine" standin delete set.txt
 
+chapter "Resynchronisation"
+fill() # BYTE_VALUE: the first LUN
+{
+    head -c 4194304 /dev/zero | tr '\\0' "$1" | timeout 60 dd of="$LUNS/lun" bs=1M conv=notrunc,fsync status=none
+}
+begins_with() # LUN BYTE_VALUE
+{
+    lun_detach lun
+    lun_attach lun "$1"
+    WHY="it holds $(head -c 8 "$LUNS/lun" | od -An -c)"
+    head -c 4194304 /dev/zero | tr '\\0' "$2" | cmp -s -n 4194304 - "$LUNS/lun"
+}
+fill a
+prove "a persistent set is made" standin create disks.txt keep.txt 9
+fill b
+prove "both disks take its content again, right after they were written to" standin resync keep.txt disks.txt
+prove "the first has it" begins_with 1 a
+fill c
+scan swapped.txt 2 1
+prove "and each the content of the other's shadow copy" standin resync keep.txt swapped.txt
+prove "the second disk has what the first had" begins_with 2 a
+prove "the shadow copies are there still" equal "$(snapshot_count)" 2
+prove "and are deleted" standin delete keep.txt
+prove "into the trash, because they were persistent" equal "$(snapshot_count)" 0
+
 chapter "Aborts"
 for step in 0 1 2 3 4; do
     prove "an abort after $step calls leaves nothing" aborted_at "$step"

@@ -155,7 +155,7 @@ static void a_host_that_is_not_enrolled_supports_nothing_and_vetoes(void)
     expect_eq(creation->lpVtbl->EndPrepareSnapshots(creation, set), VSS_E_OBJECT_NOT_FOUND);
 }
 
-static void what_is_reserved_is_not_implemented(void)
+static void what_is_reserved_is_not_implemented_and_a_failed_resync_gives_nothing(void)
 {
     ULONGLONG mask = 5;
     IVssAsync *async = (IVssAsync *)hardware;
@@ -163,7 +163,7 @@ static void what_is_reserved_is_not_implemented(void)
     require(hardware != NULL);
     expect_eq(hardware->lpVtbl->GetProviderCapabilities(hardware, &mask), E_NOTIMPL);
     expect_eq(hardware->lpVtbl->OnReuseLuns(hardware, &lun, &lun, 1), E_NOTIMPL);
-    expect_eq(hardware->lpVtbl->ResyncLuns(hardware, &lun, &lun, 1, &async), E_NOTIMPL);
+    expect_eq(hardware->lpVtbl->ResyncLuns(hardware, &lun, &lun, 1, &async), VSS_E_PROVIDER_VETO);
     expect(async == NULL);
 }
 
@@ -201,7 +201,7 @@ int main(void)
     run(a_lun_of_ours_comes_back_in_its_one_form);
     run(another_vendors_lun_comes_back_untouched);
     run(a_host_that_is_not_enrolled_supports_nothing_and_vetoes);
-    run(what_is_reserved_is_not_implemented);
+    run(what_is_reserved_is_not_implemented_and_a_failed_resync_gives_nothing);
     run(nonsense_is_refused);
     run(it_is_loaded_and_unloaded_a_hundred_times);
     if (notifications) notifications->lpVtbl->Release(notifications);

@@ -267,6 +267,25 @@ static void command_delete(char **words)
     }
 }
 
+/* Each target of the document back onto the disk at its place, and the truth about it. */
+static void command_resync(char **words)
+{
+    IVssAsync *async = NULL;
+    HRESULT status = S_OK;
+    INT reserved = 0;
+    read_document(words[0]);
+    read_disks(words[1]);
+    if (lun_count != target_count) fail("%u disks for %u targets", lun_count, target_count);
+    CALL("ResyncLuns", hardware->lpVtbl->ResyncLuns(hardware, targets, luns, target_count, &async));
+    if (!async) fail("ResyncLuns: no IVssAsync");
+    CALL("Wait", async->lpVtbl->Wait(async, 60000));
+    CALL("QueryStatus", async->lpVtbl->QueryStatus(async, &status, &reserved));
+    if (status != VSS_S_ASYNC_FINISHED) fail("the resync ended with %08lx", (unsigned long)status);
+    if (async->lpVtbl->Cancel(async) != VSS_S_ASYNC_FINISHED)
+        fail("a finished resync was cancelled");
+    async->lpVtbl->Release(async);
+}
+
 static const struct {
     const char *name;
     int words_min, words_max;
@@ -275,6 +294,7 @@ static const struct {
     {"create", 2, 3, command_create}, {"create-abort", 2, 2, command_create_abort},
     {"import", 1, 1, command_import}, {"match", 2, 2, command_match},
     {"mask", 1, 1, command_mask},     {"delete", 1, 1, command_delete},
+    {"resync", 2, 2, command_resync},
 };
 
 int main(int argc, char **argv)
@@ -292,7 +312,7 @@ int main(int argc, char **argv)
     }
     fputs("usage: standin create DISKS DOCUMENT [CONTEXT] | create-abort DISKS STEP | import "
           "DOCUMENT |\n"
-          "       match DOCUMENT DISKS | mask DOCUMENT | delete DOCUMENT\n",
+          "       match DOCUMENT DISKS | mask DOCUMENT | delete DOCUMENT | resync DOCUMENT DISKS\n",
           stderr);
     return 2;
 }

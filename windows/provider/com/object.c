@@ -1,5 +1,6 @@
 #include <stdlib.h>
 
+#include "windows/provider/com/async.h"
 #include "windows/provider/com/object.h"
 #include "windows/provider/com/trace.h"
 
@@ -142,14 +143,23 @@ static HRESULT STDMETHODCALLTYPE OnLunStateChange(IVssHardwareSnapshotProviderEx
     TRACED(provider_on_lun_state_change(core, snapshots, originals, count, flags));
 }
 
-/* The documented way to say that there is no resynchronisation (yet). */
+static HRESULT begin_resync(VDS_LUN_INFORMATION *sources, VDS_LUN_INFORMATION *targets, DWORD count,
+                            IVssAsync **ret_async)
+{
+    struct resync *resync;
+    if (!ret_async) return E_INVALIDARG;
+    *ret_async = NULL;
+    HRESULT result = resync_begin(core, sources, targets, count, &resync);
+    if (result == S_OK) *ret_async = async_create(resync);
+    return result == S_OK && !*ret_async ? E_OUTOFMEMORY : result;
+}
+
 static HRESULT STDMETHODCALLTYPE ResyncLuns(IVssHardwareSnapshotProviderEx *this,
                                             VDS_LUN_INFORMATION *sources,
                                             VDS_LUN_INFORMATION *targets, DWORD count,
                                             IVssAsync **ret_async)
 {
-    if (ret_async) *ret_async = NULL;
-    return E_NOTIMPL;
+    TRACED(begin_resync(sources, targets, count, ret_async));
 }
 
 /* Reserved, and documented as not supported. */

@@ -22,7 +22,12 @@
 
 #include "windows/provider/core/json.h"
 
-enum { API_PATH_MAX = 1024, API_TEXT_MAX = 256, API_REPLY_MAX_BYTES = 4 * 1024 * 1024, API_SHORT_MS = 30000 };
+enum {
+    API_PATH_MAX = 1024,
+    API_TEXT_MAX = 256,
+    API_REPLY_MAX_BYTES = 4 * 1024 * 1024,
+    API_SHORT_MS = 30000
+};
 
 struct api_request {
     const char *method; /* "GET", "POST", "DELETE" */
