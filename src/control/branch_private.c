@@ -178,8 +178,8 @@ void stale_tick(struct control *control)
         struct set *set = container_of(list_entry(node, struct object, link), struct set, object);
         bool is_stale = set_is_stale(control, set);
         if (is_stale && !set->is_stale) {
-            log_warn("a volatile set is left over: none of its hosts was there for a day",
-                     "set=\"%s\" see=\"tarn set list --stale\"", set->row.name);
+            event_note(control, LEVEL_WARNING, "set", set->row.name,
+                       "a volatile set is left over: none of its hosts was there for a day");
         }
         set->is_stale = is_stale;
     }
