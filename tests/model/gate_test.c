@@ -149,6 +149,26 @@ static void cuts_over_files_are_consistent(void)
     remove_files(directory);
 }
 
+/* As the server does it, one loop for all: how long hosts are held up is printed, not judged. */
+static void cuts_over_files_hold_hosts_up_for_a_moment(void)
+{
+    char directory[256];
+    struct gates_result result;
+    make_directory(directory, sizeof directory);
+    struct gates_options options = {.seed = 6,
+                                    .pool_count = 3,
+                                    .cuts = 40,
+                                    .limit_ns = PATIENCE_NS,
+                                    .at_once = true,
+                                    .directory = directory};
+    bool good = gates_run(&options, &result);
+    if (!good) printf("# %s\n", result.failure);
+    printf("# gates were closed for %llu us at most\n",
+           (unsigned long long)result.closed_max_ns / 1000);
+    expect(good && result.sets_checked == 40 && result.closed_max_ns > 0);
+    remove_files(directory);
+}
+
 static void a_server_on_files_that_is_killed_leaves_whole_sets_or_none(void)
 {
     unsigned sets = 0;
@@ -159,10 +179,15 @@ static void a_server_on_files_that_is_killed_leaves_whole_sets_or_none(void)
         struct gates_options options = {
             .seed = 50 + i, .pool_count = 2, .limit_ns = PATIENCE_NS, .directory = directory};
         fflush(stdout);
+        int ready[2], status;
+        char byte;
+        check(pipe(ready) == 0);
         pid_t child = fork();
-        if (child == 0) gates_run_until_killed(&options);
-        usleep(300000 + 37000 * i);
-        int status;
+        if (child == 0) gates_run_until_killed(&options, ready[1]);
+        close(ready[1]);
+        check(read(ready[0], &byte, 1) == 1);
+        close(ready[0]);
+        usleep(20000 + 37000 * i);
         check(child > 0 && kill(child, SIGKILL) == 0 && waitpid(child, &status, 0) == child);
         expect(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
         bool good = gates_check_files(&options, &result);
@@ -217,6 +242,7 @@ int main(int argc, char **argv)
     run(a_cut_that_is_given_up_leaves_nothing_in_any_pool);
     run(gates_are_closed_for_a_few_turns_of_the_loop_only);
     run(cuts_over_files_are_consistent);
+    run(cuts_over_files_hold_hosts_up_for_a_moment);
     run(a_server_on_files_that_is_killed_leaves_whole_sets_or_none);
     return tap_done();
 }

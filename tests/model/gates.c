@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "gates_int.h"
 #include "rt/rt_linux.h"
@@ -110,16 +111,21 @@ static void note_closed(struct pool *p, enum call_kind kind)
     p->closed_ns = 0;
 }
 
-static void call_due(struct rt_timer *timer)
+static void do_call(struct pool *p, struct call call)
 {
-    struct pool *p = container_of(timer, struct pool, timer);
-    struct call call = p->calls[p->first_call++ % CALLS];
-    p->call_count--;
     note_closed(p, call.kind);
     if (call.kind == CALL_PREPARE) p->own_ops->gate_prepare(p->engine, call.gate);
     if (call.kind == CALL_CLOSE) p->own_ops->gate_close(p->engine, call.gate);
     if (call.kind == CALL_CUT) p->own_ops->gate_cut(p->engine, call.gate);
     if (call.kind == CALL_OPEN) p->own_ops->gate_open(p->engine, call.gate);
+}
+
+static void call_due(struct rt_timer *timer)
+{
+    struct pool *p = container_of(timer, struct pool, timer);
+    struct call call = p->calls[p->first_call++ % CALLS];
+    p->call_count--;
+    do_call(p, call);
     if (p->call_count) schedule(p);
 }
 
@@ -130,6 +136,10 @@ static void call_later(struct volume_pool *engine, struct volume_gate *gate, enu
     struct pool *p = the_world->pools;
     while (p->engine != engine)
         p++;
+    if (the_world->options.at_once) {
+        do_call(p, (struct call){kind, gate});
+        return;
+    }
     check(p->call_count < CALLS);
     p->calls[(p->first_call + p->call_count++) % CALLS] = (struct call){kind, gate};
     if (p->call_count == 1) schedule(p);
@@ -162,7 +172,7 @@ static void slow_down(struct pool *p)
     p->slow_ops.gate_open = slow_open;
     p->first_call = p->call_count = 0;
     p->closed_ns = 0;
-    if (!p->world->options.at_once) p->engine->ops = &p->slow_ops;
+    p->engine->ops = &p->slow_ops;
 }
 
 /* ---- Names
@@ -502,12 +512,13 @@ bool gates_run(const struct gates_options *options, struct gates_result *ret_res
     return good;
 }
 
-void gates_run_until_killed(const struct gates_options *options)
+void gates_run_until_killed(const struct gates_options *options, int ready_fd)
 {
     struct world *w = calloc(1, sizeof *w);
     check(w);
     world_init(w, options);
-    bool good = make_all(w) && gates_begin_actors(w);
+    bool good = make_all(w) && gates_begin_actors(w) && one_cut(w);
+    good = good && write(ready_fd, "!", 1) == 1;
     while (good)
         good = pause_a_moment(w) && one_cut(w);
     printf("# %s\n", w->result.failure);

@@ -35,14 +35,14 @@ struct gates_options {
 
 struct gates_result {
     unsigned cuts_done, cuts_too_late, sets_checked, sets_undone, crashes;
-    uint64_t closed_max_ns; /* simulated: the longest time that a gate was closed */
+    uint64_t closed_max_ns; /* the longest time that a gate was closed */
     bool crash_came;        /* with crash_write: the cut was not over before */
     char failure[400];
 };
 
 bool gates_run(const struct gates_options *options, struct gates_result *ret_result);
-/* On files only: cuts until the process is killed. */
-void gates_run_until_killed(const struct gates_options *options);
+/* On files only: cuts until the process is killed; a byte goes to ready_fd behind the first one. */
+void gates_run_until_killed(const struct gates_options *options, int ready_fd);
 /* On files that such a process has left: opens them and checks every set that is there. */
 bool gates_check_files(const struct gates_options *options, struct gates_result *ret_result);
 
