@@ -18,7 +18,7 @@ field() # NOUN NAME EXPRESSION
 
 job_done() # ID
 {
-    [ "$(quietly_tarn job show "$1" --json | json 'd["state"]')" = done ]
+    [ "$(quietly_tarn job show "$1" --json | json 'd["state"]')" = 'done' ]
 }
 
 nothing_left_over()

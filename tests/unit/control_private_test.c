@@ -287,6 +287,32 @@ static void an_import_that_crashes_is_whole_or_not_there(void)
     expect(none > 0 && whole > 0);
 }
 
+static void a_mask_that_crashes_is_whole_or_not_there(void)
+{
+    unsigned none = 0, whole = 0;
+    for (unsigned place = 1; place < 24; place++) {
+        struct rig *rig = furnished();
+        make_set(rig);
+        check(import(rig, "win"));
+        logout_all();
+        enum sim_crash kind = place % 2 ? SIM_CRASH_POWER : SIM_CRASH_PROCESS;
+        sim_node_crash_at_write(rig->node, place, kind);
+        json_decref(rig_call(rig, "set_mask", json_pack("{s:s}", "name", "s")));
+        rig_crash(rig, kind);
+        sim_node_crash_at_write(rig->node, 0, kind);
+        require(rig_boot(rig));
+        int a = lun_of(rig, "win", "s-a"), b = lun_of(rig, "win", "s-b");
+        expect((a > 0) == (b > 0));
+        expect(text_is(rig, "set_show", "s", "imports.0.state", a > 0 ? "imported" : "masked"));
+        none += a > 0;
+        whole += a < 0;
+        expect(mask(rig, "win"));
+        expect(import(rig, "win2"));
+        rig_destroy(rig);
+    }
+    expect(none > 0 && whole > 0);
+}
+
 static void a_break_keeps_the_luns_of_windows_and_what_they_hold(void)
 {
     struct rig *rig = furnished();
@@ -465,6 +491,7 @@ int main(void)
     run(import_and_mask_may_be_repeated);
     run(an_import_survives_a_restart_and_a_crash_with_number_and_content);
     run(an_import_that_crashes_is_whole_or_not_there);
+    run(a_mask_that_crashes_is_whole_or_not_there);
     run(a_break_keeps_the_luns_of_windows_and_what_they_hold);
     run(what_is_imported_cannot_be_deleted_and_the_branch_goes_with_it);
     run(a_delete_takes_the_luns_away_when_asked_to);
