@@ -280,7 +280,7 @@ void catalog_close(struct catalog *catalog)
     if (!catalog) return;
     if (catalog->db) sqlite3_close(catalog->db);
     catalog_vfs_unregister(catalog->vfs);
-    memset(catalog->key, 0, sizeof catalog->key);
+    explicit_bzero(catalog->key, sizeof catalog->key);
     free(catalog);
 }
 

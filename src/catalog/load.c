@@ -124,8 +124,10 @@ static struct err *load_host(struct load *load, sqlite3_stmt *s)
                        (size_t)sqlite3_column_bytes(s, 4), row.chap_secret));
     TRY(catalog_unseal(load->catalog, &row.uuid, "mutual", sqlite3_column_blob(s, 6),
                        (size_t)sqlite3_column_bytes(s, 6), row.mutual_secret));
-    TRY(load_initiators(load, &row));
-    return load->reader->host(load->arg, &row);
+    struct err *e = load_initiators(load, &row);
+    if (!e) e = load->reader->host(load->arg, &row);
+    explicit_bzero(&row, sizeof row); /* CHAP secrets */
+    return e;
 }
 
 static struct err *load_set(struct load *load, sqlite3_stmt *s)

@@ -370,7 +370,8 @@ struct op {
     struct set **taken_sets; /* whose lanes are held besides */
     unsigned taken_count;
     void *data;
-    void (*data_free)(void *data); /* NULL: free */
+    size_t data_size;
+    void (*data_free)(void *data); /* NULL: wiped and freed */
     struct err *(*worker_fn)(struct op *op);
     void (*finish)(struct op *op); /* internal operations: called last */
     void *finish_arg;

@@ -247,6 +247,7 @@ void inventory_remove_host(struct host *host)
         free(list_entry(node, struct session, link));
     }
     list_remove(&host->object.link);
+    explicit_bzero(&host->row, sizeof host->row); /* CHAP secrets */
     free(host);
 }
 

@@ -99,6 +99,7 @@ void *op_data(struct op *op, size_t size)
     check(!op->data);
     op->data = calloc(1, size);
     check(op->data);
+    op->data_size = size;
     return op->data;
 }
 
@@ -435,6 +436,7 @@ void op_free(struct op *op)
     if (op->data_free) {
         op->data_free(op->data);
     } else {
+        if (op->data) explicit_bzero(op->data, op->data_size); /* it may hold a drawn secret */
         free(op->data);
     }
     free(op->taken_sets);
