@@ -91,14 +91,16 @@ static const struct cli_form forms[] = {
              "that are served to it or its group, and import, mask, break, delete and revert from "
              "what its group has made or imported; nothing else."},
     {.id = "host_redeem",
-     .examples = {"tarn host redeem --code-file -", "tarn host redeem --code-file code.txt --output "
-                                                    "/etc/tarn/host.json"},
+     .examples = {"tarn host redeem --code-file -",
+                  "tarn host redeem --code-file code.txt --output "
+                  "/etc/tarn/host.json"},
      .note = "The file is made anew with mode 0600; tarn shadow on this machine uses it.",
      .handler = cli_host_redeem},
     {.id = "credential_revoke",
      .examples = {"tarn credential revoke 6f1e"},
-     .note = "The host can ask for nothing any more; what is served to it stays served. To change a "
-             "host's key: tarn host enrol HOST --replace."},
+     .note =
+         "The host can ask for nothing any more; what is served to it stays served. To change a "
+         "host's key: tarn host enrol HOST --replace."},
     {.id = "group_create",
      .positionals = "name",
      .examples = {"tarn group create sql-cluster --hosts db1 --hosts db2"},
@@ -165,6 +167,13 @@ static const struct cli_form forms[] = {
                   "tarn snapshot delete nightly-mail", "tarn snapshot delete nightly-mail --now"},
      .note = "A deleted snapshot is in the trash for 24 hours (tarn server set --trash); its space "
              "comes back after that. To have it back: tarn trash restore"},
+    {.id = "snapshot_verify",
+     .positionals = "name",
+     .shown = "NAME|--all",
+     .examples = {"tarn snapshot verify nightly-mail", "tarn snapshot verify --all"},
+     .note =
+         "The SHA-256 is that of the whole content, as sha256sum of the LUN prints it; the first "
+         "run stores it, later runs compare. What is damaged is in tarn event list."},
     {.id = "snapshot_retain",
      .examples = {"tarn snapshot retain month-end --for 90d",
                   "tarn snapshot retain month-end --until 2027-01-31",

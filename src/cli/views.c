@@ -439,6 +439,8 @@ static const struct cell snapshot_lines[] = {
     {"its own", "branch_bytes", as_size, IF_ANY},
     {"branches", "branch_count", as_text, 0},
     {"kept until", "retain_until", as_time, IF_ANY},
+    {"verified", "verified_at", as_time, IF_ANY},
+    {"SHA-256", "sha256", as_text, IF_ANY},
     {"served to", "maps", as_names, IF_ANY},
     END};
 

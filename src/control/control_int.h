@@ -445,6 +445,7 @@ extern const struct op_plan plans_snapshot[];
 extern const struct op_plan plans_token[];
 extern const struct op_plan plans_trash[];
 extern const struct op_plan plans_update[];
+extern const struct op_plan plans_verify[];
 const struct op_plan *plan_find(const char *verb);
 struct err *require_role(const struct op *op, enum control_role role, const char *what) MUST_CHECK;
 /* Answers {"dry_run":true,"would":[...]} (takes would) and ends. */
@@ -682,6 +683,7 @@ struct job_type {
 };
 extern const struct job_type job_types_promote[]; /* each ends with verb NULL */
 extern const struct job_type job_types_replace[];
+extern const struct job_type job_types_verify[];
 struct job *job_begin(struct control *control, const char *verb, const char *object);
 /* The row of a durable job, to be stored by the caller with what belongs to it; text is row->work. */
 void job_row_fill(struct control *control, const char *verb, const char *object, const char *text,

@@ -133,6 +133,7 @@ static void step_pool_is_set(struct op *op)
 {
     struct pool_setting *data = op->data;
     data->pool->row.warn_percent = data->row.warn_percent;
+    if (data->pool->engine) pool_watch_space(op->control, data->pool);
     op->result = json_pool(op->control, data->pool, false);
     op_next(op);
 }

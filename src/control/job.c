@@ -38,7 +38,8 @@ bool job_is_over(const struct job *job)
 /* ---- Durable jobs
  * ---------------------------------------------------------------------------------- */
 
-static const struct job_type *const families[] = {job_types_promote, job_types_replace};
+static const struct job_type *const families[] = {job_types_promote, job_types_replace,
+                                                  job_types_verify};
 
 static const struct job_type *type_find(const char *verb)
 {

@@ -407,6 +407,12 @@ static const char *snapshot_state_text(const struct snapshot *snapshot,
     return catalog_snapshot_state_name(snapshot->row.state);
 }
 
+static json_t *sha256_json(const uint8_t sha256[CATALOG_CHAIN_BYTES])
+{
+    char text[2 * CATALOG_CHAIN_BYTES + 1];
+    return json_string(text_format_hex(sha256, CATALOG_CHAIN_BYTES, text));
+}
+
 json_t *json_snapshot(struct control *control, struct snapshot *snapshot)
 {
     struct volume_point_info info = {0};
@@ -432,6 +438,9 @@ json_t *json_snapshot(struct control *control, struct snapshot *snapshot)
     json_object_set_new(json, "branch_bytes",
                         has_branch ? number_json(branch.own_bytes) : json_null());
     json_object_set_new(json, "branch_used", json_boolean(snapshot->row.branch_used));
+    json_object_set_new(json, "sha256",
+                        snapshot->row.has_sha256 ? sha256_json(snapshot->row.sha256) : json_null());
+    json_object_set_new(json, "verified_at", json_time(snapshot->row.verified_ns));
     json_object_set_new(json, "retain_until",
                         json_time(snapshot->row.retain_until_ns / RT_SECOND * RT_SECOND));
     return json;

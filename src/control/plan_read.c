@@ -30,6 +30,7 @@ static const struct op_plan *const families[] = {
     plans_token,
     plans_trash,
     plans_update,
+    plans_verify,
 };
 /* clang-format on */
 

@@ -2,13 +2,11 @@
 #include "base/log.h"
 #include "control/control_int.h"
 
-#define WARNING_SHARE 10 /* less than a tenth free */
-
 uint64_t pool_warning_bytes(const struct pool *pool)
 {
     struct volume_pool_usage usage;
     volume_pool_usage(pool->engine, &usage);
-    return usage.capacity_bytes / WARNING_SHARE;
+    return usage.capacity_bytes / 100 * (100 - pool->row.warn_percent);
 }
 
 /* Only what takes writes: a host can do nothing about a copy that it reads. */
@@ -23,8 +21,8 @@ void pool_space_low(struct control *control, struct pool *pool)
     struct volume_pool_usage usage;
     volume_pool_usage(pool->engine, &usage);
     event_note(control, LEVEL_WARNING, "pool", pool->row.name,
-               "less than a tenth is free: %s; hosts that write to it are told",
-               text_format_size(usage.free_bytes, free_text));
+               "more than %u %% is used, %s free; hosts that write to it are told",
+               pool->row.warn_percent, text_format_size(usage.free_bytes, free_text));
     list_for_each (node, &control->disks) {
         struct disk *disk =
             container_of(list_entry(node, struct object, link), struct disk, object);
