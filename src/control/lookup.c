@@ -27,10 +27,19 @@ static bool has_prefix(const struct object *object, const char *text, size_t len
            strncasecmp(uuid_format(object->uuid, uuid), text, length) == 0;
 }
 
+/* By its whole name or id: what is there before what is past. */
+static struct object *find_whole(struct list *list, const char *text)
+{
+    struct object *found = find_exact(list, text, false);
+    return found ? found : find_exact(list, text, true);
+}
+
+/* A whole name comes before any prefix, even when it is that of something past: access.c decided about what
+ * has this name, and nothing else may be meant by it. */
 struct err *object_find(struct list *list, const char *kind, const char *text,
                         struct object **ret_object)
 {
-    struct object *found = find_exact(list, text, false);
+    struct object *found = find_whole(list, text);
     char names[400] = "";
     unsigned matches = found ? 1 : 0;
     size_t length = strlen(text);
@@ -51,7 +60,6 @@ struct err *object_find(struct list *list, const char *kind, const char *text,
                                 names, matches > CANDIDATES_SHOWN ? ", ..." : ""),
                         "give more of the name or the id");
     }
-    if (!found) found = find_exact(list, text, true);
     if (!found) {
         return err_next(err_new(STATUS_NOT_FOUND, "no %s is called \"%s\"", kind, text),
                         "tarn %s list", kind);
@@ -110,23 +118,39 @@ struct err *snapshot_check_ready(const struct snapshot *snapshot)
                     "a snapshot can be used once its set is created");
 }
 
+static struct snapshot *member_of_disk(const struct set *set, const struct disk *disk)
+{
+    list_for_each (node, &set->members) {
+        struct snapshot *s = list_entry(node, struct snapshot, member_link);
+        if (s->disk == disk) return s;
+    }
+    return NULL;
+}
+
+/* A whole name of either comes before any prefix (as in access.c, check_content). */
 struct err *find_snapshot_of(struct control *control, const char *text, const struct disk *disk,
                              struct snapshot **ret_snapshot)
 {
-    struct set *set = NULL;
-    struct err *e = find_snapshot(control, text, ret_snapshot);
-    if (!e || (err_status(e) != STATUS_NOT_FOUND && err_status(e) != STATUS_AMBIGUOUS)) return e;
-    struct err *no_set = find_set(control, text, &set);
-    if (no_set) {
-        err_free(no_set);
-        return e;
-    }
-    list_for_each (node, &set->members) {
-        struct snapshot *s = list_entry(node, struct snapshot, member_link);
-        if (s->disk != disk) continue;
+    struct object *snapshot = find_whole(&control->snapshots, text);
+    struct object *whole_set = snapshot ? NULL : find_whole(&control->sets, text);
+    struct set *set = whole_set ? container_of(whole_set, struct set, object) : NULL;
+    if (!set) {
+        struct err *e = find_snapshot(control, text, ret_snapshot);
+        enum status status = err_status(e);
+        if (status != STATUS_NOT_FOUND && status != STATUS_AMBIGUOUS) return e;
+        struct err *no_set = find_set(control, text, &set);
+        if (no_set) {
+            err_free(no_set);
+            return e;
+        }
         err_free(e);
-        *ret_snapshot = s;
-        return NULL;
     }
-    return e;
+    struct snapshot *member = member_of_disk(set, disk);
+    if (!member) {
+        return err_next(err_new(STATUS_NOT_FOUND, "set \"%s\" has no snapshot of disk \"%s\"",
+                                set->row.name, disk->row.name),
+                        "tarn set show %s", set->row.name);
+    }
+    *ret_snapshot = member;
+    return NULL;
 }

@@ -299,6 +299,26 @@ static void a_host_names_things_by_their_whole_name(void)
     rig_destroy(rig);
 }
 
+/* A set that is past no longer has its name for itself: what a host asks for is looked at and done with
+ * the same object, and not with another one whose name begins like that. */
+static void the_name_of_a_past_set_is_no_way_to_what_others_have(void)
+{
+    world_begin();
+    check(rig_do(rig, "set_prepare", "{s:s, s:[s], s:s}", "name", "se", "disks", "a", "host", "h1"));
+    check(rig_do(rig, "set_abort", "{s:s}", "name", "se"));
+    make_set("secret", "b", NULL); /* nobody's; its snapshot is secret-b */
+    expect_eq(call_host("h1", "set_abort", "{'name':'se'}"), STATUS_OK); /* it is, already */
+    expect(call_host("h1", "set_import", "{'name':'se'}") != STATUS_OK);
+    expect(!strstr(rig->message, "secret"));
+    expect(call_host("h1", "disk_replace", "{'name':'a','from':'se'}") != STATUS_OK);
+    expect(!strstr(rig->message, "secret"));
+    expect(call_host("h1", "disk_revert", "{'name':'a','to':'se'}") != STATUS_OK);
+    expect(!strstr(rig->message, "secret"));
+    call_host("h1", "set_delete", "{'name':'se','unmap':true}");
+    expect(rig_do(rig, "set_import", "{s:s, s:s}", "name", "secret", "host", "h3")); /* is there */
+    rig_destroy(rig);
+}
+
 static void rights_end_with_what_they_came_from(void)
 {
     world_begin();
@@ -373,6 +393,7 @@ int main(void)
     run(a_host_takes_away_luns_of_snapshots_and_never_of_disks);
     run(lists_show_a_host_what_is_its_own);
     run(a_host_names_things_by_their_whole_name);
+    run(the_name_of_a_past_set_is_no_way_to_what_others_have);
     run(rights_end_with_what_they_came_from);
     run(rights_are_looked_at_again_when_the_turn_has_come);
     return tap_done();

@@ -82,7 +82,7 @@ static void a_snapshot_is_found_by_its_set_too(void)
     expect(revert(rig, "friday"));
     expect_eq(lun_get(host, LUN, 0), 2);
     expect_eq(rig_fails(rig, "disk_revert", "{s:s, s:s}", "name", "c", "to", "friday"),
-              STATUS_AMBIGUOUS);
+              STATUS_NOT_FOUND);
     expect_eq(rig_fails(rig, "disk_revert", "{s:s, s:s}", "name", "c", "to", "one"),
               STATUS_CONFLICT);
     expect_str(rig->next, "tarn disk replace c --from one");
