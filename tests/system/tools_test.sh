@@ -21,7 +21,7 @@ point() # STATUS NAME
 fresh_tree()
 {
     rm -rf "$tree"
-    mkdir -p "$tree"/{src/base,src/timeline,src/control,tests,tools,doc}
+    mkdir -p "$tree"/{src/base,src/timeline,src/control,tests,windows,tools,doc}
     cp "$root/tools/tidy" "$tree/tools/"
     printf '#include <stdint.h>\nint base_add(int a, int b);\n' > "$tree/src/base/base.h"
 }
