@@ -68,7 +68,8 @@ killed_leaves_nothing()
 }
 
 requires qemu-storage-daemon mkfs.ext4 losetup python3 nsenter
-[ "$(id -u)" = 0 ] || skip_all "needs root, for namespaces, loop devices and mounts"
+choose_world
+[ "$WORLD_KIND" = here ] || skip_all "needs namespaces, loop devices and mounts: $WORLD_WHY"
 prove "./demo --keep leaves everything up" keeps_everything_up
 prove "the lines that it prints reach server and database" can_be_reached
 prove "one kill ends it and leaves nothing" can_be_ended

@@ -56,6 +56,12 @@ say()
     fi
 }
 
+say_lines() # of the standard input
+{
+    local line
+    while IFS= read -r line; do say "$line"; done
+}
+
 figure() # LABEL VALUE
 {
     if [ "$VOICE" = demo ]; then
@@ -561,6 +567,7 @@ file_system_errors() # NAME: what ext4 counted
 # outside: no file needs another owner, and no directory on the way needs to be open to others.
 
 PG_PORT=5432
+PG_CLUSTER=(-k -A trust -U postgres -E UTF8 --locale=C --no-sync)
 pg_setup()
 {
     PG_BIN=$(printf '%s\n' /usr/lib/postgresql/*/bin | sort -V | tail -n 1)
@@ -572,8 +579,7 @@ pg_setup()
 
 pg_init() # DATA WAL
 {
-    timeout 120 "${PG_AS[@]}" "$PG_BIN/initdb" -k -A trust -U postgres -E UTF8 --locale=C --no-sync \
-        -X "$2" -D "$1" > "$WORK/log/initdb.log" 2>&1
+    timeout 120 "${PG_AS[@]}" "$PG_BIN/initdb" "${PG_CLUSTER[@]}" -X "$2" -D "$1" > "$WORK/log/initdb.log" 2>&1
 }
 
 pg_start() # NAME DATA PORT [SECONDS]: false when it does not start
@@ -624,7 +630,7 @@ pg_invariant() # PORT
 load_start() # CLIENTS
 {
     rm -f "$WORK"/log/pgbench_log.*
-    spawn pgbench "$PG_BIN/pgbench" -n -c "$1" -j 2 -T 3600 -p "$PG_PORT" -l \
+    spawn pgbench "$PG_BIN/pgbench" -n -c "$1" -j "${PG_THREADS:-2}" -T 3600 -p "$PG_PORT" -l \
         --log-prefix="$WORK/log/pgbench_log" postgres
 }
 

@@ -88,7 +88,7 @@ if [ "${1:-}" = inside ]; then
     WORK_SIZE=200M world "$2" "$3"
     exit 0
 fi
-[ "$(id -u)" = 0 ] || skip_all "needs root, for namespaces, loop devices and mounts"
+enter_guest_if_needed "$0" "$@"
 prove "a world killed while it writes leaves nothing" killed_world_leaves_nothing busy
 prove "a world killed while a file system is frozen leaves nothing" killed_world_leaves_nothing frozen
 prove "a world killed while a writer sleeps on a frozen file system leaves nothing" killed_world_leaves_nothing stuck

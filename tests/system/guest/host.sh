@@ -17,6 +17,7 @@ ask() # QUESTION [ARGUMENT]: prints the answer; false with WHY when it failed
 }
 
 PG_LISTEN=127.0.0.1,10.0.2.15
+PG_THREADS=1      # pgbench writes its log when a block is full, one for each
 PATIENCE=5        # an emulated processor is slow
 HOST_IN_GUEST=yes # the server's files are in SERVER_DIR, on another machine
 
@@ -50,6 +51,22 @@ stop_tarnd() # [SIGNAL]
 tarnd_alive()
 {
     ask server-alive > /dev/null
+}
+
+# ---- The database -----------------------------------------------------------------------------------------------
+
+eval "$(declare -f pg_init | sed '1s/pg_init/pg_init_here/')"
+pg_init() # DATA WAL
+{
+    local tar
+    if tar=$(ask cluster "${PG_CLUSTER[*]}"); then
+        mkdir -m 700 "$1"
+        tar -xf "$tar" -C "$1" --no-same-owner
+        mv "$1/pg_wal" "$2"
+        ln -s "$2" "$1/pg_wal"
+    else
+        pg_init_here "$@"
+    fi
 }
 
 # ---- Disks ------------------------------------------------------------------------------------------------------
