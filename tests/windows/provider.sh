@@ -58,6 +58,14 @@ aborted_at() # STEP
     [ "$(snapshot_count)" = 0 ]
 }
 
+# VSS dies after so many calls, and the service is stopped: it gives up what was not created.
+vanished_at() # STEP
+{
+    standin create-vanish disks.txt "$1" && runs "" windows/system32/net.exe stop TarnVss || return 1
+    WHY="there are $(snapshot_count) snapshots"
+    [ "$(snapshot_count)" = 0 ]
+}
+
 wrong_pin_sends_nothing()
 {
     local said status=0
@@ -147,6 +155,10 @@ prove "into the trash, because they were persistent" equal "$(snapshot_count)" 0
 chapter "Aborts"
 for step in 0 1 2 3 4; do
     prove "an abort after $step calls leaves nothing" aborted_at "$step"
+done
+
+for step in 1 3 4; do
+    prove "neither does a VSS that dies after $step calls, once the service is stopped" vanished_at "$step"
 done
 
 chapter "A server that is away"

@@ -222,6 +222,18 @@ static void command_create_abort(char **words)
     CALL("AbortSnapshots", creation->lpVtbl->AbortSnapshots(creation, set));
 }
 
+/* VSS itself dies: no abort, no unload, no release. */
+static void command_create_vanish(char **words)
+{
+    VSS_ID set;
+    if (FAILED(CoCreateGuid(&set))) fail("no GUID");
+    read_disks(words[0]);
+    begin(&set, 0);
+    commit(&set, (unsigned)strtoul(words[1], NULL, 10));
+    puts("done");
+    ExitProcess(0);
+}
+
 /* ---- Using a set ----------------------------------------------------------------------------- */
 
 static void command_import(char **words)
@@ -294,7 +306,7 @@ static const struct {
     {"create", 2, 3, command_create}, {"create-abort", 2, 2, command_create_abort},
     {"import", 1, 1, command_import}, {"match", 2, 2, command_match},
     {"mask", 1, 1, command_mask},     {"delete", 1, 1, command_delete},
-    {"resync", 2, 2, command_resync},
+    {"resync", 2, 2, command_resync}, {"create-vanish", 2, 2, command_create_vanish},
 };
 
 int main(int argc, char **argv)
@@ -310,7 +322,8 @@ int main(int argc, char **argv)
         puts("done");
         return 0;
     }
-    fputs("usage: standin create DISKS DOCUMENT [CONTEXT] | create-abort DISKS STEP | import "
+    fputs("usage: standin create DISKS DOCUMENT [CONTEXT] | create-abort DISKS STEP | "
+          "create-vanish DISKS STEP | import "
           "DOCUMENT |\n"
           "       match DOCUMENT DISKS | mask DOCUMENT | delete DOCUMENT | resync DOCUMENT DISKS\n",
           stderr);
