@@ -109,6 +109,8 @@ prove "it is created, in the documented order" standin create disks.txt set.txt
 prove "the server has it as created" equal "$(newest_set 's["state"]')" created
 prove "as application-consistent" equal "$(newest_set 's["application_consistent"]')" True
 prove "with both disks" equal "$(newest_set 'len(s["members"])')" 2
+figure "CommitSnapshots took" "$(sed -n 's/^CommitSnapshots 00000000 .*us=\([0-9]*\).*/\1/p' \
+    "$DRIVE_C/ProgramData/Tarn/tarn-vss.log" | tail -n 1) us"
 prove "nothing is served before the import" equal "$(snapshot_luns)" ""
 
 chapter "Import, mask, import again, delete: by processes that never saw the set"
