@@ -6,6 +6,9 @@
  * of all lanes)
  *         ->  settle (an operation: rows, what is left over)
  *
+ * A snapshot of the disk itself is not copied (one record, as for a plain revert): it comes this way when it was
+ * cut through VSS, so that its volumes are made visible even when the server dies in between.
+ *
  * Until the engine's one record the destination is as it was; so the job may be begun again after a
  * crash at any point, and when its undo point is there it was done.
  */
@@ -23,6 +26,7 @@ struct run {
     struct uuid
         temporary; /* point of the snapshot's private branch; nil: its own point is copied */
     bool keeps_flags, in_engine, in_op, is_done;
+    char text[VSS_TEXT_MAX]; /* what became of the flags of VSS */
     struct volume_replacement replacement;
 };
 
@@ -84,17 +88,18 @@ static void step_left_over(struct op *op)
     volume_point_delete(snapshot->disk->pool->engine, &run->temporary, left_over_deleted, op);
 }
 
-/* Outside of VSS nobody else would make the volumes visible and writable again. */
+/* Outside of VSS nobody else would make the volumes visible and writable again.  Last, so that the undo point is
+ * there even when this fails. */
 static void step_flags(struct op *op)
 {
-    const struct run *run = ((struct settle *)op->data)->run;
+    struct run *run = ((struct settle *)op->data)->run;
     const struct snapshot *snapshot = snapshot_of(run);
     const struct disk *disk = disk_of(run);
     if (!run->is_done || !disk || !snapshot || !snapshot->set->row.vss || run->keeps_flags) {
         op_next(op);
         return;
     }
-    vss_flags_clear(op->control, disk->pool->engine, &run->disk, NULL, op_done, op);
+    vss_flags_clear(op->control, disk->pool->engine, &run->disk, run->text, op_done, op);
 }
 
 static struct err *write_settled(struct catalog *catalog, void *arg)
@@ -155,6 +160,8 @@ static void settled(struct op *op)
     if (!e) e = take_ptr(&op->error);
     mark(run, NULL);
     if (!e && disk) job->result = json_disk(run->control, disk);
+    if (job->result && run->text[0])
+        json_object_set_new(job->result, "note", json_string(run->text));
     drop(job);
     job_end(job, e);
 }
@@ -162,7 +169,7 @@ static void settled(struct op *op)
 /* Takes e; NULL: it is done. */
 static void settle(struct run *run, struct err *e)
 {
-    static op_step *const steps[] = {step_left_over, step_flags, step_rows, step_publish, NULL};
+    static op_step *const steps[] = {step_left_over, step_rows, step_publish, step_flags, NULL};
     static const struct op_plan plan = {
         .verb = "disk_replaced", .lane = OP_LANE_GENERAL, .steps = steps};
     run->job->failure = e;

@@ -146,7 +146,7 @@ void replace_instead(struct op *op, struct disk *disk, struct snapshot *snapshot
     op->data_free = data_free;
     data->disk = disk;
     data->snapshot = snapshot;
-    data->of_branch = true;
+    data->of_branch = snapshot_content_is_branch(op, snapshot);
     op_continue_with(op, launch_steps);
     begin(op, check_both(op, data));
 }

@@ -14,9 +14,7 @@ struct revert_data {
     struct disk *disk;
     struct uuid point; /* what it becomes */
     uint64_t point_size_bytes, point_wall_ns;
-    bool clears_flags;        /* cut through VSS: its volumes are made visible and writable */
-    char text[VSS_TEXT_MAX];
-    struct snapshot *written; /* into which a host wrote: that is its content */
+    struct snapshot *by_job;  /* its content takes more than the one record */
     struct catalog_undo undo; /* what it was */
     struct catalog_disk row;
 };
@@ -121,12 +119,15 @@ static struct err *revert_check(struct op *op, struct revert_data *data)
     }
     TRY(snapshot_check_ready(snapshot));
     TRY(check_disk_idle(data->disk));
-    if (snapshot_content_is_branch(op, snapshot)) {
-        data->written = snapshot;
+    /* What was cut through VSS is made visible behind the record, whatever happens between: a dry
+     * run says the same of it as of any other revert. */
+    bool is_written = snapshot_content_is_branch(op, snapshot);
+    bool clears_flags = snapshot->set->row.vss && !arg_bool(op, "keep_vss_flags");
+    if (is_written || (clears_flags && !arg_bool(op, "dry_run"))) {
+        data->by_job = snapshot;
         return NULL;
     }
     TRY(take_point(data, &snapshot->row.point));
-    data->clears_flags = snapshot->set->row.vss && !arg_bool(op, "keep_vss_flags");
     fill_undo(op, data, "revert to snapshot", snapshot->row.name);
     return disk_check_quiet(op, data->disk);
 }
@@ -190,8 +191,8 @@ static void step_revert(struct op *op)
     struct revert_data found = {0};
     struct err *e = revert_check(op, &found);
     err_free(e); /* begin finds it again */
-    if (!e && found.written) {
-        replace_instead(op, found.disk, found.written);
+    if (!e && found.by_job) {
+        replace_instead(op, found.disk, found.by_job);
     } else {
         begin(op, revert_check);
     }
@@ -231,18 +232,6 @@ static void step_engine(struct op *op)
                   op_done, op);
 }
 
-static void step_flags(struct op *op)
-{
-    struct revert_data *data = op->data;
-    op->undo_due = false; /* the revert is made */
-    if (data->clears_flags) {
-        vss_flags_clear(op->control, data->disk->pool->engine, &data->row.uuid, data->text, op_done,
-                        op);
-    } else {
-        op_next(op);
-    }
-}
-
 static struct err *write_done(struct catalog *catalog, void *arg)
 {
     const struct revert_data *data = ((struct op *)arg)->data;
@@ -266,7 +255,6 @@ static void step_answer(struct op *op)
 {
     struct revert_data *data = op->data;
     op->result = json_disk(op->control, data->disk);
-    if (data->text[0]) json_object_set_new(op->result, "note", json_string(data->text));
     op_next(op);
 }
 
@@ -291,8 +279,7 @@ static void step_back(struct op *op)
     op_catalog(op, write_gone);
 }
 
-static op_step *const revert_steps[] = {step_revert, step_engine, step_store,
-                                        step_flags,  step_answer, NULL};
+static op_step *const revert_steps[] = {step_revert, step_engine, step_store, step_answer, NULL};
 static op_step *const undo_steps[] = {step_undo, step_engine, step_store, step_answer, NULL};
 static op_step *const back_steps[] = {step_back, NULL};
 

@@ -1,5 +1,6 @@
-/* What was cut through VSS carries hidden, read-only volumes: where it is used outside of VSS they are made
- * visible, above the point, which never changes (DESIGN 6.10).  On a disk that sgdisk and mkntfs made. */
+/* What was cut through VSS carries hidden, read-only volumes: where it is used outside of VSS they
+ * are made visible, above the point, which never changes (DESIGN 6.10).  On a disk that sgdisk and
+ * mkntfs made. */
 #include "tests/unit/control_lun.h"
 #include "tests/unit/gpt_rig.h"
 
@@ -86,8 +87,8 @@ static struct rig *furnished(bool vss)
 {
     struct rig *rig = rig_create(RIG_REAL);
     rig_furnish(rig);
-    check(rig_do(rig, "host_create", "{s:s, s:[s], s:s}", "name", "win", "initiators", "iqn.w", "os",
-                 "windows"));
+    check(rig_do(rig, "host_create", "{s:s, s:[s], s:s}", "name", "win", "initiators", "iqn.w",
+                 "os", "windows"));
     image_load("marked");
     struct uuid a = id_of(rig, "disk_show", "a");
     check(transfer(rig, &a, NULL, VOLUME_WRITE));
@@ -156,8 +157,8 @@ static void a_split_of_a_vss_snapshot_has_visible_volumes(void)
 static void a_split_leaves_the_flags_when_asked_to(void)
 {
     struct rig *rig = furnished(true);
-    expect(ends_well(rig,
-                     rig_ok(rig, "set_split", "{s:s, s:b}", "name", "s", "keep_vss_flags", 1), NULL));
+    expect(ends_well(rig, rig_ok(rig, "set_split", "{s:s, s:b}", "name", "s", "keep_vss_flags", 1),
+                     NULL));
     expect(disk_to_file(rig, "s-a", "disk") && is_marked("disk"));
     rig_destroy(rig);
 }
@@ -169,9 +170,12 @@ static void a_revert_to_a_vss_snapshot_brings_visible_volumes(void)
     expect(rig_do(rig, "disk_revert", "{s:s, s:s, s:b}", "name", "a", "to", "s-a", "keep_vss_flags",
                   1));
     expect(disk_to_file(rig, "a", "disk") && is_marked("disk"));
-    json_t *disk = rig_ok(rig, "disk_revert", "{s:s, s:s}", "name", "a", "to", "s-a");
-    expect(rig_text(disk, "note")[0] != '\0');
-    json_decref(disk);
+    sim_run_for(rig->sim, 31 * RT_SECOND);
+    json_t *job = NULL;
+    expect(
+        ends_well(rig, rig_ok(rig, "disk_revert", "{s:s, s:s}", "name", "a", "to", "s-a"), &job));
+    expect(rig_text(job, "result.note")[0] != '\0');
+    json_decref(job);
     expect(disk_to_file(rig, "a", "disk") && is_clean("disk"));
     expect(point_to_file(rig, "s-a", "disk") && is_marked("disk"));
     rig_destroy(rig);
@@ -209,7 +213,8 @@ static void what_was_not_cut_through_vss_is_left_alone(void)
     rig_destroy(rig);
 }
 
-/* Crashes while it branches and clears: at the next start there is no disk, or one that is clean. */
+/* Crashes while it branches and clears: at the next start there is no disk, or one that is clean.
+ */
 static void a_branch_that_crashes_is_not_there_or_clean(void)
 {
     unsigned there = 0, gone = 0;
@@ -234,6 +239,36 @@ static void a_branch_that_crashes_is_not_there_or_clean(void)
     expect(there > 0 && gone > 0);
 }
 
+/* No production disk is left with hidden volumes: a revert is made with its clearing, or not at
+ * all. */
+static void a_revert_that_crashes_is_finished_with_visible_volumes(void)
+{
+    unsigned made = 0, not_made = 0;
+    for (unsigned place = 1; place < 48; place += 2) {
+        struct rig *rig = furnished(true);
+        struct uuid a = id_of(rig, "disk_show", "a");
+        memset(image, 0, sizeof image);
+        require(transfer(rig, &a, NULL, VOLUME_WRITE)); /* what the revert takes away */
+        sim_run_for(rig->sim, 31 * RT_SECOND);
+        sim_node_crash_at_write(rig->node, place,
+                                place % 4 == 1 ? SIM_CRASH_POWER : SIM_CRASH_PROCESS);
+        json_decref(
+            rig_call(rig, "disk_revert", json_pack("{s:s, s:s}", "name", "a", "to", "s-a")));
+        sim_run_for(rig->sim, 5 * RT_SECOND);
+        sim_node_crash_at_write(rig->node, 0, SIM_CRASH_PROCESS);
+        rig_crash(rig, SIM_CRASH_PROCESS);
+        require(rig_boot(rig));
+        sim_run_for(rig->sim, 30 * RT_SECOND);
+        require(disk_to_file(rig, "a", "disk"));
+        bool is_made = shell("cmp -n 1048576 disk /dev/zero") != 0;
+        if (is_made) expect(is_clean("disk"));
+        made += is_made;
+        not_made += !is_made;
+        rig_destroy(rig);
+    }
+    expect(made > 0 && not_made > 0);
+}
+
 int main(void)
 {
     rig_directory();
@@ -250,6 +285,7 @@ int main(void)
     run(a_vss_snapshot_served_to_windows_outside_of_vss_has_visible_volumes);
     run(what_was_not_cut_through_vss_is_left_alone);
     run(a_branch_that_crashes_is_not_there_or_clean);
+    run(a_revert_that_crashes_is_finished_with_visible_volumes);
     rig_directory_remove();
     return tap_done();
 }
