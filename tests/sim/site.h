@@ -80,9 +80,9 @@ struct site_disk {
     bool was_going;        /* a deletion in doubt may have begun with what is in the trash */
     uint32_t revert_write; /* of the revert in flight or in doubt */
     uint32_t revert_from, revert_to;
-    /* A replace under way: its job, what it takes, the set of its undo point, since when. */
+    /* A replace under way: its job, the set of its undo point, since when. */
     char replace_job[48];
-    int replace_point, replace_set;
+    int replace_set;
     uint32_t replace_since;
     unsigned replace_writes;
     int parent_point;

@@ -338,7 +338,8 @@ static bool reconcile_member(struct site *site, int point, const struct listing 
     *ret_state = state_by_lists(p->state, is_there, is_trashed, &is_right);
     bool may_lapse =
         *ret_state == SITE_NONE &&
-        (s->phase < SITE_CREATED || (p->state == SITE_TRASHED && site->disks[p->disk].was_going));
+        (s->phase < SITE_CREATED || (site->disks[p->disk].was_going &&
+                                     (p->state == SITE_TRASHED || p->state == SITE_RETURNING)));
     if (!is_right && !may_lapse)
         return site_fail(site, "snapshot %s of set %s was %s, and is %s", p->name, s->name,
                          state_name(p->state), state_name(*ret_state));

@@ -67,12 +67,11 @@ static void check_content(struct site_slot *slot)
 static void write_ended(struct site_slot *slot, bool ok)
 {
     struct site *site = slot->site;
-    int pool = site->disks[slot->disk].pool;
     if (!slot->write) return;
     model_write_done(site->model, slot->write, ok);
     if (!ok || !slot->fua) return;
     model_write_durable(site->model, slot->write);
-    site_made_durable(site, pool, slot->submitted);
+    site_made_durable(site, site->disks[slot->disk].pool, slot->submitted);
 }
 
 /* Was not carried out, as the target says. */

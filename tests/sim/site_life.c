@@ -49,7 +49,6 @@ static void revert_ended(struct site *site, int disk, int set, uint32_t submitte
 
 static void reverted(struct site_call *call, bool ok)
 {
-    call->site->points[call->point].busy--;
     revert_ended(call->site, call->disk, call->set, call->submitted, ok, call->call.result);
 }
 
@@ -75,7 +74,6 @@ static void revert_begins(struct site *site, int disk, int point, int set)
     d->revert_from = d->view.sector_count;
     d->revert_to = d->new_sectors = p->view.sector_count;
     if (d->revert_to > d->revert_from) model_view_grow(&d->view, d->revert_to);
-    p->busy++;
     s->submitted = model_tick(site->model);
     d->revert_write =
         model_revert_submit(site->model, &d->view, &p->view, d->number, site_horizon(site, disk));
@@ -116,12 +114,10 @@ static void replace_began(struct site_call *call, bool ok)
     struct site *site = call->site;
     struct site_disk *d = &site->disks[call->disk];
     if (!ok) {
-        site->points[call->point].busy--;
         revert_ended(site, call->disk, call->set, call->submitted, false, NULL);
         return;
     }
     snprintf(d->replace_job, sizeof d->replace_job, "%s", rig_text(call->call.result, "job.id"));
-    d->replace_point = call->point;
     d->replace_set = call->set;
     d->replace_since = site->sets[call->set].submitted;
     d->replace_writes = 0;
@@ -165,7 +161,6 @@ static bool tend_replace(struct site *site, int disk)
     json_t *listed = site_ask(site, "disk_show", json_pack("{s:s}", "name", d->name));
     if (listed) {
         site_trace(site, "the replace of %s is %sdone", d->name, is_done ? "" : "not ");
-        site->points[d->replace_point].busy--;
         revert_ended(site, disk, d->replace_set, d->replace_since, is_done, listed);
         d->replace_job[0] = '\0';
     } else if (!site->crashed) {

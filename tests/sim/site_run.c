@@ -17,6 +17,12 @@ static void trouble(struct site *site)
 {
     int host = (int)prng_below(&site->prng, SITE_HOSTS);
     struct sim_node *node = initiator_node(site->hosts[host]);
+    if (prng_chance(&site->prng, 1, 3)) {
+        site_trace(site, "a request to pool %d hangs for a while", host);
+        sim_node_fault(site->node, SIM_FAULT_STALL, site->pools[host].path,
+                       prng_below(&site->prng, 10));
+        return;
+    }
     if (prng_chance(&site->prng, 1, 2)) {
         site_trace(site, "host %d reboots", host);
         initiator_reboot(site->hosts[host]);
@@ -38,7 +44,7 @@ static void one_op(struct site *site)
         site_command(site);
     else if (kind < 985)
         site_verb(site);
-    else if (kind < 988)
+    else if (kind < 989)
         trouble(site);
     else if (kind < 996)
         site_verify(site);

@@ -113,18 +113,18 @@ int main(void)
         unsigned worlds;
         struct site_options options;
     } rows[] = {
-        {"a_site_without_crashes", 6, {.seed = 1000, .op_count = 2000}},
+        {"a_site_without_crashes", 16, {.seed = 1000, .op_count = 2000}},
         {"a_site_whose_server_is_killed",
-         8,
+         20,
          {.seed = 2000, .op_count = 1500, .crash = SITE_CRASH_PROCESS, .crash_every = 500}},
         {"a_site_whose_power_fails",
-         8,
+         20,
          {.seed = 3000, .op_count = 1500, .crash = SITE_CRASH_POWER, .crash_every = 500}},
         {"a_site_that_crashes_often",
-         8,
+         20,
          {.seed = 4000, .op_count = 1500, .crash = SITE_CRASH_BOTH, .crash_every = 120}},
         {"a_site_with_full_pools",
-         3,
+         6,
          {.seed = 6000,
           .op_count = 3000,
           .crash = SITE_CRASH_BOTH,
@@ -137,7 +137,7 @@ int main(void)
                                    .op_count = 1500,
                                    .crash = SITE_CRASH_BOTH,
                                    .crash_every = 400};
-    tap_point("a_site_under_the_commits_seed", worlds_are_green(options, 10));
+    tap_point("a_site_under_the_commits_seed", worlds_are_green(options, 30));
     run(equal_seeds_give_equal_traces);
     run(every_verb_of_the_walk_did_something);
     return tap_done();

@@ -496,7 +496,6 @@ static void branched(struct site_call *call, bool ok)
 {
     struct site *site = call->site;
     struct site_disk *d = &site->disks[call->disk];
-    site->points[call->point].busy--;
     if (!ok) {
         site_disk_forget(site, call->disk);
         return;
@@ -521,7 +520,6 @@ static void do_branch(struct site *site, struct site_call *call)
     d->parent_point = point;
     snprintf(d->name, sizeof d->name, "d%u", d->number);
     model_view_copy(&p->view, &d->view);
-    p->busy++;
     call->disk = i;
     call->point = point;
     site_call_start(call, "snapshot_branch",
