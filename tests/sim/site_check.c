@@ -245,7 +245,7 @@ static bool reconcile_undos(struct site *site, int disk, const json_t *listed, b
             p->disk == disk && (site->sets[p->set].is_undo ? p->state == SITE_THERE
                                                            : p->state == SITE_TRASHED && !listed);
         if (!goes_along || undo_is_listed(listed, &p->uuid)) continue;
-        if (!may_go)
+        if (!may_go && !site->options.full) /* near full they go first, then the trash */
             return site_fail(site, "undo point %s of disk %s is gone", p->name,
                              site->disks[disk].name);
         site_point_forget(site, i);
@@ -297,7 +297,8 @@ static bool reconcile_disk(struct site *site, int disk, const struct listing *l,
     enum site_state was = d->state;
     enum site_state now =
         state_by_lists(was, item != NULL, named(l->trash, "trash", d->name) != NULL, &is_right);
-    if (!is_right)
+    bool made_room = site->options.full && was == SITE_TRASHED && now == SITE_NONE;
+    if (!is_right && !made_room)
         return site_fail(site, "disk %s was %s, and is %s", d->name, state_name(was),
                          state_name(now));
     d->state = now;
@@ -336,10 +337,11 @@ static bool reconcile_member(struct site *site, int point, const struct listing 
     bool is_there = item && strcmp(rig_text(item, "state"), "ready") == 0, is_right;
     bool is_trashed = named(l->trash, "trash", p->name) != NULL;
     *ret_state = state_by_lists(p->state, is_there, is_trashed, &is_right);
+    bool goes_along =
+        site->disks[p->disk].was_going && (p->state == SITE_TRASHED || p->state == SITE_RETURNING);
+    bool made_room = site->options.full && p->state != SITE_THERE;
     bool may_lapse =
-        *ret_state == SITE_NONE &&
-        (s->phase < SITE_CREATED || (site->disks[p->disk].was_going &&
-                                     (p->state == SITE_TRASHED || p->state == SITE_RETURNING)));
+        *ret_state == SITE_NONE && (s->phase < SITE_CREATED || goes_along || made_room);
     if (!is_right && !may_lapse)
         return site_fail(site, "snapshot %s of set %s was %s, and is %s", p->name, s->name,
                          state_name(p->state), state_name(*ret_state));
@@ -467,7 +469,9 @@ static bool check_states(struct site *site, const struct listing *l)
         {
             const json_t *snapshot = named(l->snapshots, "snapshots", rig_text(member, "snapshot"));
             bool ready = snapshot && strcmp(rig_text(snapshot, "state"), "ready") == 0;
-            if (ready != cut)
+            bool on_its_way = snapshot && strcmp(rig_text(snapshot, "state"), "deleting") == 0 &&
+                              !is_named(site, rig_text(member, "snapshot"));
+            if (ready != cut && !on_its_way)
                 return site_fail(site, "set %s is %s, but its member %s is %s",
                                  rig_text(set, "name"), state, rig_text(member, "snapshot"),
                                  snapshot ? rig_text(snapshot, "state") : "not there");

@@ -37,10 +37,11 @@ static void revert_ended(struct site *site, int disk, int set, uint32_t submitte
         site_forget_points(site, set);
     } else {
         model_write_durable(site->model, d->revert_write);
-        if (site_adopt_undo(site, disk, listed, &undo) && undo < 0)
+        if (site_adopt_undo(site, disk, listed, &undo) && undo < 0 && !site->options.full)
             site_fail(site, "a revert of %s left no undo point", d->name);
         if (undo >= 0) site->points[undo].state = SITE_THERE;
-        site->sets[set].cut = true;
+        if (undo < 0) site_forget_points(site, set); /* dropped already, near full */
+        if (undo >= 0) site->sets[set].cut = true;
         site->sets[set].done = model_now(site->model);
         site_made_durable(site, d->pool, submitted);
     }

@@ -70,7 +70,8 @@ static uint8_t *read_point(struct site *site, int point)
     struct site_point *p = &site->points[point];
     const struct site_set *set = &site->sets[p->set];
     return read_view(site, p->name, site->disks[p->disk].pool, NULL, &p->uuid, p->view.sector_count,
-                     set->phase < SITE_CREATED || p->is_becoming);
+                     set->phase < SITE_CREATED || p->is_becoming ||
+                         (site->options.full && (set->is_undo || p->state == SITE_TRASHED)));
 }
 
 /* The members together: one instant, over all pools. */
