@@ -36,6 +36,7 @@ enum access_rule {
     ACCESS_REVERT,       /* "name" is the host's disk, "to" a snapshot or set as for SET */
     ACCESS_REPLACE,      /* the same with "from" */
     ACCESS_JOB,          /* by its whole id, which nobody can guess */
+    ACCESS_CANCEL,       /* ... and this host has begun it */
     ACCESS_RULE_COUNT
 };
 
@@ -52,7 +53,7 @@ static const struct access_row host_rows[] = {
 
 static const char *const rule_names[] = {
     "NEVER",    "ALWAYS",       "LIST",  "PREPARE",  "OWN_SET",  "SET",    "IMPORT",  "SEE_SET",
-    "SNAPSHOT", "SEE_SNAPSHOT", "UNMAP", "SEE_DISK", "SEE_HOST", "REVERT", "REPLACE", "JOB"};
+    "SNAPSHOT", "SEE_SNAPSHOT", "UNMAP", "SEE_DISK", "SEE_HOST", "REVERT", "REPLACE", "JOB", "CANCEL"};
 check_static(countof(rule_names) == ACCESS_RULE_COUNT);
 
 static enum access_rule rule_of(const char *verb)
@@ -145,6 +146,7 @@ static bool set_fits(struct control *control, const struct host *host, const str
     case ACCESS_SEE_DISK:
     case ACCESS_SEE_HOST:
     case ACCESS_JOB:
+    case ACCESS_CANCEL:
     case ACCESS_RULE_COUNT:
     default:
         unreachable("a rule about sets");
@@ -260,6 +262,17 @@ static struct err *check_content(const struct op *op, const struct host *host, c
     return check_set(op, host, text, rule);
 }
 
+/* What others do to its disks it may see, since errors name such jobs, but not end. */
+static struct err *check_own_job(const struct op *op, const char *text)
+{
+    struct object *object = exact(&op->control->jobs, text);
+    if (!object) return not_found("job", text);
+    const struct job *job = container_of(object, struct job, object);
+    const char *actor = json_string_value(json_object_get(job->work, "actor"));
+    if (actor && strcmp(actor, op->actor.name) == 0) return NULL;
+    return denied(op, "job", job->name, "is not one");
+}
+
 static bool takes(const struct verb *verb, const char *name)
 {
     for (unsigned i = 0; i < verb_arg_count; i++) {
@@ -298,6 +311,8 @@ static struct err *check_by_rule(struct op *op, const struct host *host, enum ac
         return check_content(op, host, "from", rule);
     case ACCESS_JOB:
         return exact(&op->control->jobs, name) ? NULL : not_found("job", name);
+    case ACCESS_CANCEL:
+        return check_own_job(op, name);
     case ACCESS_NEVER:
     case ACCESS_RULE_COUNT:
     default:

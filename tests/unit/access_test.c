@@ -41,9 +41,9 @@ static void make_set(const char *name, const char *disk, const char *host)
         check(rig_do(rig, verbs_in_order[i], "{s:s}", "name", name));
 }
 
-static void world_begin(void)
+static void world_begin_on(enum rig_engine engine)
 {
-    rig = rig_create(RIG_MEMORY);
+    rig = rig_create(engine);
     rig_furnish(rig);
     for (unsigned i = 1; i <= 4; i++) {
         char name[8];
@@ -62,6 +62,11 @@ static void world_begin(void)
     static const char *const pins[] = {
         "699db1881bd2555c4b4d2374f4258ef30e0ae2424d1e39bbe252958302d69d91"};
     control_set_api(rig->control, pins, 1, "192.0.2.1:7260");
+}
+
+static void world_begin(void)
+{
+    world_begin_on(RIG_MEMORY);
 }
 
 static struct control_actor host_actor(const char *name)
@@ -299,12 +304,13 @@ static void a_host_names_things_by_their_whole_name(void)
     rig_destroy(rig);
 }
 
-/* A set that is past no longer has its name for itself: what a host asks for is looked at and done with
- * the same object, and not with another one whose name begins like that. */
+/* A set that is past no longer has its name for itself: what a host asks for is looked at and done
+ * with the same object, and not with another one whose name begins like that. */
 static void the_name_of_a_past_set_is_no_way_to_what_others_have(void)
 {
     world_begin();
-    check(rig_do(rig, "set_prepare", "{s:s, s:[s], s:s}", "name", "se", "disks", "a", "host", "h1"));
+    check(
+        rig_do(rig, "set_prepare", "{s:s, s:[s], s:s}", "name", "se", "disks", "a", "host", "h1"));
     check(rig_do(rig, "set_abort", "{s:s}", "name", "se"));
     make_set("secret", "b", NULL); /* nobody's; its snapshot is secret-b */
     expect_eq(call_host("h1", "set_abort", "{'name':'se'}"), STATUS_OK); /* it is, already */
@@ -316,6 +322,33 @@ static void the_name_of_a_past_set_is_no_way_to_what_others_have(void)
     expect(!strstr(rig->message, "secret"));
     call_host("h1", "set_delete", "{'name':'se','unmap':true}");
     expect(rig_do(rig, "set_import", "{s:s, s:s}", "name", "secret", "host", "h3")); /* is there */
+    rig_destroy(rig);
+}
+
+/* Errors name the job that works on a disk, to whoever wants the disk: that is no right to end it.
+ */
+static void a_host_cancels_only_what_it_has_begun(void)
+{
+    world_begin_on(RIG_REAL);
+    check(rig_do(rig, "map_add", "{s:s, s:s}", "host", "h1", "disk", "b"));
+    struct control_actor h1 = host_actor("h1"),
+                         admin = {.role = CONTROL_ROLE_ADMIN, .name = "admin"};
+    const struct control_actor *const actors[] = {&h1, &admin};
+    for (unsigned i = 0; i < countof(actors); i++) {
+        char id[200];
+        json_t *answer =
+            rig_call_actor(rig, actors[i], "disk_replace",
+                           json_pack("{s:s, s:s}", "name", "b", "from", "own-a"), NULL);
+        require(answer);
+        snprintf(id, sizeof id, "{'name':'%s'}", rig_text(answer, "job.id"));
+        json_decref(answer);
+        check(call(&admin, "job_pause", id) == STATUS_OK);
+        expect_eq(call_host("h4", "job_cancel", id), STATUS_DENIED);
+        expect_eq(call_host("h3", "job_cancel", id), STATUS_DENIED);
+        expect_eq(call_host("h1", "job_cancel", id), i ? STATUS_DENIED : STATUS_OK);
+        if (i) expect_eq(call(&admin, "job_cancel", id), STATUS_OK);
+        sim_run_for(rig->sim, RT_SECOND);
+    }
     rig_destroy(rig);
 }
 
@@ -394,6 +427,7 @@ int main(void)
     run(lists_show_a_host_what_is_its_own);
     run(a_host_names_things_by_their_whole_name);
     run(the_name_of_a_past_set_is_no_way_to_what_others_have);
+    run(a_host_cancels_only_what_it_has_begun);
     run(rights_end_with_what_they_came_from);
     run(rights_are_looked_at_again_when_the_turn_has_come);
     return tap_done();
