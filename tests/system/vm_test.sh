@@ -10,6 +10,13 @@ if [ "${1:-}" = inside ]; then
     enter_world "$0" "$@"
     echo "kernel $(uname -r)"
     echo "mount $(findmnt -no FSTYPE "$WORK") $(findmnt -no SOURCE "$WORK")"
+    if [ -n "${GUEST_ASK_FD:-}" ]; then # a question in two parts, with longer between them than guest/run waits
+        printf ti >&"$GUEST_ASK_FD"
+        sleep 2.5
+        echo me >&"$GUEST_ASK_FD"
+        read -r -u "$GUEST_ASK_FD" answer
+        echo "answer $answer"
+    fi
     if [ "$2" = sleep ]; then
         touch "$WORK/file"
         sleep 600
@@ -87,6 +94,7 @@ prove "where it is not, the world is in a virtual machine, and its status is wha
 prove "it says so" saw "In a virtual machine, because"
 prove "under Debian's kernel" saw "^kernel $(basename "$TARN_ROOT"/build/vm/guest/boot/vmlinuz-* | cut -d- -f 2-)\$"
 prove "there are mounts and loop devices" saw "^mount ext4 /dev/loop"
+prove "a question that comes in two parts is understood" saw "^answer ok [0-9]"
 prove "nothing is left" wait_until 5 "everything to go" no_guest_left
 prove "a killed virtual machine leaves nothing" killed_guest_leaves_nothing
 finish
