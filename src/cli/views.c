@@ -671,7 +671,8 @@ static bool print_removed(FILE *out, const json_t *answer)
     const json_t *deleted = json_object_get(answer, "deleted");
     if (json_is_true(json_object_get(answer, "dry_run"))) {
         const json_t *would = json_object_get(answer, "would");
-        fputs("Nothing was changed. It would:\n", out);
+        bool is_empty = json_array_size(would) == 0;
+        fputs(is_empty ? "It would change nothing.\n" : "Nothing was changed. It would:\n", out);
         for (size_t i = 0; i < json_array_size(would); i++) {
             fprintf(out, "  %s\n", json_string_value(json_array_get(would, i)) ?: "?");
         }

@@ -104,10 +104,27 @@ static json_t *clock_json(struct control *control)
                      "jump_s", (json_int_t)(control->clock.jump_ns / RT_SECOND));
 }
 
+static json_t *would_confirm(struct control *control)
+{
+    char time[TEXT_TIME_MAX], age[TEXT_SIZE_MAX];
+    json_t *would = json_array();
+    uint64_t now_ns = clock_now(control), wall_ns = rt_wall(control->rt);
+    if (wall_ns <= now_ns) return would; /* it never goes back */
+    json_array_append_new(would, json_sprintf("set this server's own clock forward by %s, to %s",
+                                              text_format_age(wall_ns - now_ns, age),
+                                              text_format_time(wall_ns, time)));
+    expire_say(control, now_ns, wall_ns, would);
+    return would;
+}
+
 static void step_clock(struct op *op)
 {
     struct control *control = op->control;
     (void)clock_now(control);
+    if (arg_bool(op, "dry_run")) {
+        op_end_dry_run(op, would_confirm(control));
+        return;
+    }
     if (!arg_bool(op, "confirm")) {
         op->audited = true;
         op->result = clock_json(control);

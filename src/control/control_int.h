@@ -645,6 +645,8 @@ void room_tick(struct control *control);
 
 /* expire.c: once a second, what has had its time goes. */
 void expire_tick(struct control *control);
+/* Adds to would (borrowed) what goes when the clock jumps from now to until. */
+void expire_say(struct control *control, uint64_t now_ns, uint64_t until_ns, json_t *would);
 
 /* use.c: who uses a disk. */
 struct disk_use {

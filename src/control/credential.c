@@ -174,6 +174,24 @@ static struct err *enrol_write(struct catalog *catalog, void *arg)
     return catalog_put_enrolment(catalog, &data->row);
 }
 
+static json_t *would_enrol(struct op *op, const struct enrol_data *data)
+{
+    json_t *would =
+        json_pack("[o]", json_sprintf("make a code for host \"%s\"", data->host->row.name));
+    char id[UUID_TEXT_SIZE];
+    if (data->older) {
+        json_array_append_new(would, json_sprintf("end its code %s, which nobody used yet",
+                                                  uuid_format(&data->older_row.uuid, id)));
+    }
+    list_for_each (node, &op->control->credentials) {
+        const struct credential *credential = credential_of(node);
+        if (!data->row.replace || credential->host != data->host) continue;
+        json_array_append_new(
+            would, json_sprintf("end its credential %s when the code is used", credential->name));
+    }
+    return would;
+}
+
 static void step_enrol(struct op *op)
 {
     struct enrol_data *data = op_data(op, sizeof *data);
@@ -185,6 +203,10 @@ static void step_enrol(struct op *op)
     }
     data->older = enrolment_of(op->control, data->host); /* of several codes the last is good */
     if (data->older) data->older_row = data->older->row;
+    if (arg_bool(op, "dry_run")) {
+        op_end_dry_run(op, would_enrol(op, data));
+        return;
+    }
     op->idempotency_key[0] = '\0'; /* the secret is not kept, so the answer cannot be repeated */
     op_catalog_audited(op, enrol_write);
 }
@@ -384,6 +406,22 @@ void control_redeem(struct control *control, struct control_enrol *call)
 
 /* ---- Listing and revoking ---- */
 
+void credential_say(struct control *control, const struct host *host, json_t *would)
+{
+    char id[UUID_TEXT_SIZE];
+    list_for_each (node, &control->credentials) {
+        const struct credential *credential = credential_of(node);
+        if (credential->host != host) continue;
+        json_array_append_new(would, json_sprintf("end its credential %s", credential->name));
+    }
+    list_for_each (node, &control->enrolments) {
+        const struct enrolment *enrolment = list_entry(node, struct enrolment, link);
+        if (enrolment->host != host) continue;
+        json_array_append_new(would, json_sprintf("end its enrolment code %s",
+                                                  uuid_format(&enrolment->row.uuid, id)));
+    }
+}
+
 static void step_list(struct op *op)
 {
     json_t *array = json_array();
@@ -442,15 +480,45 @@ static struct err *revoke_write(struct catalog *catalog, void *arg)
                            : catalog_delete_credential(catalog, &data->uuid);
 }
 
+static unsigned credential_count(struct control *control, const struct host *host)
+{
+    unsigned count = 0;
+    list_for_each (node, &control->credentials)
+        count += credential_of(node)->host == host;
+    return count;
+}
+
+static json_t *would_revoke(struct op *op, const struct revoke_data *data)
+{
+    const struct host *host = data->enrolment ? data->enrolment->host : data->credential->host;
+    unsigned others = credential_count(op->control, host) - (data->credential != NULL);
+    char id[UUID_TEXT_SIZE];
+    json_t *would = json_array();
+    uuid_format(&data->uuid, id);
+    json_array_append_new(
+        would, data->enrolment
+                   ? json_sprintf("end the enrolment code %s of host \"%s\"; nobody used it yet",
+                                  id, host->row.name)
+                   : json_sprintf("end the credential %s of host \"%s\": the next request"
+                                  " signed with it is refused",
+                                  id, host->row.name));
+    json_array_append_new(
+        would, json_sprintf("keep its LUNs, its iSCSI sessions and %u other credential%s", others,
+                            others == 1 ? "" : "s"));
+    return would;
+}
+
 static void step_revoke(struct op *op)
 {
     struct revoke_data *data = op_data(op, sizeof *data);
     struct err *e = revoke_find(op, data);
     if (e) {
         op_fail(op, e);
-        return;
+    } else if (arg_bool(op, "dry_run")) {
+        op_end_dry_run(op, would_revoke(op, data));
+    } else {
+        op_catalog_audited(op, revoke_write);
     }
-    op_catalog_audited(op, revoke_write);
 }
 
 static void step_revoked(struct op *op)

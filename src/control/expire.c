@@ -1,6 +1,6 @@
 /* What has had its time goes: once a second, a few at a time, by the server's own clock. */
 #include "base/log.h"
-#include "control/control_int.h"
+#include "control/host_int.h"
 
 enum { EXPIRE_AT_ONCE = 64 };
 
@@ -73,6 +73,56 @@ static unsigned snapshots_over(struct op *op, struct control *control, uint64_t 
         trash_doom_snapshot(op, doomed, s);
     }
     return count;
+}
+
+/* ---- What would expire by a clock that jumps
+ * ------------------------------------------------------------------------------------------- */
+
+static void say_disk(struct disk *disk, uint64_t until_ns, json_t *would)
+{
+    if (disk_is_over(disk, until_ns)) {
+        json_array_append_new(
+            would, json_sprintf("delete for good disk \"%s\" from the trash", disk->row.name));
+    }
+    list_for_each (node, &disk->undos) {
+        const struct undo *undo =
+            container_of(list_entry(node, struct object, link), struct undo, object);
+        if (!undo_is_over(undo, until_ns)) continue;
+        json_array_append_new(would, json_sprintf("delete undo point \"%s\" of disk \"%s\"",
+                                                  undo->row.name, disk->row.name));
+    }
+}
+
+static void say_snapshot(const struct snapshot *s, uint64_t now_ns, uint64_t until_ns,
+                         json_t *would)
+{
+    if (snapshot_is_over(s, until_ns)) {
+        json_array_append_new(
+            would, json_sprintf("delete for good snapshot \"%s\" from the trash", s->row.name));
+    }
+    if (s->row.retain_until_ns > now_ns && s->row.retain_until_ns <= until_ns) {
+        json_array_append_new(would, json_sprintf("end the retention of snapshot \"%s\": it can be"
+                                                  " deleted then",
+                                                  s->row.name));
+    }
+}
+
+void expire_say(struct control *control, uint64_t now_ns, uint64_t until_ns, json_t *would)
+{
+    list_for_each (node, &control->disks) {
+        say_disk(container_of(list_entry(node, struct object, link), struct disk, object), until_ns,
+                 would);
+    }
+    list_for_each (node, &control->snapshots) {
+        say_snapshot(container_of(list_entry(node, struct object, link), struct snapshot, object),
+                     now_ns, until_ns, would);
+    }
+    list_for_each (node, &control->enrolments) {
+        const struct enrolment *enrolment = list_entry(node, struct enrolment, link);
+        if (enrolment->row.expires_ns <= now_ns || enrolment->row.expires_ns > until_ns) continue;
+        json_array_append_new(would, json_sprintf("end the enrolment code of host \"%s\"",
+                                                  enrolment->host->row.name));
+    }
 }
 
 /* Looks again: the lane may have been long. */

@@ -280,6 +280,17 @@ static void step_publish(struct op *op)
     op_next(op);
 }
 
+static unsigned sets_of(struct control *control, const struct group *group)
+{
+    unsigned count = 0;
+    list_for_each (node, &control->sets) {
+        const struct set *set =
+            container_of(list_entry(node, struct object, link), struct set, object);
+        count += uuid_equal(&set->owner, &group->row.uuid);
+    }
+    return count;
+}
+
 static struct err *member_check(struct op *op, struct group_data *data)
 {
     TRY(find_group(op->control, arg_text(op, "name"), &data->group));
@@ -297,6 +308,27 @@ static struct err *member_write(struct catalog *catalog, void *arg)
                               data->join ? &data->group->row.uuid : NULL);
 }
 
+static json_t *would_leave(struct op *op, const struct group_data *data)
+{
+    json_t *would = json_array();
+    if (data->host->group != data->group) return would; /* so it is already */
+    unsigned sets = sets_of(op->control, data->group);
+    json_array_append_new(would, json_sprintf("take host \"%s\" out of group \"%s\"",
+                                              data->host->row.name, data->group->row.name));
+    if (sets) {
+        json_array_append_new(would, json_sprintf("leave the group's %u set%s to its other hosts;"
+                                                  " this one keeps what it has imported",
+                                                  sets, sets == 1 ? "" : "s"));
+    }
+    list_for_each (node, &op->control->grants) {
+        const struct grant *grant = list_entry(node, struct grant, link);
+        if (grant->to != data->group) continue;
+        json_array_append_new(
+            would, json_sprintf("end its right to import from \"%s\"", grant->from->row.name));
+    }
+    return would;
+}
+
 static void step_member(struct op *op)
 {
     struct group_data *data = data_begin(op);
@@ -304,6 +336,8 @@ static void step_member(struct op *op)
     struct err *e = member_check(op, data);
     if (e) {
         op_fail(op, e);
+    } else if (!data->join && arg_bool(op, "dry_run")) {
+        op_end_dry_run(op, would_leave(op, data));
     } else if ((data->host->group == data->group) == data->join) {
         op_next(op); /* so it is already */
     } else {
@@ -338,17 +372,12 @@ static struct err *delete_write(struct catalog *catalog, void *arg)
 static json_t *would_delete(struct op *op, const struct group *group)
 {
     json_t *would = json_pack("[o]", json_sprintf("delete group \"%s\"", group->row.name));
-    unsigned sets = 0;
+    unsigned sets = sets_of(op->control, group);
     list_for_each (node, &op->control->grants) {
         const struct grant *grant = list_entry(node, struct grant, link);
         if (grant->to != group && grant->from != group) continue;
         json_array_append_new(would, json_sprintf("end the grant that \"%s\" imports from \"%s\"",
                                                   grant->to->row.name, grant->from->row.name));
-    }
-    list_for_each (node, &op->control->sets) {
-        const struct set *set =
-            container_of(list_entry(node, struct object, link), struct set, object);
-        sets += uuid_equal(&set->owner, &group->row.uuid);
     }
     if (sets) {
         json_array_append_new(would,
@@ -453,6 +482,26 @@ static struct err *revoke_write(struct catalog *catalog, void *arg)
     return catalog_delete_grant(catalog, &data->row.to, &data->row.from);
 }
 
+static json_t *would_revoke(struct op *op, const struct grant_data *data)
+{
+    json_t *would = json_pack("[o]", json_sprintf("end the grant that \"%s\" imports from \"%s\"",
+                                                  data->to->row.name, data->from->row.name));
+    list_for_each (node, &op->control->sets) {
+        const struct set *set =
+            container_of(list_entry(node, struct object, link), struct set, object);
+        if (!uuid_equal(&set->owner, &data->from->row.uuid)) continue;
+        list_for_each (other, &op->control->hosts) {
+            const struct host *host = host_of(other);
+            const struct catalog_import *there = set_import_of(set, &host->row.uuid);
+            if (host->group != data->to || !there || there->state != IMPORT_IMPORTED) continue;
+            json_array_append_new(would, json_sprintf("leave set \"%s\" to host \"%s\", which has"
+                                                      " imported it",
+                                                      set->row.name, host->row.name));
+        }
+    }
+    return would;
+}
+
 static void step_revoke(struct op *op)
 {
     struct grant_data *data = op_data(op, sizeof *data);
@@ -464,9 +513,11 @@ static void step_revoke(struct op *op)
     }
     if (e) {
         op_fail(op, e);
-        return;
+    } else if (arg_bool(op, "dry_run")) {
+        op_end_dry_run(op, would_revoke(op, data));
+    } else {
+        op_catalog_audited(op, revoke_write);
     }
-    op_catalog_audited(op, revoke_write);
 }
 
 static void step_revoked(struct op *op)

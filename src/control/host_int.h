@@ -59,6 +59,8 @@ void credential_add(struct control *control, const struct catalog_credential *ro
 void enrolment_add(struct control *control, const struct catalog_enrolment *row);
 /* host NULL: of all. */
 void credential_forget(struct control *control, const struct host *host);
+/* Adds to would (borrowed) what credential_forget would end. */
+void credential_say(struct control *control, const struct host *host, json_t *would);
 
 /* access.c */
 struct err *access_check_verb(struct op *op) MUST_CHECK;    /* may this role call it at all? */

@@ -174,12 +174,52 @@ static void step_host_publish(struct op *op)
 /* ---- Host delete: sessions end, then the rows go, then the LUNs
  * ---------------------------------------------- */
 
+static json_t *say_lun(const struct map *map)
+{
+    return json_sprintf("take LUN %u (%s \"%s\") away from host \"%s\"", map->row.lun,
+                        catalog_kind_name(map->row.kind),
+                        map->disk ? map->disk->row.name : map->snapshot->row.name,
+                        map->host->row.name);
+}
+
+static json_t *would_delete(struct op *op, const struct host *host)
+{
+    json_t *would = json_array();
+    list_for_each (node, &host->sessions) {
+        const struct session *session = list_entry(node, struct session, link);
+        if (session->count == 0) continue;
+        json_array_append_new(would,
+                              json_sprintf("end %u iSCSI session%s of %s", session->count,
+                                           session->count == 1 ? "" : "s", session->initiator));
+    }
+    list_for_each (node, &host->maps)
+        json_array_append_new(would, say_lun(list_entry(node, struct map, link)));
+    credential_say(op->control, host, would);
+    list_for_each (node, &op->control->sets) {
+        const struct set *set =
+            container_of(list_entry(node, struct object, link), struct set, object);
+        if (set_is_past(set->row.state) || !uuid_equal(&set->row.host, &host->row.uuid)) continue;
+        json_array_append_new(
+            would, json_sprintf("keep set \"%s\", which was made for it", set->row.name));
+    }
+    if (host->group) {
+        json_array_append_new(would, json_sprintf("take host \"%s\" out of group \"%s\"",
+                                                  host->row.name, host->group->row.name));
+    }
+    json_array_append_new(would, json_sprintf("forget host \"%s\"", host->row.name));
+    return would;
+}
+
 static void step_host_leave(struct op *op)
 {
     struct host_data *data = op_data(op, sizeof *data);
     struct err *e = find_host(op->control, arg_text(op, "name"), &data->host);
     if (e) {
         op_fail(op, e);
+        return;
+    }
+    if (arg_bool(op, "dry_run")) {
+        op_end_dry_run(op, would_delete(op, data->host));
         return;
     }
     data->host->leaving = true; /* no new session from here on */
@@ -367,8 +407,8 @@ static void step_map_branch(struct op *op)
     snapshot_branch_make(data->snapshot, op_done, op);
 }
 
-/* Outside of VSS nobody else makes its volumes visible (DESIGN 6.10); import leaves them to VSS, and what a
- * host has already is that host's. */
+/* Outside of VSS nobody else makes its volumes visible (DESIGN 6.10); import leaves them to VSS,
+ * and what a host has already is that host's. */
 static void step_map_flags(struct op *op)
 {
     struct map_data *data = op->data;
@@ -459,6 +499,10 @@ static void step_remove_check(struct op *op)
     struct err *e = remove_check(op, data);
     if (e) {
         op_fail(op, e);
+        return;
+    }
+    if (arg_bool(op, "dry_run")) {
+        op_end_dry_run(op, json_pack("[o]", say_lun(data->map)));
         return;
     }
     note_kept_lun(data, -1);

@@ -1,6 +1,6 @@
 /*
- * Importing a set (all its snapshots appear on a host as LUNs, at once) and masking it again.  What one
- * host has is kept for each host beside the set's state: imported, or masked since.
+ * Importing a set (all its snapshots appear on a host as LUNs, at once) and masking it again.  What
+ * one host has is kept for each host beside the set's state: imported, or masked since.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -59,10 +59,8 @@ static void add_row(struct import_data *data, const struct host *host,
     }
     data->rows = realloc(data->rows, (data->row_count + 1) * sizeof *data->rows);
     check(data->rows);
-    data->rows[data->row_count++] = (struct catalog_import){.set = data->set->row.uuid,
-                                                            .host = host->row.uuid,
-                                                            .state = state,
-                                                            .at_ns = data->at_ns};
+    data->rows[data->row_count++] = (struct catalog_import){
+        .set = data->set->row.uuid, .host = host->row.uuid, .state = state, .at_ns = data->at_ns};
 }
 
 static struct err *find_and_decide(struct op *op, struct import_data *data, enum set_event event)
@@ -252,12 +250,28 @@ static struct err *mask_check(struct op *op, struct import_data *data)
     return NULL;
 }
 
+static json_t *would_mask(const struct import_data *data)
+{
+    json_t *would = json_array();
+    for (unsigned i = 0; i < data->count; i++) {
+        const struct entry *entry = &data->entries[i];
+        json_array_append_new(
+            would, json_sprintf("take LUN %u (snapshot \"%s\") away from host \"%s\"",
+                                entry->row.lun, entry->snapshot->row.name, entry->host->row.name));
+    }
+    return would;
+}
+
 static void step_mask(struct op *op)
 {
     struct import_data *data = begin(op);
     struct err *e = mask_check(op, data);
     if (e) {
         op_fail(op, e);
+        return;
+    }
+    if (arg_bool(op, "dry_run")) {
+        op_end_dry_run(op, would_mask(data));
         return;
     }
     if (data->row_count == 0) { /* nobody has it */
@@ -403,8 +417,9 @@ static op_step *const import_steps[] = {step_import,       step_branches, step_i
                                         step_import_serve, step_answer,   NULL};
 static op_step *const import_undo_steps[] = {step_import_undo, step_mask_hold, step_mask_unserve,
                                              step_mask_forget, NULL};
-static op_step *const mask_steps[] = {step_mask,        step_mask_store, step_mask_hold,
-                                      step_mask_unserve, step_mask_forget, step_answer, NULL};
+static op_step *const mask_steps[] = {
+    step_mask, step_mask_store, step_mask_hold, step_mask_unserve, step_mask_forget, step_answer,
+    NULL};
 
 const struct op_plan plans_import[] = {
     {"set_import", OP_LANE_GENERAL, import_steps, import_undo_steps},

@@ -1,4 +1,6 @@
 /* Pausing, resuming and cancelling durable jobs. */
+#include <string.h>
+
 #include "control/control_int.h"
 
 struct job_data {
@@ -17,9 +19,9 @@ static struct err *job_check(struct op *op, struct job_data *data)
                         "tarn job show %s", job->name);
     }
     if (!job->type) {
-        return err_next(err_new(STATUS_NOT_SUPPORTED, "%s cannot be paused or cancelled",
-                                job->row.verb),
-                        "tarn job wait %s", job->name);
+        return err_next(
+            err_new(STATUS_NOT_SUPPORTED, "%s cannot be paused or cancelled", job->row.verb),
+            "tarn job wait %s", job->name);
     }
     return NULL;
 }
@@ -63,15 +65,41 @@ static void step_told(struct op *op)
     op_next(op);
 }
 
+/* As the jobs themselves do it: job_promote.c, job_replace.c, job_verify.c. */
+static json_t *would_cancel(const struct job *job)
+{
+    static const struct {
+        const char *verb, *leaves;
+    } kinds[] = {
+        {"disk_replace", "leave the disk as it is; what was copied goes"},
+        {"disk_revert", "leave the disk as it is; what was copied goes"},
+        {"snapshot_verify", "leave the snapshots as they are"},
+        {"set_break", "leave what became a disk already, and keep the rest of the set as it was;"
+                      " what was copied stays"},
+    };
+    const char *leaves = "leave what is done already as it is; what was copied stays";
+    for (unsigned i = 0; i < countof(kinds); i++) {
+        if (strcmp(kinds[i].verb, job->row.verb) == 0) leaves = kinds[i].leaves;
+    }
+    json_t *would = json_array();
+    if (job->is_cancelled) return would;
+    json_array_append_new(
+        would, json_sprintf("end job %s: %s of \"%s\"", job->name, job->row.verb, job->row.object));
+    json_array_append_new(would, json_string(leaves));
+    return would;
+}
+
 static void step_cancel(struct op *op)
 {
     struct job_data *data = op_data(op, sizeof *data);
     struct err *e = job_check(op, data);
     if (e) {
         op_fail(op, e);
-        return;
+    } else if (arg_bool(op, "dry_run")) {
+        op_end_dry_run(op, would_cancel(data->job));
+    } else {
+        op_catalog_audited(op, NULL);
     }
-    op_catalog_audited(op, NULL);
 }
 
 static void step_cancelled(struct op *op)

@@ -56,12 +56,27 @@ static struct err *create_write(struct catalog *catalog, void *arg)
     return catalog_put_job(catalog, &data->job_row);
 }
 
+static json_t *would_create(struct op *op, const struct pool_data *data)
+{
+    json_t *would =
+        json_pack("[o]", json_sprintf("make pool \"%s\" on %s", data->row.name, data->row.path));
+    json_array_append_new(
+        would, json_string(arg_bool(op, "overwrite")
+                               ? "destroy everything that is there, if it is a device"
+                               : "fail, and change nothing, if there is something already"));
+    return would;
+}
+
 static void step_create(struct op *op)
 {
     struct pool_data *data = op_data(op, sizeof *data);
     struct err *e = create_check(op, data);
     if (e) {
         op_fail(op, e);
+        return;
+    }
+    if (arg_bool(op, "dry_run")) {
+        op_end_dry_run(op, would_create(op, data));
         return;
     }
     data->job = job_begin(op->control, "pool_create", data->row.name);
@@ -173,15 +188,33 @@ static struct err *forget_write(struct catalog *catalog, void *arg)
     return catalog_delete_pool(catalog, &data->row.uuid);
 }
 
+static json_t *would_forget(struct op *op, const struct pool *pool)
+{
+    json_t *would =
+        json_pack("[o]", json_sprintf("close pool \"%s\" and forget it; %s stays as it is",
+                                      pool->row.name, pool->row.path));
+    list_for_each (node, &op->control->sets) {
+        const struct set *set =
+            container_of(list_entry(node, struct object, link), struct set, object);
+        if (set->pool != pool || !list_is_empty(&set->members)) continue;
+        json_array_append_new(would,
+                              json_sprintf("forget the history of set \"%s\", which is %s",
+                                           set->row.name, catalog_set_state_name(set->row.state)));
+    }
+    return would;
+}
+
 static void step_forget(struct op *op)
 {
     struct pool_data *data = op_data(op, sizeof *data);
     struct err *e = forget_check(op, data);
     if (e) {
         op_fail(op, e);
-        return;
+    } else if (arg_bool(op, "dry_run")) {
+        op_end_dry_run(op, would_forget(op, data->pool));
+    } else {
+        op_catalog_audited(op, forget_write);
     }
-    op_catalog_audited(op, forget_write);
 }
 
 static void pool_closed(void *arg, struct err *e)

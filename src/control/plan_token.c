@@ -104,9 +104,13 @@ static void step_delete(struct op *op)
     struct err *e = delete_check(op, data);
     if (e) {
         op_fail(op, e);
-        return;
+    } else if (arg_bool(op, "dry_run")) {
+        op_end_dry_run(op, json_pack("[o]", json_sprintf("revoke token \"%s\" (%s): the next"
+                                                         " request with it is refused",
+                                                         data->row.name, data->row.role)));
+    } else {
+        op_catalog_audited(op, delete_write);
     }
-    op_catalog_audited(op, delete_write);
 }
 
 static void step_forget(struct op *op)

@@ -312,6 +312,22 @@ static struct err *check_event(struct op *op, enum set_event event)
     return set_check_pools(set);
 }
 
+static json_t *would_abort(const struct set *set, enum set_action action)
+{
+    json_t *would = json_array();
+    if (action == SET_DO_NOTHING) return would; /* it was aborted already */
+    bool is_cut = set->row.state >= SET_COMMITTED;
+    json_array_append_new(would, json_sprintf("abort set \"%s\", which is %s", set->row.name,
+                                              catalog_set_state_name(set->row.state)));
+    list_for_each (node, &set->members) {
+        const struct snapshot *s = list_entry(node, struct snapshot, member_link);
+        json_array_append_new(would, json_sprintf("%s snapshot \"%s\" of disk \"%s\"%s",
+                                                  is_cut ? "delete" : "give up", s->row.name,
+                                                  s->disk->row.name, is_cut ? ", for good" : ""));
+    }
+    return would;
+}
+
 static void set_event(struct op *op, enum set_event event)
 {
     struct err *e = check_event(op, event);
@@ -326,6 +342,10 @@ static void set_event(struct op *op, enum set_event event)
     e = set_decide(op->set->row.state, event, &facts, &store->decision);
     if (e) {
         op_fail(op, err_wrap(e, "set \"%s\"", op->set->row.name));
+        return;
+    }
+    if (event == SET_EVENT_ABORT && arg_bool(op, "dry_run")) {
+        op_end_dry_run(op, would_abort(op->set, store->decision.action));
         return;
     }
     op_continue_with(op, steps_of(store->decision.action));
