@@ -250,13 +250,16 @@ static bool check_space(struct site *site, int pool)
     struct volume_pool_usage usage;
     unsigned count = 0;
     for (int i = 0; i < SITE_DISKS; i++)
-        if ((site->disks[i].state == SITE_THERE || site->disks[i].state == SITE_TRASHED) &&
+        if ((site->disks[i].state == SITE_THERE ||
+             (site->disks[i].state == SITE_TRASHED && !site->options.full)) &&
             site->disks[i].pool == pool)
             views[count++] = &site->disks[i].view;
-    for (int i = 0; i < SITE_POINTS; i++)
-        if (site->points[i].state == SITE_THERE && site->points[i].exact &&
-            site->disks[site->points[i].disk].pool == pool)
-            views[count++] = &site->points[i].view;
+    for (int i = 0; i < SITE_POINTS; i++) {
+        const struct site_point *p = &site->points[i];
+        bool may_go = site->options.full && site->sets[p->set < 0 ? 0 : p->set].is_undo;
+        if (p->state == SITE_THERE && p->exact && !may_go && site->disks[p->disk].pool == pool)
+            views[count++] = &p->view;
+    }
     uint64_t blocks = model_block_count(views, count);
     volume_pool_usage(site->pools[pool].engine, &usage);
     if (usage.data_bytes >= blocks * BLOCK_BYTES) return true;
