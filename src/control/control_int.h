@@ -98,6 +98,7 @@ struct set {
     uint64_t lease_until_ns, armed_until_ns; /* rt_now */
     struct lane lane;
     bool lapsing; /* an operation that ends it is under way */
+    uint64_t rest_after_ns; /* rt_now; what an abort has left is tried again then (room.c) */
     bool gone;    /* forgotten; freed when its lane is empty */
     bool changed; /* at start: its state is to be written */
     bool undecided; /* since the start: a pool is absent that may have its cut or not (E23) */

@@ -31,13 +31,19 @@ static bool is_short(const struct pool *pool, struct volume_pool_usage *ret_usag
            ret_usage->capacity_bytes / ROOM_SHARE;
 }
 
+/* One that cannot go (somebody reads it) does not stand before all others for ever. */
+#define REST_AGAIN_NS (60 * RT_SECOND)
+
 static struct set *aborted_rest(struct control *control, const struct pool *pool)
 {
+    uint64_t now_ns = rt_now(control->rt);
     list_for_each (node, &control->snapshots) {
         struct snapshot *s =
             container_of(list_entry(node, struct object, link), struct snapshot, object);
-        if (s->disk->pool == pool && s->set->row.state == SET_ABORTED && !s->set->lane.busy)
+        if (s->disk->pool == pool && s->set->row.state == SET_ABORTED && !s->set->lane.busy &&
+            s->set->rest_after_ns <= now_ns) {
             return s->set;
+        }
     }
     return NULL;
 }
@@ -66,6 +72,19 @@ static bool snapshot_can_go(struct control *control, const struct snapshot *s)
            s->row.retain_until_ns <= clock_now(control);
 }
 
+/* As trash_doom_disk finds it: an event that is told and then nothing would be told every second.
+ */
+static bool disk_can_go(struct control *control, const struct disk *disk)
+{
+    if (disk->row.state != CATALOG_TRASHED || disk->job) return false;
+    list_for_each (node, &control->snapshots) {
+        const struct snapshot *s =
+            container_of(list_entry(node, struct object, link), struct snapshot, object);
+        if (s->disk == disk && !snapshot_can_go(control, s)) return false;
+    }
+    return true;
+}
+
 static void first_trashed(struct control *control, const struct pool *pool, struct expendable *what)
 {
     uint64_t first_ns = UINT64_MAX;
@@ -79,8 +98,8 @@ static void first_trashed(struct control *control, const struct pool *pool, stru
     }
     list_for_each (node, &control->disks) {
         struct disk *d = container_of(list_entry(node, struct object, link), struct disk, object);
-        if (d->pool != pool || d->row.state != CATALOG_TRASHED || d->job) continue;
-        if (d->row.expires_ns >= first_ns) continue; /* its snapshots go first: they are smaller */
+        if (d->pool != pool || d->row.expires_ns >= first_ns) continue; /* its snapshots go first */
+        if (!disk_can_go(control, d)) continue;
         first_ns = d->row.expires_ns;
         *what = (struct expendable){.disk = d};
     }
@@ -104,6 +123,7 @@ static void doom_it(struct op *op, struct doomed *doomed, const struct expendabl
 {
     struct control *control = op->control;
     if (what->aborted) {
+        what->aborted->rest_after_ns = rt_now(control->rt) + REST_AGAIN_NS;
         op_take_set(op, what->aborted);
         doom_set(doomed, what->aborted);
     } else if (what->undo) {

@@ -6,7 +6,7 @@
 #include "base/limits.h"
 #include "control/control_int.h"
 
-enum { LUN_A = 5, LUN_B = 6, BLOCKS = 4096 };
+enum { LUN_A = 5, LUN_B = 6, LUN_FILLER = 7, BLOCKS = 4096, LAYER = 1024 };
 
 static void fill(struct lun_host *host, unsigned lun, unsigned count, char byte)
 {
@@ -156,11 +156,181 @@ static void the_level_of_warning_is_set_for_each_pool(void)
     rig_destroy(rig);
 }
 
+/* ---- The order, one step at a time
+ * --------------------------------------------------------------------- */
+
+/* Disk a holds, above snapshot keep (kept for a month), in layers of 4 MiB: what is left of aborted
+ * set "rest" when `with_rest`, snapshot "gone" in the trash, an undo point, and what it is now. */
+struct layers {
+    struct rig *rig;
+    struct lun_host *host;
+    struct volume *reader; /* holds what is left of the set */
+    unsigned filled;       /* blocks of the filler */
+};
+
+static void abort_with_a_reader(struct layers *l)
+{
+    static const char *const way[] = {"set_arm", "set_commit"};
+    struct rig *rig = l->rig;
+    json_t *set = rig_ok(rig, "set_prepare", "{s:s, s:[s]}", "name", "rest", "disks", "a");
+    struct uuid uuid;
+    check(uuid_parse(rig_text(set, "members.0.snapshot_uuid"), &uuid));
+    json_decref(set);
+    for (unsigned i = 0; i < countof(way); i++)
+        check(rig_do(rig, way[i], "{s:s}", "name", "rest"));
+    struct snapshot *s = inventory_snapshot(rig->control, &uuid);
+    check(s);
+    struct err *e =
+        volume_open(s->disk->pool->engine, NULL, &s->row.point, VOLUME_READ_ONLY, &l->reader);
+    check(!e);
+    expect_eq(rig_fails(rig, "set_abort", "{s:s}", "name", "rest"), STATUS_IN_USE);
+}
+
+static struct layers layered(bool with_rest)
+{
+    struct layers l = {0};
+    l.rig = furnished(&l.host);
+    check(rig_do(l.rig, "disk_create", "{s:s, s:s}", "name", "f", "size", "64M"));
+    check(rig_do(l.rig, "map_add", "{s:s, s:s, s:i}", "host", "h", "disk", "f", "lun", LUN_FILLER));
+    fill(l.host, LUN_A, LAYER, 1);
+    check(rig_do(l.rig, "snapshot_create", "{s:[s], s:s}", "disks", "a", "name", "keep"));
+    check(rig_do(l.rig, "snapshot_retain", "{s:s, s:s}", "name", "keep", "for", "30d"));
+    fill(l.host, LUN_A, LAYER, 2);
+    if (with_rest) abort_with_a_reader(&l);
+    fill(l.host, LUN_A, LAYER, 3);
+    check(rig_do(l.rig, "snapshot_create", "{s:[s], s:s}", "disks", "a", "name", "gone"));
+    check(rig_do(l.rig, "snapshot_delete", "{s:s}", "name", "gone"));
+    fill(l.host, LUN_A, LAYER, 4);
+    check(rig_do(l.rig, "disk_revert", "{s:s, s:s, s:b}", "name", "a", "to", "keep", "force", 1));
+    fill(l.host, LUN_A, LAYER, 5);
+    return l;
+}
+
+static void fill_until_short(struct layers *l)
+{
+    for (; !is_short(l->rig); l->filled++)
+        check(lun_put(l->host, LUN_FILLER, l->filled, 'f') == SCSI_STATUS_GOOD);
+}
+
+/* Makes the pool short once and gives it time. */
+static void make_short(struct layers *l)
+{
+    fill_until_short(l);
+    sim_run_for(l->rig->sim, 30 * RT_SECOND);
+}
+
+static size_t undo_count(struct rig *rig)
+{
+    json_t *disk = rig_ok(rig, "disk_show", "{s:s}", "name", "a");
+    size_t n = json_array_size(json_object_get(disk, "undo_points"));
+    json_decref(disk);
+    return n;
+}
+
+static size_t rest_count(struct rig *rig)
+{
+    json_t *set = rig_ok(rig, "set_show", "{s:s}", "name", "rest");
+    expect_str(rig_text(set, "state"), "aborted");
+    size_t n = json_array_size(json_object_get(set, "members"));
+    json_decref(set);
+    return n;
+}
+
+static bool keep_is_whole(struct layers *l)
+{
+    check(rig_do(l->rig, "map_add", "{s:s, s:s, s:i}", "host", "h", "snapshot", "keep", "lun", 9));
+    for (unsigned i = 0; i < LAYER; i++) {
+        if (lun_get(l->host, 9, i) != 1) return false;
+    }
+    return true;
+}
+
+static void end(struct layers *l)
+{
+    lun_logout(l->host);
+    rig_destroy(l->rig);
+}
+
+static void what_aborted_sets_left_goes_first_and_what_is_kept_never(void)
+{
+    struct layers l = layered(true);
+    volume_close(l.reader);
+    expect_eq(rest_count(l.rig), 1);
+    make_short(&l);
+    expect_eq(rest_count(l.rig), 0);
+    expect_eq(undo_count(l.rig), 1);
+    expect_eq(count(l.rig, "trash_list", "trash"), 1);
+    expect(!is_short(l.rig));
+    make_short(&l);
+    expect_eq(undo_count(l.rig), 0);
+    expect_eq(count(l.rig, "trash_list", "trash"), 1);
+    expect(!is_short(l.rig));
+    make_short(&l);
+    expect_eq(count(l.rig, "trash_list", "trash"), 0);
+    expect(!is_short(l.rig));
+    make_short(&l);
+    expect(is_short(l.rig));
+    expect_eq(count(l.rig, "snapshot_list", "snapshots"), 1);
+    expect(keep_is_whole(&l));
+    end(&l);
+}
+
+static void a_rest_that_cannot_go_does_not_stand_before_the_others(void)
+{
+    struct layers l = layered(true);
+    make_short(&l);
+    expect_eq(rest_count(l.rig), 1); /* somebody reads it */
+    expect_eq(undo_count(l.rig), 0);
+    expect(!is_short(l.rig));
+    volume_close(l.reader);
+    sim_run_for(l.rig->sim, 60 * RT_SECOND);
+    make_short(&l);
+    expect_eq(rest_count(l.rig), 0); /* tried again, and before the trash */
+    expect_eq(count(l.rig, "trash_list", "trash"), 1);
+    expect(keep_is_whole(&l));
+    end(&l);
+}
+
+/* The server looks every ten minutes here, so that a time passes and room goes between two looks.
+ */
+static void what_has_expired_goes_before_what_has_not(void)
+{
+    struct layers l = layered(false);
+    expect(rig_do(l.rig, "server_set", "{s:s}", "trash", "90s"));
+    fill(l.host, LUN_A, LAYER, 6);
+    expect(rig_do(l.rig, "snapshot_create", "{s:[s], s:s}", "disks", "a", "name", "over"));
+    fill(l.host, LUN_A, LAYER, 7);
+    expect(rig_do(l.rig, "snapshot_delete", "{s:s}", "name", "over"));
+    lun_logout(l.host);
+    l.rig->lease_tick_ns = 600 * RT_SECOND;
+    expect(rig_restart(l.rig));
+    l.host = lun_login(l.rig, "iqn.a");
+    sim_run_for(l.rig->sim, 300 * RT_SECOND);
+    expect_eq(count(l.rig, "trash_list", "trash"), 2);
+    fill_until_short(&l);
+    expect_eq(count(l.rig, "trash_list", "trash"), 2);
+    sim_run_for(l.rig->sim, 400 * RT_SECOND);
+    json_t *list = rig_ok(l.rig, "trash_list", NULL);
+    expect_eq(json_array_size(json_object_get(list, "trash")), 1);
+    expect_str(rig_text(list, "trash.0.name"), "gone"); /* went in before, and has time left */
+    json_decref(list);
+    expect_eq(undo_count(l.rig), 1);
+    char text[200];
+    kinds(l.rig, text);
+    expect(!strstr(text, "undo") && !strstr(text, "trash")); /* nothing went before its time */
+    expect(!is_short(l.rig));
+    expect(keep_is_whole(&l));
+    end(&l);
+}
+
 int main(void)
 {
     run(undo_points_go_first_then_the_trash_and_never_a_snapshot);
     run(nothing_goes_while_there_is_room);
     run(when_nothing_is_left_it_says_so_once);
+    run(what_aborted_sets_left_goes_first_and_what_is_kept_never);
+    run(a_rest_that_cannot_go_does_not_stand_before_the_others);
+    run(what_has_expired_goes_before_what_has_not);
     run(the_level_of_warning_is_set_for_each_pool);
     return tap_done();
 }
