@@ -261,11 +261,11 @@ static struct err *fill_job(struct op *op, struct promote_data *data)
 {
     char set[UUID_TEXT_SIZE] = "";
     if (data->set) uuid_format(&data->set->row.uuid, set);
-    json_t *work = json_pack("{s:s, s:b, s:b, s:b, s:b, s:b, s:s, s:O}", "actor",
-                             op->actor.name, "of_disks", data->disk != NULL, "split", data->is_split, "break", data->is_break,
-                             "writable", arg_bool(op, "writable"), "keep_vss_flags",
-                             data->is_break || arg_bool(op, "keep_vss_flags"), "set", set,
-                             "targets", data->targets);
+    json_t *work = json_pack("{s:s, s:b, s:b, s:b, s:b, s:b, s:s, s:O}", "actor", op->actor.name,
+                             "of_disks", data->disk != NULL, "split", data->is_split, "break",
+                             data->is_break, "writable", arg_bool(op, "writable"),
+                             "keep_vss_flags", data->is_break || arg_bool(op, "keep_vss_flags"),
+                             "set", set, "targets", data->targets);
     data->text = work ? json_dumps(work, JSON_COMPACT) : NULL;
     json_decref(work);
     if (!data->text) return err_new(STATUS_NO_MEMORY, "job");

@@ -93,10 +93,11 @@ static struct err *fill_job(struct op *op, struct replace_data *data)
     uuid_format(&drawn, undo);
     drawn = rt_uuid(op->control->rt);
     if (data->of_branch) uuid_format(&drawn, temporary);
-    json_t *work =
-        json_pack("{s:s, s:s, s:s, s:s, s:s, s:b}", "actor", op->actor.name, "disk", uuid_format(&data->disk->row.uuid, disk),
-                  "snapshot", uuid_format(&data->snapshot->row.uuid, snapshot), "undo", undo,
-                  "temporary", temporary, "keep_vss_flags", arg_bool(op, "keep_vss_flags"));
+    json_t *work = json_pack("{s:s, s:s, s:s, s:s, s:s, s:b}", "actor", op->actor.name, "disk",
+                             uuid_format(&data->disk->row.uuid, disk), "snapshot",
+                             uuid_format(&data->snapshot->row.uuid, snapshot), "undo", undo,
+                             "temporary", temporary, "keep_vss_flags",
+                             arg_bool(op, "keep_vss_flags"));
     data->text = work ? json_dumps(work, JSON_COMPACT) : NULL;
     json_decref(work);
     if (!data->text) return err_new(STATUS_NO_MEMORY, "job");
