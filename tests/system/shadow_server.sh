@@ -80,6 +80,10 @@ chapter "A server, two disks, two file systems"
 write_tarn_conf
 start_tarnd
 cleanup_push stop tarnd
+[ -z "${EXPECT_RUNTIME:-}" ] ||
+    prove "its log says that io_uring is refused" grep -q 'io_uring is refused' "$WORK/log/tarnd.log"
+[ -z "${EXPECT_RUNTIME:-}" ] ||
+    prove "and that it runs over $EXPECT_RUNTIME" grep -q "msg=\"*runtime.*backend=$EXPECT_RUNTIME" "$WORK/log/tarnd.log"
 make_fs "$WORK/a.img" "$A"
 make_fs "$WORK/b.img" "$B"
 tarn pool create main --file "$WORK/main.pool" --size 128M --sparse > /dev/null 2>&1
