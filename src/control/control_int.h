@@ -503,6 +503,17 @@ enum { VSS_TEXT_MAX = 320 };
 void vss_flags_clear(struct control *control, struct volume_pool *engine, const struct uuid *disk,
                      char text[VSS_TEXT_MAX], volume_done_fn *done, void *arg);
 void vss_flags_abandon(struct control *control); /* after the pools: what a crash leaves */
+/* job_vss.c: the same as a durable job, when it failed beside what it belongs to.  Fill, store the row with the
+ * other rows, go. */
+struct vss_job {
+    struct catalog_job row;
+    char *text; /* row.work */
+};
+struct err *vss_job_fill(struct control *control, const struct disk *disk,
+                         struct vss_job *job) MUST_CHECK;
+/* Says what was not done and who does it: the note of the answer.  Takes e. */
+json_t *vss_job_go(struct control *control, struct disk *disk, struct vss_job *job, struct err *e);
+void vss_job_fini(struct vss_job *job);
 /* What writers may need to recover in a copy for Windows; POOL_FULL when it is not there. */
 struct err *reserve_check(struct control *control, const struct set_draft *draft) MUST_CHECK;
 bool set_is_stale(struct control *control, const struct set *set);
@@ -687,6 +698,7 @@ struct job_type {
 extern const struct job_type job_types_promote[]; /* each ends with verb NULL */
 extern const struct job_type job_types_replace[];
 extern const struct job_type job_types_verify[];
+extern const struct job_type job_types_vss[];
 struct job *job_begin(struct control *control, const char *verb, const char *object);
 /* The row of a durable job, to be stored by the caller with what belongs to it; text is row->work. */
 void job_row_fill(struct control *control, const char *verb, const char *object, const char *text,

@@ -39,7 +39,7 @@ bool job_is_over(const struct job *job)
  * ---------------------------------------------------------------------------------- */
 
 static const struct job_type *const families[] = {job_types_promote, job_types_replace,
-                                                  job_types_verify};
+                                                  job_types_verify, job_types_vss};
 
 static const struct job_type *type_find(const char *verb)
 {

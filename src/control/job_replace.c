@@ -28,6 +28,8 @@ struct run {
     bool keeps_flags, in_engine, in_op, is_done;
     char text[VSS_TEXT_MAX]; /* what became of the flags of VSS */
     struct volume_replacement replacement;
+    struct vss_job vss;       /* clears the flags when settling could not: trouble */
+    struct err *vss_trouble;
 };
 
 static void go(struct run *run);
@@ -52,7 +54,10 @@ static void mark(struct run *run, struct job *job)
 
 static void drop(struct job *job)
 {
-    free(job->run);
+    struct run *run = job->run;
+    vss_job_fini(&run->vss);
+    err_free(run->vss_trouble);
+    free(run);
     job->run = NULL;
 }
 
@@ -88,8 +93,17 @@ static void step_left_over(struct op *op)
     volume_point_delete(snapshot->disk->pool->engine, &run->temporary, left_over_deleted, op);
 }
 
-/* Outside of VSS nobody else would make the volumes visible and writable again.  Last, so that the undo point is
- * there even when this fails. */
+static void flags_cleared(void *arg, struct err *e)
+{
+    struct op *op = arg;
+    struct run *run = op->finish_arg;
+    struct err *no_row = e ? vss_job_fill(op->control, disk_of(run), &run->vss) : NULL;
+    check(!no_row);
+    run->vss_trouble = e; /* the content is there: that is not undone by it */
+    op_next(op);
+}
+
+/* Outside of VSS nobody else would make the volumes visible and writable again. */
 static void step_flags(struct op *op)
 {
     struct run *run = ((struct settle *)op->data)->run;
@@ -99,13 +113,14 @@ static void step_flags(struct op *op)
         op_next(op);
         return;
     }
-    vss_flags_clear(op->control, disk->pool->engine, &run->disk, run->text, op_done, op);
+    vss_flags_clear(op->control, disk->pool->engine, &run->disk, run->text, flags_cleared, op);
 }
 
 static struct err *write_settled(struct catalog *catalog, void *arg)
 {
     const struct settle *data = ((struct op *)arg)->data;
     if (data->has_disk) TRY(catalog_put_disk(catalog, &data->disk_row));
+    if (data->run->vss_trouble) TRY(catalog_put_job(catalog, &data->run->vss.row));
     if (!data->has_undo) return NULL;
     return data->run->is_done ? catalog_put_undo(catalog, &data->undo)
                               : catalog_delete_undo(catalog, &data->undo.uuid);
@@ -162,6 +177,11 @@ static void settled(struct op *op)
     if (!e && disk) job->result = json_disk(run->control, disk);
     if (job->result && run->text[0])
         json_object_set_new(job->result, "note", json_string(run->text));
+    if (run->vss_trouble && disk) {
+        json_t *note = vss_job_go(run->control, disk, &run->vss, take_ptr(&run->vss_trouble));
+        if (job->result) json_object_set(job->result, "note", note);
+        json_decref(note);
+    }
     drop(job);
     job_end(job, e);
 }
@@ -169,7 +189,7 @@ static void settled(struct op *op)
 /* Takes e; NULL: it is done. */
 static void settle(struct run *run, struct err *e)
 {
-    static op_step *const steps[] = {step_left_over, step_rows, step_publish, step_flags, NULL};
+    static op_step *const steps[] = {step_left_over, step_flags, step_rows, step_publish, NULL};
     static const struct op_plan plan = {
         .verb = "disk_replaced", .lane = OP_LANE_GENERAL, .steps = steps};
     run->job->failure = e;

@@ -5,6 +5,7 @@
 #include "tests/unit/gpt_rig.h"
 
 #include "control/control_int.h"
+#include "volume/volume_engine.h"
 
 /* ---- Whole disks as images
  * -------------------------------------------------------------------------------- */
@@ -269,6 +270,73 @@ static void a_revert_that_crashes_is_finished_with_visible_volumes(void)
     expect(made > 0 && not_made > 0);
 }
 
+static const struct volume_engine_ops *true_ops;
+static struct volume_engine_ops failing_ops;
+static unsigned failures_due;
+
+static struct err *failing_open(struct volume_pool *pool, const struct uuid *disk,
+                                const struct uuid *point, enum volume_mode mode,
+                                struct volume **ret_volume)
+{
+    if (mode == VOLUME_READ_WRITE && failures_due > 0) {
+        failures_due--;
+        return err_new(STATUS_POOL_FULL, "there is no room for that");
+    }
+    return true_ops->open(pool, disk, point, mode, ret_volume);
+}
+
+/* The next `count` attempts to open a disk for writing fail. */
+static void fail_clearings(struct rig *rig, unsigned count)
+{
+    struct volume_pool *engine = the_pool(rig)->engine;
+    true_ops = engine->ops;
+    failing_ops = *true_ops;
+    failing_ops.open = failing_open;
+    engine->ops = &failing_ops;
+    failures_due = count;
+}
+
+/* The revert is made; that its volumes are hidden still is said, and made good as soon as can be. */
+static void flags_that_cannot_be_cleared_now_are_cleared_later(bool restarts)
+{
+    struct rig *rig = furnished(true);
+    json_t *job = NULL;
+    sim_run_for(rig->sim, 31 * RT_SECOND);
+    fail_clearings(rig, restarts ? 1000 : 3);
+    expect(ends_well(rig, rig_ok(rig, "disk_revert", "{s:s, s:s}", "name", "a", "to", "s-a"), &job));
+    const char *note = rig_text(job, "result.note"), *id = strstr(note, "tarn job show ");
+    expect(strstr(note, "still hidden and read-only") && strstr(note, "no room"));
+    require(id != NULL);
+    char name[UUID_TEXT_SIZE];
+    snprintf(name, sizeof name, "%s", id + strlen("tarn job show "));
+    expect_str(rig_text(job, "result.undo_points.0.state"), "ready");
+    json_decref(job);
+    if (restarts) {
+        expect(rig_restart(rig));
+    } else {
+        require(disk_to_file(rig, "a", "disk"));
+        expect(is_marked("disk"));
+        expect_eq(rig_fails(rig, "disk_undo", "{s:s}", "name", "a"), STATUS_IN_USE);
+    }
+    job = rig_ok(rig, "job_show", "{s:s, s:i}", "name", name, "wait", 30);
+    expect_str(rig_text(job, "state"), "done");
+    json_decref(job);
+    require(disk_to_file(rig, "a", "disk"));
+    expect(is_clean("disk"));
+    expect(rig_do(rig, "disk_undo", "{s:s, s:b}", "name", "a", "force", 1));
+    rig_destroy(rig);
+}
+
+static void a_revert_whose_flags_cannot_be_cleared_says_so_and_does_it_later(void)
+{
+    flags_that_cannot_be_cleared_now_are_cleared_later(false);
+}
+
+static void flags_that_are_still_to_be_cleared_are_so_after_a_restart(void)
+{
+    flags_that_cannot_be_cleared_now_are_cleared_later(true);
+}
+
 int main(void)
 {
     rig_directory();
@@ -286,6 +354,8 @@ int main(void)
     run(what_was_not_cut_through_vss_is_left_alone);
     run(a_branch_that_crashes_is_not_there_or_clean);
     run(a_revert_that_crashes_is_finished_with_visible_volumes);
+    run(a_revert_whose_flags_cannot_be_cleared_says_so_and_does_it_later);
+    run(flags_that_are_still_to_be_cleared_are_so_after_a_restart);
     rig_directory_remove();
     return tap_done();
 }
