@@ -292,9 +292,11 @@ static void step_ready(struct op *op)
                                        .size_bytes = disk->row.size_bytes,
                                        .made_ns = rt_wall(op->control->rt),
                                        .expires_ns = clock_now(op->control) + UNDO_KEPT_NS};
-    name_by_time(op->control, &disk->undos, "before-replace", data->undo.name);
-    snprintf(data->undo.cause, sizeof data->undo.cause, "replace by snapshot \"%s\"",
-             snapshot_of(run)->row.name);
+    bool reverts = strcmp(run->job->row.verb, "disk_revert") == 0;
+    name_by_time(op->control, &disk->undos, reverts ? "before-revert" : "before-replace",
+                 data->undo.name);
+    snprintf(data->undo.cause, sizeof data->undo.cause, "%s snapshot \"%s\"",
+             reverts ? "revert to" : "replace by", snapshot_of(run)->row.name);
     op_catalog(op, write_undo);
 }
 

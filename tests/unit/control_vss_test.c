@@ -177,6 +177,10 @@ static void a_revert_to_a_vss_snapshot_brings_visible_volumes(void)
         ends_well(rig, rig_ok(rig, "disk_revert", "{s:s, s:s}", "name", "a", "to", "s-a"), &job));
     expect(rig_text(job, "result.note")[0] != '\0');
     json_decref(job);
+    json_t *disk = rig_ok(rig, "disk_undo", "{s:s, s:b}", "name", "a", "list", 1);
+    expect(strncmp(rig_text(disk, "undo_points.1.name"), "before-revert-", 14) == 0);
+    expect_str(rig_text(disk, "undo_points.1.cause"), "revert to snapshot \"s-a\"");
+    json_decref(disk);
     expect(disk_to_file(rig, "a", "disk") && is_clean("disk"));
     expect(point_to_file(rig, "s-a", "disk") && is_marked("disk"));
     rig_destroy(rig);
