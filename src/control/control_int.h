@@ -55,6 +55,7 @@ struct pool {
     struct volume_pool *engine; /* NULL: missing or being made */
     char trouble[TROUBLE_SIZE];
     bool out_of_room; /* nothing is left to give back */
+    bool is_low;      /* less free than its level of warning; hosts are told (space.c) */
     struct control *control; /* once its space is watched (space.c) */
 };
 
@@ -594,8 +595,6 @@ void set_cut_note(struct op *op, struct set *set);
 /* space.c */
 uint64_t pool_warning_bytes(const struct pool *pool); /* less free than this is nearly full */
 void pool_watch_space(struct control *control, struct pool *pool); /* it was opened */
-/* Hosts that write to it learn that it is nearly full (38h/07h). */
-void pool_space_low(struct control *control, struct pool *pool);
 
 /* audit.c: a refused login of nobody in particular */
 void audit_refused_login(struct control *control);

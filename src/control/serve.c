@@ -25,9 +25,14 @@ static struct scsi_identity identity_of(const struct map *map)
     return identity;
 }
 
+static struct pool *pool_of(const struct map *map)
+{
+    return map->disk ? map->disk->pool : map->snapshot->disk->pool;
+}
+
 static struct err *open_view(struct map *map, struct volume **ret_volume)
 {
-    struct pool *pool = map->disk ? map->disk->pool : map->snapshot->disk->pool;
+    struct pool *pool = pool_of(map);
     if (!pool->engine) return pool_check_open(pool);
     if (!map->disk && map->row.read_only) {
         return volume_open(pool->engine, NULL, &map->snapshot->row.point, VOLUME_READ_ONLY,
@@ -68,6 +73,7 @@ static struct err *lun_of(struct control *control, struct map *map, unsigned *re
         struct scsi_lun_options options = {
             .volume = served->volume, .identity = identity_of(map), .write_protected = protect};
         e = scsi_lun_create(control->rt, &options, &served->lun[protect]);
+        if (!e && !protect) scsi_lun_set_threshold_reached(served->lun[0], pool_of(map)->is_low);
     }
     *ret_protect = protect;
     if (e) served_trim(served);

@@ -10,29 +10,33 @@ uint64_t pool_warning_bytes(const struct pool *pool)
 }
 
 /* Only what takes writes: a host can do nothing about a copy that it reads. */
-static void tell_hosts(const struct served *served)
+static void tell_hosts(const struct served *served, bool is_low)
 {
-    if (served->lun[0]) scsi_lun_threshold_reached(served->lun[0]);
+    if (served->lun[0]) scsi_lun_set_threshold_reached(served->lun[0], is_low);
 }
 
-void pool_space_low(struct control *control, struct pool *pool)
+/* LUNs that are made later learn it when they are (serve.c). */
+static void set_low(struct control *control, struct pool *pool, bool is_low)
 {
-    char free_text[TEXT_SIZE_MAX];
-    struct volume_pool_usage usage;
-    volume_pool_usage(pool->engine, &usage);
-    event_note(control, LEVEL_WARNING, "pool", pool->row.name,
-               "more than %u %% is used, %s free; hosts that write to it are told",
-               pool->row.warn_percent, text_format_size(usage.free_bytes, free_text));
+    pool->is_low = is_low;
     list_for_each (node, &control->disks) {
         struct disk *disk =
             container_of(list_entry(node, struct object, link), struct disk, object);
-        if (disk->pool == pool) tell_hosts(&disk->served);
+        if (disk->pool == pool) tell_hosts(&disk->served, is_low);
     }
     list_for_each (node, &control->snapshots) {
         struct snapshot *s =
             container_of(list_entry(node, struct object, link), struct snapshot, object);
-        if (s->disk->pool == pool) tell_hosts(&s->branch);
+        if (s->disk->pool == pool) tell_hosts(&s->branch, is_low);
     }
+}
+
+static void warn_of(struct control *control, const struct pool *pool, uint64_t free_bytes)
+{
+    char text[TEXT_SIZE_MAX];
+    event_note(control, LEVEL_WARNING, "pool", pool->row.name,
+               "more than %u %% is used, %s free; hosts that write to it are told",
+               pool->row.warn_percent, text_format_size(free_bytes, text));
 }
 
 static void space_changed(void *arg)
@@ -41,14 +45,20 @@ static void space_changed(void *arg)
     struct volume_pool_usage usage;
     if (!pool->engine || pool->control->stopping) return;
     volume_pool_usage(pool->engine, &usage);
-    if (usage.free_bytes < pool_warning_bytes(pool))
-        pool_space_low(pool->control, pool);
+    bool is_low = usage.free_bytes < pool_warning_bytes(pool);
+    if (is_low)
+        warn_of(pool->control, pool, usage.free_bytes);
     else
         log_info("a pool has room again", "pool=\"%s\"", pool->row.name);
+    set_low(pool->control, pool, is_low);
 }
 
 void pool_watch_space(struct control *control, struct pool *pool)
 {
+    struct volume_pool_usage usage;
     pool->control = control;
+    volume_pool_usage(pool->engine, &usage);
+    /* Below the level the watch tells; above it tells nothing, and another level may have held. */
+    if (usage.free_bytes >= pool_warning_bytes(pool)) set_low(control, pool, false);
     volume_pool_watch_space(pool->engine, pool_warning_bytes(pool), space_changed, pool);
 }

@@ -50,9 +50,11 @@ bool scsi_lun_is_write_protected(const struct scsi_lun *lun)
            volume_is_read_only(lun->volume);
 }
 
-void scsi_lun_threshold_reached(struct scsi_lun *lun)
+void scsi_lun_set_threshold_reached(struct scsi_lun *lun, bool is_reached)
 {
-    scsi_lun_raise(lun, SCSI_ATTENTION_THRESHOLD, NULL);
+    if (is_reached && !lun->threshold_is_reached)
+        scsi_lun_raise(lun, SCSI_ATTENTION_THRESHOLD, NULL);
+    lun->threshold_is_reached = is_reached;
 }
 
 uint64_t scsi_lun_last_use_ns(const struct scsi_lun *lun)

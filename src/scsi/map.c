@@ -88,7 +88,7 @@ struct err *scsi_map_add(struct scsi_map *map, unsigned number, struct scsi_lun 
     /* A new logical unit for these nexuses: nothing that was kept of the number holds any more. */
     list_for_each (node, &map->nexuses) {
         list_entry(node, struct scsi_nexus, map_link)->attention[number] =
-            1 << SCSI_ATTENTION_POWER_ON;
+            scsi_attention_first(lun, 1 << SCSI_ATTENTION_POWER_ON);
     }
     note_change(map);
     return NULL;
@@ -144,7 +144,8 @@ void scsi_map_replace(struct scsi_map *map, unsigned number, struct scsi_lun *lu
     list_for_each (node, &map->nexuses) {
         struct scsi_nexus *nexus = list_entry(node, struct scsi_nexus, map_link);
         scsi_release_reservations_of(nexus, old->lun);
-        nexus->attention[number] = 1 << SCSI_ATTENTION_CONTENT | 1 << SCSI_ATTENTION_MODE_PARAMETERS;
+        nexus->attention[number] = scsi_attention_first(
+            lun, 1 << SCSI_ATTENTION_CONTENT | 1 << SCSI_ATTENTION_MODE_PARAMETERS);
     }
     if (!old->running) entry_leave(old);
 }

@@ -27,7 +27,8 @@ struct err *scsi_nexus_create(const struct scsi_nexus_options *options,
     check(options->portal_count <= SCSI_PORTALS_MAX);
     nexus->portal_count = options->portal_count;
     for (unsigned i = 0; i < LIMIT_LUNS_PER_HOST; i++) {
-        nexus->attention[i] = 1 << SCSI_ATTENTION_POWER_ON;
+        const struct scsi_lun *lun = scsi_map_find(options->map, i);
+        nexus->attention[i] = scsi_attention_first(lun, 1 << SCSI_ATTENTION_POWER_ON);
     }
     list_push_back(&options->map->nexuses, &nexus->map_link);
     *ret_nexus = nexus;
@@ -79,6 +80,13 @@ bool scsi_attention_take(struct scsi_nexus *nexus, unsigned number, unsigned mas
         return true;
     }
     return false;
+}
+
+/* SBC-3 4.7.3.7: every I_T nexus is told of the soft threshold; one that comes later has not been. */
+uint16_t scsi_attention_first(const struct scsi_lun *lun, unsigned bits)
+{
+    if (lun && lun->threshold_is_reached) bits |= 1U << SCSI_ATTENTION_THRESHOLD;
+    return (uint16_t)bits;
 }
 
 static void raise_in_map(struct scsi_map_entry *entry, enum scsi_attention attention,

@@ -61,8 +61,9 @@ struct err *scsi_lun_create(struct rt *rt, const struct scsi_lun_options *option
                             struct scsi_lun **ret_lun) MUST_CHECK;
 /* Must be on no map, with no task running (scsi_map_remove's done tells).  Accepts NULL. */
 void scsi_lun_destroy(struct scsi_lun *lun);
-/* Tells every nexus: thin provisioning soft threshold reached (38h/07h). */
-void scsi_lun_threshold_reached(struct scsi_lun *lun);
+/* While its thin provisioning soft threshold is reached, every nexus is told once (38h/07h): those
+ * that are there now, and those that come. */
+void scsi_lun_set_threshold_reached(struct scsi_lun *lun, bool is_reached);
 /* Does anybody use it?  rt_now of the last command that read or changed blocks (0 = none since it
  * was made), and whether a host holds a reservation or is registered for one. */
 uint64_t scsi_lun_last_use_ns(const struct scsi_lun *lun);

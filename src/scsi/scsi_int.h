@@ -131,7 +131,7 @@ struct scsi_lun {
     struct rt *rt;
     struct volume *volume;
     struct scsi_identity identity;
-    bool write_protected;
+    bool write_protected, threshold_is_reached;
     struct scsi_mode_state mode;
     struct scsi_nexus *reserved_by; /* SPC-2 RESERVE */
     struct scsi_pr pr;
@@ -313,6 +313,8 @@ void scsi_map_entry_drop(struct scsi_map_entry *entry);
 /* Raises a condition on every nexus that sees the LUN, but `except` (may be NULL). */
 void scsi_lun_raise(struct scsi_lun *lun, enum scsi_attention attention,
                     const struct scsi_nexus *except);
+/* For a nexus and a LUN that are new to each other: these bits, and what lasts. */
+uint16_t scsi_attention_first(const struct scsi_lun *lun, unsigned bits);
 void scsi_lun_raise_for_port(struct scsi_lun *lun, enum scsi_attention attention,
                              const struct scsi_port *port);
 bool scsi_lun_is_write_protected(const struct scsi_lun *lun);

@@ -159,9 +159,21 @@ static void events_of_the_volume_reach_every_map_and_merge(void)
     expect_eq(tur(rig.nexus, 0), 0);
     expect_eq(tur(other, 9), 0x2800);
     expect_eq(tur(other, 9), 0x2A09);
-    scsi_lun_threshold_reached(rig.lun);
+    scsi_lun_set_threshold_reached(rig.lun, true);
     expect_eq(tur(other, 9), 0x3807);
+    scsi_lun_set_threshold_reached(rig.lun, true);
     expect_eq(tur(rig.nexus, 0), 0x3807);
+    expect_eq(tur(rig.nexus, 0), 0);
+    scsi_nexus_destroy(other);
+    other = rig_nexus(&rig, second, "iqn.test:other"); /* comes while it is reached */
+    expect_eq(tur(other, 9), 0x2900);
+    expect_eq(tur(other, 9), 0x3807);
+    expect_eq(tur(other, 9), 0);
+    scsi_nexus_destroy(other);
+    scsi_lun_set_threshold_reached(rig.lun, false);
+    other = rig_nexus(&rig, second, "iqn.test:other");
+    expect_eq(tur(other, 9), 0x2900);
+    expect_eq(tur(other, 9), 0);
     scsi_nexus_destroy(other);
     scsi_map_remove(second, 9, NULL, NULL);
     rig_run_idle(&rig);
