@@ -201,8 +201,10 @@ static const struct cli_form forms[] = {
     {.id = "trash_empty",
      .positionals = "name",
      .shown = "[NAME]",
-     .examples = {"tarn trash empty --dry-run", "tarn trash empty",
-                  "tarn trash empty nightly-mail"}},
+     .examples = {"tarn trash empty --dry-run", "tarn trash empty nightly-mail",
+                  "tarn trash empty mail --undo"},
+     .note = "Undo points of reverts and replaces hold space for a day as well: with --undo they "
+             "go too, and with a disk's name only its own."},
     {.id = "server_set",
      .examples = {"tarn server set --trash 7d", "tarn server set --trash 0"},
      .note =

@@ -255,19 +255,30 @@ bool trash_doom_disk(struct op *op, struct doomed *doomed, struct disk *disk)
     return true;
 }
 
-static void step_empty(struct op *op)
+static void doom_undos(struct doomed *doomed, struct disk *disk)
+{
+    if (disk->row.state != CATALOG_READY || !pool_is_writable(disk->pool)) return;
+    list_for_each (node, &disk->undos) {
+        struct undo *undo =
+            container_of(list_entry(node, struct object, link), struct undo, object);
+        if (undo->row.state == SNAPSHOT_READY) doom_undo(doomed, undo);
+    }
+}
+
+/* With "undo" a name is that of a disk, and what is in the trash stays. */
+static struct err *doom_what_is_named(struct op *op)
 {
     struct found found = {0};
+    struct disk *undone = NULL;
     const char *name = arg_text(op, "name");
-    struct err *e = name ? find_trashed(op, name, &found) : NULL;
-    if (e) {
-        op_fail(op, e);
-        return;
-    }
+    bool of_disks = arg_bool(op, "undo");
+    if (name && of_disks) TRY(find_disk(op->control, name, &undone));
+    if (name && !of_disks) TRY(find_trashed(op, name, &found));
     struct doomed *doomed = doom_begin(op);
     list_for_each (node, &op->control->disks) {
         struct disk *d = container_of(list_entry(node, struct object, link), struct disk, object);
         if (!name || d == found.disk) trash_doom_disk(op, doomed, d);
+        if (of_disks && (!name || d == undone)) doom_undos(doomed, d);
     }
     list_for_each (node, &op->control->snapshots) {
         struct snapshot *s =
@@ -275,6 +286,17 @@ static void step_empty(struct op *op)
         if (!name || s == found.snapshot || (found.set && s->set == found.set))
             trash_doom_snapshot(op, doomed, s);
     }
+    return NULL;
+}
+
+static void step_empty(struct op *op)
+{
+    struct err *e = doom_what_is_named(op);
+    if (e) {
+        op_fail(op, e);
+        return;
+    }
+    struct doomed *doomed = op->data;
     json_t *array = json_array();
     const char *what = arg_bool(op, "dry_run") ? "delete for good " : "";
     for (unsigned i = 0; i < doomed->disk_count; i++) {
@@ -285,6 +307,12 @@ static void step_empty(struct op *op)
         json_array_append_new(array, json_sprintf("%ssnapshot \"%s\" of disk \"%s\"", what,
                                                   doomed->snapshots[i]->row.name,
                                                   doomed->snapshots[i]->disk->row.name));
+    }
+    for (unsigned i = 0; i < doomed->undo_count; i++) {
+        const struct undo *undo = doomed->undos[i];
+        if (undo->disk->row.state == CATALOG_TRASHED) continue; /* it goes with its disk */
+        json_array_append_new(array, json_sprintf("%sundo point \"%s\" of disk \"%s\"", what,
+                                                  undo->row.name, undo->disk->row.name));
     }
     if (arg_bool(op, "dry_run")) {
         op_end_dry_run(op, array);

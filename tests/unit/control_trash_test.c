@@ -232,6 +232,38 @@ static void emptying_says_what_goes_and_takes_one_or_all(void)
     rig_destroy(rig);
 }
 
+static long long undo_count(struct rig *rig, const char *disk)
+{
+    json_t *list = rig_ok(rig, "disk_undo", "{s:s, s:b}", "name", disk, "list", 1);
+    long long n = (long long)json_array_size(json_object_get(list, "undo_points"));
+    json_decref(list);
+    return n;
+}
+
+static void undo_points_go_only_when_asked_for_and_the_disks_stay(void)
+{
+    struct rig *rig = furnished();
+    expect(rig_do(rig, "disk_revert", "{s:s, s:s}", "name", "a", "to", "n-a"));
+    expect(rig_do(rig, "disk_revert", "{s:s, s:s}", "name", "b", "to", "n-b"));
+    expect(rig_do(rig, "trash_empty", NULL));
+    expect_eq(undo_count(rig, "a"), 1);
+    json_t *would = rig_ok(rig, "trash_empty", "{s:b, s:b}", "undo", 1, "dry_run", 1);
+    expect_eq(json_array_size(json_object_get(would, "would")), 2);
+    expect(strstr(rig_text(would, "would.0"), "delete for good undo point \"") != NULL);
+    json_decref(would);
+    expect_eq(rig_fails(rig, "trash_empty", "{s:b, s:s}", "undo", 1, "name", "nosuch"),
+              STATUS_NOT_FOUND);
+    expect(rig_do(rig, "trash_empty", "{s:b, s:s}", "undo", 1, "name", "a"));
+    expect_eq(undo_count(rig, "a"), 0);
+    expect_eq(undo_count(rig, "b"), 1);
+    expect_eq(rig_fails(rig, "disk_undo", "{s:s}", "name", "a"), STATUS_NOT_FOUND);
+    expect(rig_do(rig, "trash_empty", "{s:b}", "undo", 1));
+    expect_eq(undo_count(rig, "b"), 0);
+    expect_eq(count(rig, "snapshot_list", "snapshots"), 2);
+    expect_eq(unclaimed(rig), 0);
+    rig_destroy(rig);
+}
+
 static void a_dry_run_of_a_delete_names_the_trash_or_its_absence(void)
 {
     struct rig *rig = furnished();
@@ -249,6 +281,7 @@ static void a_dry_run_of_a_delete_names_the_trash_or_its_absence(void)
 int main(void)
 {
     run(a_deleted_snapshot_comes_back_with_its_identity);
+    run(undo_points_go_only_when_asked_for_and_the_disks_stay);
     run(a_set_goes_and_comes_whole_or_member_by_member);
     run(a_name_in_the_trash_is_free_and_a_restore_asks_for_another);
     run(a_disk_comes_back_with_its_content_and_the_snapshots_that_went_with_it);
