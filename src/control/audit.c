@@ -2,7 +2,8 @@
  * The audit: looking at it, verifying it, and keeping refused calls from flooding it.
  *
  * A refusal (DENIED) is recorded when it is the first of its actor and verb; those of the next
- * minute are counted and become one record with their number.
+ * minute are counted and become one record with their number.  When more actors and verbs are refused
+ * than are kept apart, the others become one record together, of "several".
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,21 +35,29 @@ static struct denial *denial_of(struct control *control, const char *actor, cons
     return free_slot;
 }
 
+static void begin(struct control *control, struct denial *denial, const char *actor,
+                  const char *verb)
+{
+    denial->verb = verb;
+    snprintf(denial->actor, sizeof denial->actor, "%s", actor);
+    denial->until_ns = rt_now(control->rt) + DENIAL_WINDOW_NS;
+    denial->repeated = 0;
+}
+
 bool audit_denial_is_first(struct control *control, const char *actor, const char *verb)
 {
     struct denial *denial = denial_of(control, actor, verb);
     if (!denial) { /* more actors and verbs than one keeps apart */
-        control->denials_uncounted++;
+        denial = &control->denials[DENIALS_MAX];
+        if (!denial->verb) begin(control, denial, "several", "several");
+        denial->repeated++;
         return false;
     }
     if (denial->verb) {
         denial->repeated++;
         return false;
     }
-    denial->verb = verb;
-    snprintf(denial->actor, sizeof denial->actor, "%s", actor);
-    denial->until_ns = rt_now(control->rt) + DENIAL_WINDOW_NS;
-    denial->repeated = 0;
+    begin(control, denial, actor, verb);
     return true;
 }
 
@@ -97,7 +106,7 @@ void audit_tick(struct control *control)
     static op_step *const steps[] = {step_summary, NULL};
     static const struct op_plan plan = {.verb = "denials", .lane = OP_LANE_NONE, .steps = steps};
     uint64_t now = rt_now(control->rt);
-    for (unsigned i = 0; i < DENIALS_MAX && !control->stopping; i++) {
+    for (unsigned i = 0; i <= DENIALS_MAX && !control->stopping; i++) {
         struct denial *denial = &control->denials[i];
         if (!denial->verb || now < denial->until_ns) continue;
         struct denial *copy = denial->repeated ? malloc(sizeof *copy) : NULL;

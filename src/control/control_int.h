@@ -233,8 +233,7 @@ struct control {
     bool started, stopping, stopped;
     uint64_t started_ns; /* wall */
     struct control_counters counters;
-    struct denial denials[DENIALS_MAX];
-    uint64_t denials_uncounted;
+    struct denial denials[DENIALS_MAX + 1]; /* the last: of all that find no place of their own */
     void (*on_started)(void *arg, struct err *e);
     void (*on_stopped)(void *arg);
     void *start_arg, *stop_arg;
@@ -670,6 +669,11 @@ void disk_use(struct control *control, struct disk *disk, struct disk_use *ret_u
 /* IN_USE while a host uses it or holds a reservation, unless "force", or "resync" of its only host;
  * CONFLICT while a set cuts it. */
 struct err *disk_check_quiet(struct op *op, struct disk *disk) MUST_CHECK;
+/* The host that asks for a resync; NULL: none does. */
+const struct uuid *op_resync_by(const struct op *op);
+/* The same, asked by nobody who could force it; resync_by (or NULL): the host that asked for a resync. */
+struct err *disk_check_use(struct control *control, struct disk *disk,
+                           const struct uuid *resync_by) MUST_CHECK;
 void disk_say_who_uses(struct op *op, struct disk *disk, json_t *would); /* for dry runs */
 /* plan_replace.c: is what a host wrote into the snapshot its content? */
 bool snapshot_content_is_branch(const struct op *op, const struct snapshot *snapshot);

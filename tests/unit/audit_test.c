@@ -281,6 +281,29 @@ static void refusals_do_not_flood_it(void)
     rig_destroy(rig);
 }
 
+static void refusals_of_more_actors_than_are_kept_apart_are_counted_together(void)
+{
+    struct rig *rig = rig_create(RIG_MEMORY);
+    rig_furnish(rig);
+    for (unsigned i = 0; i < DENIALS_MAX + 9; i++) {
+        struct control_actor actor = {.role = CONTROL_ROLE_VIEWER};
+        snprintf(actor.name, sizeof actor.name, "viewer%u", i);
+        json_decref(rig_call_actor(rig, &actor, "disk_delete", json_pack("{s:s}", "name", "a"), NULL));
+        expect_eq(rig->status, STATUS_DENIED);
+    }
+    expect_eq(records_of(rig, "disk_delete", "DENIED"), DENIALS_MAX);
+    sim_run_for(rig->sim, 70 * RT_SECOND);
+    json_t *list = rig_ok(rig, "audit_list", "{s:s}", "verb", "several");
+    expect_eq(json_array_size(json_object_get(list, "records")), 1);
+    expect_eq(rig_number(list, "records.0.arguments.repeated"), 9);
+    expect_str(rig_text(list, "records.0.actor"), "several");
+    expect_str(rig_text(list, "records.0.result"), "DENIED");
+    json_decref(list);
+    sim_run_for(rig->sim, 70 * RT_SECOND);
+    expect_eq(records_of(rig, "several", "DENIED"), 1);
+    rig_destroy(rig);
+}
+
 int main(void)
 {
     run(a_whole_audit_verifies_in_steps_of_any_size);
@@ -290,5 +313,6 @@ int main(void)
     run(the_verbs_list_filter_and_verify);
     run(each_start_is_recorded);
     run(refusals_do_not_flood_it);
+    run(refusals_of_more_actors_than_are_kept_apart_are_counted_together);
     return tap_done();
 }
