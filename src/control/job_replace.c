@@ -9,6 +9,9 @@
  * A snapshot of the disk itself is not copied (one record, as for a plain revert): it comes this way when it was
  * cut through VSS, so that its volumes are made visible even when the server dies in between.
  *
+ * The guards are looked at when the job is begun, and again right before the record, which may come days later: while
+ * a host uses the disk then, the job waits, with what it has copied (not when forced).
+ *
  * Until the engine's one record the destination is as it was; so the job may be begun again after a
  * crash at any point, and when its undo point is there it was done.
  */
@@ -19,13 +22,17 @@
 #include "base/log.h"
 #include "control/control_int.h"
 
+#define USE_RETRY_NS RT_SECOND
+
 struct run {
     struct job *job;
     struct control *control;
     struct uuid disk, snapshot, undo;
     struct uuid
         temporary; /* point of the snapshot's private branch; nil: its own point is copied */
-    bool keeps_flags, in_engine, in_op, is_done;
+    struct uuid resync_by; /* the host that asked for a resync; nil: none */
+    bool is_forced, keeps_flags, in_engine, in_op, is_done;
+    struct rt_timer timer; /* to look again whether the disk is in use */
     char text[VSS_TEXT_MAX]; /* what became of the flags of VSS */
     struct volume_replacement replacement;
     struct vss_job vss;       /* clears the flags when settling could not: trouble */
@@ -55,6 +62,7 @@ static void mark(struct run *run, struct job *job)
 static void drop(struct job *job)
 {
     struct run *run = job->run;
+    rt_timer_cancel(run->control->rt, &run->timer);
     vss_job_fini(&run->vss);
     err_free(run->vss_trouble);
     free(run);
@@ -210,11 +218,39 @@ static void progress(struct volume_replacement *replacement, uint64_t done_bytes
     run->job->total_bytes = total_bytes;
 }
 
+static void look_again(struct rt_timer *timer)
+{
+    struct run *run = container_of(timer, struct run, timer);
+    if (run->in_engine && run->job->row.state == JOB_RUNNING)
+        volume_replacement_pause(&run->replacement, false);
+}
+
+/* A host may have begun to use the disk since the job was begun. */
+static bool may_take(struct volume_replacement *replacement)
+{
+    struct run *run = container_of(replacement, struct run, replacement);
+    struct job *job = run->job;
+    struct err *e = run->is_forced ? NULL
+                                   : disk_check_use(run->control, disk_of(run),
+                                                    uuid_is_nil(&run->resync_by) ? NULL : &run->resync_by);
+    if (!e) return true;
+    if (!job->trouble[0]) log_failure("a replace waits until its disk is not in use", e);
+    char why[TROUBLE_SIZE - 80];
+    snprintf(job->trouble, sizeof job->trouble, "all is copied; it waits to take the disk: %s",
+             err_text(e, why, sizeof why));
+    err_free(e);
+    rt_timer_set(run->control->rt, &run->timer, rt_now(run->control->rt) + USE_RETRY_NS,
+                 look_again);
+    return false;
+}
+
 static void replaced(struct volume_replacement *replacement, struct err *e)
 {
     struct run *run = container_of(replacement, struct run, replacement);
     bool stops = run->control->stopping || run->job->is_cancelled;
     run->in_engine = false;
+    rt_timer_cancel(run->control->rt, &run->timer);
+    run->job->trouble[0] = '\0';
     volume_close(take_ptr(&replacement->content));
     if (stops && err_status(e) == STATUS_CANCELLED) {
         err_free(e);
@@ -240,6 +276,7 @@ static void replace(struct run *run)
                                                    .undo_point = run->undo,
                                                    .content = content,
                                                    .progress = progress,
+                                                   .may_take = may_take,
                                                    .done = replaced};
     volume_replace(to->engine, &run->replacement);
 }
@@ -370,11 +407,13 @@ static void start(struct job *job)
     check(run);
     *run = (struct run){.job = job,
                         .control = job->control,
+                        .is_forced = json_is_true(json_object_get(job->work, "force")),
                         .keeps_flags = json_is_true(json_object_get(job->work, "keep_vss_flags"))};
     take_uuid(job->work, "disk", &run->disk);
     take_uuid(job->work, "snapshot", &run->snapshot);
     take_uuid(job->work, "undo", &run->undo);
     take_uuid(job->work, "temporary", &run->temporary);
+    take_uuid(job->work, "resync_by", &run->resync_by);
     job->run = run;
     job->done_bytes = 0;
     job->total_bytes = snapshot_of(run) ? snapshot_of(run)->row.size_bytes : 0;

@@ -65,7 +65,7 @@ static void step_told(struct op *op)
     op_next(op);
 }
 
-/* As the jobs themselves do it: job_promote.c, job_replace.c, job_verify.c. */
+/* As the jobs themselves do it: job_promote.c, job_replace.c, job_verify.c, job_vss.c. */
 static json_t *would_cancel(const struct job *job)
 {
     static const struct {
@@ -73,6 +73,7 @@ static json_t *would_cancel(const struct job *job)
     } kinds[] = {
         {"disk_replace", "leave the disk as it is; what was copied goes"},
         {"disk_revert", "leave the disk as it is; what was copied goes"},
+        {"vss_flags", "leave volumes of the disk hidden and read-only, as VSS marked them"},
         {"snapshot_verify", "leave the snapshots as they are"},
         {"set_break", "leave what became a disk already, and keep the rest of the set as it was;"
                       " what was copied stays"},

@@ -88,15 +88,17 @@ static json_t *would_do(struct op *op, const struct replace_data *data)
 static struct err *fill_job(struct op *op, struct replace_data *data)
 {
     char disk[UUID_TEXT_SIZE], snapshot[UUID_TEXT_SIZE], undo[UUID_TEXT_SIZE];
-    char temporary[UUID_TEXT_SIZE] = "";
+    char temporary[UUID_TEXT_SIZE] = "", resync_by[UUID_TEXT_SIZE] = "";
     struct uuid drawn = rt_uuid(op->control->rt);
     uuid_format(&drawn, undo);
     drawn = rt_uuid(op->control->rt);
     if (data->of_branch) uuid_format(&drawn, temporary);
-    json_t *work = json_pack("{s:s, s:s, s:s, s:s, s:s, s:b}", "actor", op->actor.name, "disk",
+    if (op_resync_by(op)) uuid_format(op_resync_by(op), resync_by);
+    json_t *work = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:b}", "actor", op->actor.name, "disk",
                              uuid_format(&data->disk->row.uuid, disk), "snapshot",
                              uuid_format(&data->snapshot->row.uuid, snapshot), "undo", undo,
-                             "temporary", temporary, "keep_vss_flags",
+                             "temporary", temporary, "resync_by", resync_by, "force",
+                             arg_bool(op, "force"), "keep_vss_flags",
                              arg_bool(op, "keep_vss_flags"));
     data->text = work ? json_dumps(work, JSON_COMPACT) : NULL;
     json_decref(work);

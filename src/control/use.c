@@ -48,25 +48,36 @@ static struct err *check_no_cut_under_way(struct control *control, const struct 
 
 /* VSS locks the volumes of the host that asks, and of no other (6.7): what that host did with a
  * disk that nobody else sees does not count. */
-static bool is_own_resync(const struct op *op, const struct disk *disk)
+static bool is_own_resync(struct control *control, const struct disk *disk,
+                          const struct uuid *resync_by)
 {
-    if (op->actor.role != CONTROL_ROLE_HOST || !arg_bool(op, "resync")) return false;
-    list_for_each (node, &op->control->hosts) {
+    if (!resync_by) return false;
+    list_for_each (node, &control->hosts) {
         struct host *host =
             container_of(list_entry(node, struct object, link), struct host, object);
-        if (host_map_of(host, &disk->row.uuid) && !uuid_equal(&host->row.uuid, &op->actor.host))
+        if (host_map_of(host, &disk->row.uuid) && !uuid_equal(&host->row.uuid, resync_by))
             return false;
     }
     return true;
 }
 
+const struct uuid *op_resync_by(const struct op *op)
+{
+    return op->actor.role == CONTROL_ROLE_HOST && arg_bool(op, "resync") ? &op->actor.host : NULL;
+}
+
 struct err *disk_check_quiet(struct op *op, struct disk *disk)
+{
+    TRY(check_no_cut_under_way(op->control, disk));
+    return arg_bool(op, "force") ? NULL : disk_check_use(op->control, disk, op_resync_by(op));
+}
+
+struct err *disk_check_use(struct control *control, struct disk *disk, const struct uuid *resync_by)
 {
     struct disk_use use;
     char ago[TEXT_SIZE_MAX];
-    TRY(check_no_cut_under_way(op->control, disk));
-    disk_use(op->control, disk, &use);
-    if (arg_bool(op, "force") || is_own_resync(op, disk)) return NULL;
+    disk_use(control, disk, &use);
+    if (is_own_resync(control, disk, resync_by)) return NULL;
     if (use.is_reserved) {
         return err_next(
             err_new(STATUS_IN_USE, "a host holds a reservation on disk \"%s\"", disk->row.name),

@@ -93,6 +93,10 @@ static void flipped(void *arg, struct err *e)
 
 static void flip(struct replace *j)
 {
+    if (j->job->may_take && !j->job->may_take(j->job)) {
+        j->job->is_paused = true;
+        return;
+    }
     struct admin_flip flip = {.undo = j->job->undo_point,
                               .base = j->base,
                               .stage = j->has_staged ? j->stage : 0,

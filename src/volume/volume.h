@@ -279,6 +279,9 @@ struct volume_replacement {
     void (*progress)(struct volume_replacement *job, uint64_t done_bytes,
                      uint64_t total_bytes); /* or NULL */
     void (*done)(struct volume_replacement *job, struct err *e);
+    /* or NULL: always.  Asked right before the one record; false: the job pauses, with all that it has
+     * copied, and asks again after volume_replacement_pause(job, false). */
+    bool (*may_take)(struct volume_replacement *job);
     bool is_paused, is_cancelled; /* see volume_replacement_pause and _cancel */
     struct volume_pool *pool;
     void *private_;

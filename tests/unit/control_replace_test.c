@@ -224,6 +224,77 @@ static void another_pool_is_no_obstacle(void)
     rig_destroy(rig);
 }
 
+/* The guard at the start is long past when the copy is complete. */
+static void a_disk_that_is_used_again_meanwhile_is_taken_when_that_is_over(void)
+{
+    char id[64];
+    struct lun_host *host;
+    struct rig *rig = furnished(&host);
+    begin(rig, id);
+    expect(rig_do(rig, "job_pause", "{s:s}", "name", id));
+    expect_eq(lun_put(host, LUN, 0, 1), SCSI_STATUS_GOOD); /* mounted again */
+    expect(rig_do(rig, "job_resume", "{s:s}", "name", id));
+    sim_run_for(rig->sim, 20 * RT_SECOND);
+    expect(is_as_before(host)); /* read: used for half a minute more */
+    json_t *job = rig_ok(rig, "job_show", "{s:s}", "name", id);
+    expect_str(rig_text(job, "state"), "running");
+    expect(strstr(rig_text(job, "trouble"), "host \"h\" read or wrote it") != NULL);
+    json_decref(job);
+    sim_run_for(rig->sim, 20 * RT_SECOND);
+    expect(is_as_before(host));
+    lun_logout(host);
+    expect(rig_restart(rig));
+    host = lun_login(rig, "iqn.a");
+    expect(lun_reserve(host, LUN, true));
+    sim_run_for(rig->sim, 60 * RT_SECOND);
+    job = rig_ok(rig, "job_show", "{s:s}", "name", id);
+    expect(strstr(rig_text(job, "trouble"), "reservation") != NULL);
+    json_decref(job);
+    expect(lun_reserve(host, LUN, false));
+    expect(ended(rig, id, "done"));
+    expect(is_replaced(host));
+    job = rig_ok(rig, "job_show", "{s:s}", "name", id);
+    expect_str(rig_text(job, "trouble"), "");
+    json_decref(job);
+    lun_logout(host);
+    rig_destroy(rig);
+}
+
+static void a_job_that_waits_for_its_disk_is_cancelled_and_leaves_nothing(void)
+{
+    char id[64];
+    struct lun_host *host;
+    struct rig *rig = furnished(&host);
+    begin(rig, id);
+    expect(rig_do(rig, "job_pause", "{s:s}", "name", id));
+    expect(lun_reserve(host, LUN, true));
+    expect(rig_do(rig, "job_resume", "{s:s}", "name", id));
+    sim_run_for(rig->sim, 5 * RT_SECOND);
+    expect(rig_do(rig, "job_cancel", "{s:s}", "name", id));
+    expect(ended(rig, id, "failed"));
+    expect(is_as_before(host));
+    expect_eq(unclaimed(rig), 0);
+    lun_logout(host);
+    rig_destroy(rig);
+}
+
+static void a_forced_job_does_not_wait(void)
+{
+    char id[64];
+    struct lun_host *host;
+    struct rig *rig = furnished(&host);
+    expect_eq(lun_put(host, LUN, 0, 1), SCSI_STATUS_GOOD);
+    json_t *answer = rig_ok(rig, "disk_replace", "{s:s, s:s, s:b}", "name", "a", "from", "from",
+                            "force", 1);
+    snprintf(id, sizeof id, "%s", rig_text(answer, "job.id"));
+    json_decref(answer);
+    sim_run_for(rig->sim, 5 * RT_SECOND);
+    expect(is_replaced(host));
+    expect(ended(rig, id, "done"));
+    lun_logout(host);
+    rig_destroy(rig);
+}
+
 /* ---- What a Windows host wrote into its shadow copy
  * -------------------------------------------------------------- */
 
@@ -264,6 +335,9 @@ int main(void)
     run(a_paused_job_stays_paused_over_a_restart_and_a_cancelled_one_leaves_nothing);
     run(a_crash_at_any_write_leaves_it_before_or_behind_and_the_job_goes_on);
     run(another_pool_is_no_obstacle);
+    run(a_disk_that_is_used_again_meanwhile_is_taken_when_that_is_over);
+    run(a_job_that_waits_for_its_disk_is_cancelled_and_leaves_nothing);
+    run(a_forced_job_does_not_wait);
     run(a_revert_takes_what_a_host_wrote_into_the_snapshot_unless_as_cut);
     return tap_done();
 }
