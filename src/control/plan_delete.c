@@ -12,9 +12,9 @@
 struct victims {
     const char *kind, *name;
     const struct uuid *uuid;
-    struct disk *disk; /* NULL: snapshots only */
+    struct disk *disk;  /* NULL: snapshots only */
     struct set *record; /* a set of which only the record is left */
-    bool trashed;      /* they are in the trash already */
+    bool trashed;       /* they are in the trash already */
     unsigned count;
     struct snapshot **snapshots;
     uint64_t trash_s;
@@ -200,6 +200,29 @@ static struct err *take_disk(struct op *op, struct victims *victims)
 /* ---- Carrying it out
  * -------------------------------------------------------------------------------------- */
 
+static bool is_victim(const struct victims *victims, const struct snapshot *snapshot)
+{
+    for (unsigned i = 0; i < victims->count; i++) {
+        if (victims->snapshots[i] == snapshot) return true;
+    }
+    return false;
+}
+
+/* A set goes with the last of its snapshots. */
+static void say_set(const struct victims *victims, unsigned index, const char *what, json_t *would)
+{
+    const struct set *set = victims->snapshots[index]->set;
+    for (unsigned i = 0; i < index; i++) {
+        if (victims->snapshots[i]->set == set) return; /* it was looked at */
+    }
+    list_for_each (node, &set->members) {
+        const struct snapshot *s = list_entry(node, struct snapshot, member_link);
+        if (s->row.state != SNAPSHOT_TRASHED && !is_victim(victims, s)) return;
+    }
+    json_array_append_new(would, json_sprintf("delete set \"%s\", which has no other snapshot%s",
+                                              set->row.name, what));
+}
+
 static json_t *would_do(struct op *op, const struct victims *victims, bool at_once)
 {
     char until[TEXT_TIME_MAX] = "", what[64 + TEXT_TIME_MAX] = "";
@@ -211,15 +234,16 @@ static json_t *would_do(struct op *op, const struct victims *victims, bool at_on
     }
     for (unsigned i = 0; i < victims->count; i++) {
         if (victims->snapshots[i]->map_count) {
-            json_array_append_new(would, json_sprintf("take snapshot \"%s\" away from %u host%s",
-                                                      victims->snapshots[i]->row.name,
-                                                      victims->snapshots[i]->map_count,
-                                                      victims->snapshots[i]->map_count == 1 ? ""
-                                                                                            : "s"));
+            json_array_append_new(would,
+                                  json_sprintf("take snapshot \"%s\" away from %u host%s",
+                                               victims->snapshots[i]->row.name,
+                                               victims->snapshots[i]->map_count,
+                                               victims->snapshots[i]->map_count == 1 ? "" : "s"));
         }
         json_array_append_new(would, json_sprintf("delete snapshot \"%s\" of disk \"%s\"%s",
                                                   victims->snapshots[i]->row.name,
                                                   victims->snapshots[i]->disk->row.name, what));
+        if (strcmp(victims->kind, "set") != 0) say_set(victims, i, what, would);
     }
     if (victims->disk || strcmp(victims->kind, "set") == 0) {
         json_array_append_new(would,

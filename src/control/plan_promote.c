@@ -229,6 +229,29 @@ static void say_snapshot(struct op *op, const struct promote_data *data, json_t 
     json_array_append_new(would, json_sprintf("forget snapshot \"%s\"", snapshot->row.name));
 }
 
+static bool is_target(const struct promote_data *data, const struct snapshot *snapshot)
+{
+    char text[UUID_TEXT_SIZE];
+    uuid_format(&snapshot->row.uuid, text);
+    for (size_t i = 0; i < json_array_size(data->targets); i++) {
+        const json_t *target = json_array_get(data->targets, i);
+        if (strcmp(json_string_value(json_object_get(target, "uuid")), text) == 0) return true;
+    }
+    return false;
+}
+
+/* Of a set without snapshots a record stays. */
+static void say_set(const struct promote_data *data, json_t *would)
+{
+    const struct set *set = data->set ? data->set : data->snapshot->set;
+    list_for_each (node, &set->members) {
+        const struct snapshot *s = list_entry(node, struct snapshot, member_link);
+        if (s->row.state != SNAPSHOT_TRASHED && !is_target(data, s)) return;
+    }
+    json_array_append_new(
+        would, json_sprintf("let go of set \"%s\", which has no snapshot then", set->row.name));
+}
+
 static json_t *say(struct op *op, const struct promote_data *data)
 {
     json_t *would = json_array();
@@ -251,6 +274,7 @@ static json_t *say(struct op *op, const struct promote_data *data)
         say_snapshot(op, data, would, inventory_snapshot(op->control, &uuid),
                      json_string_value(json_object_get(target, "name")));
     }
+    if (data->is_split) say_set(data, would);
     return would;
 }
 
