@@ -187,7 +187,7 @@ static json_t *would_enrol(struct op *op, const struct enrol_data *data)
         const struct credential *credential = credential_of(node);
         if (!data->row.replace || credential->host != data->host) continue;
         json_array_append_new(
-            would, json_sprintf("end its credential %s when the code is used", credential->name));
+            would, json_sprintf("when that code is used, end its credential %s", credential->name));
     }
     return would;
 }
