@@ -64,6 +64,15 @@ struct served {
     struct volume *volume;
     struct scsi_lun *lun[2]; /* by write protection */
     unsigned users[2];
+    uint64_t change_count; /* of volumes that were closed */
+};
+
+/* The last revert of a disk since the server started: what is asked for again may be there already. */
+struct disk_given {
+    struct uuid point, undo; /* undo nil: none */
+    struct uuid job;         /* that did it; or nil */
+    bool clears_flags;
+    uint64_t change_count;
 };
 
 struct disk {
@@ -71,6 +80,7 @@ struct disk {
     struct catalog_disk row;
     struct pool *pool;
     struct served served;
+    struct disk_given given;
     unsigned map_count;
     struct job *job; /* that promotes or splits it; NULL */
     struct list undos; /* undo.object.link, oldest first */
@@ -331,6 +341,8 @@ void unserve_map(struct map *map, void (*done)(void *arg), void *arg);
  * Commands see the one or the other; done when nothing uses the old one through this map. */
 struct err *serve_switch(struct control *control, struct map *map, struct served *old,
                          void (*done)(void *arg), void *arg) MUST_CHECK;
+/* How many requests of hosts may have changed what it shows. */
+uint64_t serve_change_count(const struct served *served);
 void serve_free(struct served *served); /* a simulated crash: without waiting */
 /* taken (may be NULL): numbers that the caller has chosen already, LIMIT_LUNS_PER_HOST of them. */
 struct err *choose_lun(struct control *control, struct host *host, const struct uuid *object,

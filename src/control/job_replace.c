@@ -32,6 +32,8 @@ struct run {
         temporary; /* point of the snapshot's private branch; nil: its own point is copied */
     struct uuid resync_by; /* the host that asked for a resync; nil: none */
     bool is_forced, keeps_flags, in_engine, in_op, is_done;
+    bool is_taken; /* in this life of the server: change_count says when */
+    uint64_t change_count; /* the disk's when it was taken */
     struct rt_timer timer; /* to look again whether the disk is in use */
     char text[VSS_TEXT_MAX]; /* what became of the flags of VSS */
     struct volume_replacement replacement;
@@ -174,6 +176,19 @@ static void step_publish(struct op *op)
     op_next(op);
 }
 
+/* A revert that is asked for again is found by this, unless a restart lies between. */
+static void note_given(const struct run *run, struct disk *disk)
+{
+    disk->given = (struct disk_given){0};
+    if (!run->is_taken || run->vss_trouble || !uuid_is_nil(&run->temporary) || !snapshot_of(run))
+        return;
+    disk->given = (struct disk_given){.point = snapshot_of(run)->row.point,
+                                      .undo = run->undo,
+                                      .job = run->job->row.uuid,
+                                      .clears_flags = !run->keeps_flags,
+                                      .change_count = run->change_count};
+}
+
 static void settled(struct op *op)
 {
     struct run *run = op->finish_arg;
@@ -185,6 +200,7 @@ static void settled(struct op *op)
     if (!e && disk) job->result = json_disk(run->control, disk);
     if (job->result && run->text[0])
         json_object_set_new(job->result, "note", json_string(run->text));
+    if (!e && disk) note_given(run, disk);
     if (run->vss_trouble && disk) {
         json_t *note = vss_job_go(run->control, disk, &run->vss, take_ptr(&run->vss_trouble));
         if (job->result) json_object_set(job->result, "note", note);
@@ -233,6 +249,7 @@ static bool may_take(struct volume_replacement *replacement)
     struct err *e = run->is_forced ? NULL
                                    : disk_check_use(run->control, disk_of(run),
                                                     uuid_is_nil(&run->resync_by) ? NULL : &run->resync_by);
+    run->change_count = serve_change_count(&disk_of(run)->served);
     if (!e) return true;
     if (!job->trouble[0]) log_failure("a replace waits until its disk is not in use", e);
     char why[TROUBLE_SIZE - 80];
@@ -252,6 +269,7 @@ static void replaced(struct volume_replacement *replacement, struct err *e)
     rt_timer_cancel(run->control->rt, &run->timer);
     run->job->trouble[0] = '\0';
     volume_close(take_ptr(&replacement->content));
+    run->is_taken = !e;
     if (stops && err_status(e) == STATUS_CANCELLED) {
         err_free(e);
         go(run);

@@ -15,6 +15,9 @@ struct revert_data {
     struct uuid point; /* what it becomes */
     uint64_t point_size_bytes, point_wall_ns;
     struct snapshot *by_job;  /* its content takes more than the one record */
+    struct job *repeats_job;
+    bool repeats;             /* it has that content by the last revert, nothing was written since */
+    uint64_t change_count;
     struct catalog_undo undo; /* what it was */
     struct catalog_disk row;
 };
@@ -106,6 +109,52 @@ static void fill_undo(struct op *op, struct revert_data *data, const char *what,
     snprintf(data->undo.cause, sizeof data->undo.cause, "%s \"%s\"", what, name);
 }
 
+static struct job *job_of(struct control *control, const struct uuid *uuid)
+{
+    list_for_each (node, &control->jobs) {
+        struct object *object = list_entry(node, struct object, link);
+        if (uuid_equal(object->uuid, uuid)) return container_of(object, struct job, object);
+    }
+    return NULL;
+}
+
+/* Who did not get the answer asks again: a second undo point would stand before the one that he wants. */
+static bool is_repeated(struct op *op, struct revert_data *data, const struct snapshot *snapshot,
+                        bool clears_flags)
+{
+    const struct disk_given *given = &data->disk->given;
+    const struct undo *newest = NULL;
+    list_for_each (node, &data->disk->undos)
+        newest = container_of(list_entry(node, struct object, link), struct undo, object);
+    if (arg_bool(op, "force") || !newest || !uuid_equal(&newest->row.uuid, &given->undo) ||
+        newest->row.state != SNAPSHOT_READY)
+        return false;
+    data->repeats_job = job_of(op->control, &given->job);
+    return uuid_equal(&given->point, &snapshot->row.point) && given->clears_flags == clears_flags &&
+           (uuid_is_nil(&given->job) || data->repeats_job) &&
+           data->row.size_bytes == data->point_size_bytes &&
+           given->change_count == serve_change_count(&data->disk->served);
+}
+
+static void answer_again(struct op *op, const struct revert_data *data)
+{
+    const char *undo = inventory_undo(op->control, &data->disk->given.undo)->row.name;
+    json_t *note = json_sprintf("disk \"%s\" has that content already by its last revert, and nothing"
+                                " was written since; what it was before is undo point \"%s\"",
+                                data->disk->row.name, undo);
+    if (arg_bool(op, "dry_run")) {
+        op_end_dry_run(op, json_pack("[o]", json_sprintf("change nothing: %s", json_string_value(note))));
+        json_decref(note);
+    } else if (data->repeats_job) {
+        op->result = json_pack("{s:o, s:o}", "job", json_job(data->repeats_job), "note", note);
+        op_end(op);
+    } else {
+        op->result = json_disk(op->control, data->disk);
+        json_object_set_new(op->result, "note", note);
+        op_end(op);
+    }
+}
+
 static struct err *revert_check(struct op *op, struct revert_data *data)
 {
     struct snapshot *snapshot = NULL;
@@ -123,11 +172,13 @@ static struct err *revert_check(struct op *op, struct revert_data *data)
      * run says the same of it as of any other revert. */
     bool is_written = snapshot_content_is_branch(op, snapshot);
     bool clears_flags = snapshot->set->row.vss && !arg_bool(op, "keep_vss_flags");
+    TRY(take_point(data, &snapshot->row.point));
+    data->repeats = !is_written && is_repeated(op, data, snapshot, clears_flags);
+    if (data->repeats) return NULL;
     if (is_written || (clears_flags && !arg_bool(op, "dry_run"))) {
         data->by_job = snapshot;
         return NULL;
     }
-    TRY(take_point(data, &snapshot->row.point));
     fill_undo(op, data, "revert to snapshot", snapshot->row.name);
     return disk_check_quiet(op, data->disk);
 }
@@ -191,7 +242,9 @@ static void step_revert(struct op *op)
     struct revert_data found = {0};
     struct err *e = revert_check(op, &found);
     err_free(e); /* begin finds it again */
-    if (!e && found.by_job) {
+    if (!e && found.repeats) {
+        answer_again(op, &found);
+    } else if (!e && found.by_job) {
         replace_instead(op, found.disk, found.by_job);
     } else {
         begin(op, revert_check);
@@ -228,6 +281,7 @@ static void step_engine(struct op *op)
 {
     struct revert_data *data = op->data;
     op->undo_due = true;
+    data->change_count = serve_change_count(&data->disk->served);
     volume_revert(data->disk->pool->engine, &data->row.uuid, &data->point, &data->undo.uuid,
                   op_done, op);
 }
@@ -247,6 +301,8 @@ static void step_store(struct op *op)
     data->undo.state = SNAPSHOT_READY;
     data->row.size_bytes = data->point_size_bytes;
     inventory_add_undo(op->control, &data->undo);
+    data->disk->given = (struct disk_given){
+        .point = data->point, .undo = data->undo.uuid, .change_count = data->change_count};
     data->disk->row.size_bytes = data->point_size_bytes;
     op_catalog_audited(op, write_done);
 }

@@ -50,7 +50,14 @@ static void served_trim(struct served *served)
     for (unsigned i = 0; i < 2; i++) {
         if (served->users[i] == 0) scsi_lun_destroy(take_ptr(&served->lun[i]));
     }
-    if (served->users[0] + served->users[1] == 0) volume_close(take_ptr(&served->volume));
+    if (served->users[0] + served->users[1] > 0) return;
+    served->change_count = serve_change_count(served);
+    volume_close(take_ptr(&served->volume));
+}
+
+uint64_t serve_change_count(const struct served *served)
+{
+    return served->change_count + (served->volume ? volume_change_count(served->volume) : 0);
 }
 
 void serve_free(struct served *served)

@@ -548,6 +548,11 @@ void volume_close(struct volume *volume)
     volume->pool->ops->close(volume);
 }
 
+uint64_t volume_change_count(const struct volume *volume)
+{
+    return volume->change_count;
+}
+
 uint64_t volume_size_bytes(const struct volume *volume)
 {
     return volume->size_bytes;
@@ -643,6 +648,7 @@ void volume_submit(struct volume *volume, struct volume_io *io)
     io->miscompare_offset = 0;
     list_node_init(&io->link);
     volume->in_flight++;
+    volume->change_count += io->op != VOLUME_READ && io->op != VOLUME_FLUSH;
     enum status s = check_io(volume, io);
     if (s == STATUS_OK && (io->sector_count > 0 || io->op == VOLUME_FLUSH)) {
         pool->ops->submit(volume, io);

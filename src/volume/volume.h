@@ -302,6 +302,8 @@ struct err *volume_open(struct volume_pool *pool, const struct uuid *disk, const
 void volume_close(struct volume *volume);
 uint64_t volume_size_bytes(const struct volume *volume);
 bool volume_is_read_only(const struct volume *volume);
+/* How many requests of this handle may have changed the content. */
+uint64_t volume_change_count(const struct volume *volume);
 
 enum volume_op {
     VOLUME_READ,  /* iov: where to */

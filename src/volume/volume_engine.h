@@ -146,6 +146,7 @@ struct volume {
     bool read_only;
     bool is_point; /* its content never changes */
     unsigned in_flight;
+    uint64_t change_count;
     struct list watches;
 };
 

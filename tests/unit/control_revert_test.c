@@ -73,6 +73,50 @@ static void a_revert_brings_the_snapshots_content_back_and_an_undo_takes_it_back
     rig_destroy(rig);
 }
 
+/* Its answer was lost, say: undo must still lead back to what was there before the first. */
+static void a_revert_that_is_asked_for_again_is_answered_and_not_made_again(void)
+{
+    struct lun_host *host;
+    struct rig *rig = furnished(&host);
+    expect(revert(rig, "one"));
+    expect_eq(lun_attention(host, LUN), 0x2800);
+    expect_eq(lun_get(host, LUN, 0), 1); /* read since: no matter, nothing was written */
+    json_t *disk = rig_ok(rig, "disk_revert", "{s:s, s:s}", "name", "a", "to", "one");
+    expect_str(rig_text(disk, "name"), "a");
+    expect(strstr(rig_text(disk, "note"), "has that content already") != NULL);
+    json_decref(disk);
+    json_t *would = rig_ok(rig, "disk_revert", "{s:s, s:s, s:b}", "name", "a", "to", "one", "dry_run", 1);
+    expect(strstr(rig_text(would, "would.0"), "change nothing") != NULL);
+    json_decref(would);
+    expect_eq(undo_count(rig), 1);
+    expect(undo(rig));
+    expect_eq(lun_get(host, LUN, 0), 2);
+    expect(revert(rig, "one")); /* the undo lies between */
+    expect_eq(lun_get(host, LUN, 0), 1);
+    expect_eq(undo_count(rig), 3);
+    expect_eq(lun_put(host, LUN, 0, 7), SCSI_STATUS_GOOD);
+    expect(revert(rig, "one")); /* a write does */
+    expect_eq(lun_get(host, LUN, 0), 1);
+    expect_eq(undo_count(rig), 4);
+    lun_logout(host);
+    rig_destroy(rig);
+}
+
+static void writes_before_the_lun_was_taken_away_count_too(void)
+{
+    struct lun_host *host;
+    struct rig *rig = furnished(&host);
+    expect(revert(rig, "one"));
+    expect_eq(lun_attention(host, LUN), 0x2800);
+    expect_eq(lun_put(host, LUN, 0, 7), SCSI_STATUS_GOOD);
+    expect(rig_do(rig, "map_remove", "{s:s, s:i}", "host", "h", "lun", LUN));
+    expect(rig_do(rig, "map_add", "{s:s, s:s, s:i}", "host", "h", "disk", "a", "lun", LUN));
+    expect(revert(rig, "one"));
+    expect_eq(undo_count(rig), 2);
+    lun_logout(host);
+    rig_destroy(rig);
+}
+
 static void a_snapshot_is_found_by_its_set_too(void)
 {
     struct lun_host *host;
@@ -358,6 +402,8 @@ static void many_small_steps_forward_expire_nothing_either(void)
 int main(void)
 {
     run(a_revert_brings_the_snapshots_content_back_and_an_undo_takes_it_back);
+    run(a_revert_that_is_asked_for_again_is_answered_and_not_made_again);
+    run(writes_before_the_lun_was_taken_away_count_too);
     run(a_snapshot_is_found_by_its_set_too);
     run(a_disk_in_use_is_not_reverted_unless_forced);
     run(a_resync_is_not_kept_by_the_use_of_the_one_host_that_asks);

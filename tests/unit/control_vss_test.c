@@ -186,6 +186,24 @@ static void a_revert_to_a_vss_snapshot_brings_visible_volumes(void)
     rig_destroy(rig);
 }
 
+/* It is a job: the one that did it is the answer. */
+static void a_revert_to_a_vss_snapshot_that_is_asked_for_again_is_not_made_again(void)
+{
+    struct rig *rig = furnished(true);
+    sim_run_for(rig->sim, 31 * RT_SECOND);
+    json_t *first = rig_ok(rig, "disk_revert", "{s:s, s:s}", "name", "a", "to", "s-a");
+    expect(ends_well(rig, json_incref(first), NULL));
+    json_t *again = rig_ok(rig, "disk_revert", "{s:s, s:s}", "name", "a", "to", "s-a");
+    expect_str(rig_text(again, "job.id"), rig_text(first, "job.id"));
+    expect_str(rig_text(again, "job.state"), "done");
+    json_decref(first);
+    json_decref(again);
+    json_t *disk = rig_ok(rig, "disk_show", "{s:s}", "name", "a");
+    expect_eq(json_array_size(json_object_get(disk, "undo_points")), 1);
+    json_decref(disk);
+    rig_destroy(rig);
+}
+
 /* VSS does all of that itself: import and break touch nothing. */
 static void import_and_break_leave_the_flags_to_vss(void)
 {
@@ -353,6 +371,7 @@ int main(void)
     run(a_split_of_a_vss_snapshot_has_visible_volumes);
     run(a_split_leaves_the_flags_when_asked_to);
     run(a_revert_to_a_vss_snapshot_brings_visible_volumes);
+    run(a_revert_to_a_vss_snapshot_that_is_asked_for_again_is_not_made_again);
     run(import_and_break_leave_the_flags_to_vss);
     run(a_vss_snapshot_served_to_windows_outside_of_vss_has_visible_volumes);
     run(what_was_not_cut_through_vss_is_left_alone);
