@@ -47,6 +47,14 @@ struct object {
     const struct uuid *uuid;
     const char *name;
     bool past; /* found by id, and by name only if nothing else has it (aborted sets) */
+    struct object_index *index; /* in which it is; NULL */
+    struct object *next_in_bucket;
+};
+
+/* What there may be many of, by id (inventory.c). */
+struct object_index {
+    struct object **buckets;
+    size_t bucket_count, count;
 };
 
 struct pool {
@@ -229,6 +237,7 @@ struct control {
     uint8_t nonce_key[32];
     unsigned pin_count;
     struct list pools, disks, hosts, sets, snapshots, tokens, jobs; /* object.link */
+    struct object_index disk_index, set_index, snapshot_index;
     struct lane lane;
     struct list ops;       /* op.link */
     struct list gone_sets; /* forgotten, but an operation still holds their lane */

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/endian.h"
 #include "control/control_int.h"
 #include "control/host_int.h"
 
@@ -38,6 +39,79 @@ static void *object_alloc(size_t size)
         found_;                                                                                    \
     })
 
+/* ---- Disks, sets and snapshots by id: thousands of each, and a look for each of thousands
+ * --------------------------- */
+
+static struct object **bucket_of(const struct object_index *index, const struct uuid *uuid)
+{
+    uint64_t hash = (load_le64(uuid->bytes) ^ load_le64(uuid->bytes + 8)) * 0x9E3779B97F4A7C15U;
+    return &index->buckets[(hash >> 32) & (index->bucket_count - 1)];
+}
+
+static void index_link(struct object_index *index, struct object *object)
+{
+    struct object **bucket = bucket_of(index, object->uuid);
+    object->index = index;
+    object->next_in_bucket = *bucket;
+    *bucket = object;
+}
+
+static void index_grow(struct object_index *index)
+{
+    struct object_index old = *index;
+    index->bucket_count = old.bucket_count ? 2 * old.bucket_count : 64;
+    index->buckets = calloc(index->bucket_count, sizeof(struct object *));
+    check(index->buckets);
+    for (size_t i = 0; i < old.bucket_count; i++) {
+        for (struct object *object = old.buckets[i], *next; object; object = next) {
+            next = object->next_in_bucket;
+            index_link(index, object);
+        }
+    }
+    free(old.buckets);
+}
+
+static void index_add(struct object_index *index, struct object *object)
+{
+    if (index->count == index->bucket_count) index_grow(index);
+    index_link(index, object);
+    index->count++;
+}
+
+static void index_remove(struct object *object)
+{
+    struct object_index *index = object->index;
+    if (!index) return;
+    struct object **at = bucket_of(index, object->uuid);
+    while (*at != object)
+        at = &(*at)->next_in_bucket;
+    *at = object->next_in_bucket;
+    object->index = NULL;
+    index->count--;
+}
+
+static struct object *index_find(const struct object_index *index, const struct uuid *uuid)
+{
+    if (index->count == 0) return NULL;
+    struct object *object = *bucket_of(index, uuid);
+    while (object && !uuid_equal(object->uuid, uuid))
+        object = object->next_in_bucket;
+    return object;
+}
+
+static void index_fini(struct object_index *index)
+{
+    check(index->count == 0);
+    free(index->buckets);
+    *index = (struct object_index){0};
+}
+
+#define FIND_INDEXED(index, type, wanted)                                                          \
+    ({                                                                                             \
+        struct object *object_ = index_find(index, wanted);                                        \
+        object_ ? container_of(object_, struct type, object) : NULL;                               \
+    })
+
 struct pool *inventory_pool(struct control *control, const struct uuid *uuid)
 {
     return FIND_OBJECT(&control->pools, pool, uuid);
@@ -45,7 +119,7 @@ struct pool *inventory_pool(struct control *control, const struct uuid *uuid)
 
 struct disk *inventory_disk(struct control *control, const struct uuid *uuid)
 {
-    return FIND_OBJECT(&control->disks, disk, uuid);
+    return FIND_INDEXED(&control->disk_index, disk, uuid);
 }
 
 struct host *inventory_host(struct control *control, const struct uuid *uuid)
@@ -55,17 +129,20 @@ struct host *inventory_host(struct control *control, const struct uuid *uuid)
 
 struct set *inventory_set(struct control *control, const struct uuid *uuid)
 {
-    return FIND_OBJECT(&control->sets, set, uuid);
+    return FIND_INDEXED(&control->set_index, set, uuid);
 }
 
 struct snapshot *inventory_snapshot(struct control *control, const struct uuid *uuid)
 {
-    return FIND_OBJECT(&control->snapshots, snapshot, uuid);
+    return FIND_INDEXED(&control->snapshot_index, snapshot, uuid);
 }
 
 struct snapshot *inventory_snapshot_of_point(struct control *control, const struct uuid *point)
 {
     if (uuid_is_nil(point)) return NULL;
+    /* Until its first update a snapshot's point has its own id (set_draft.c). */
+    struct snapshot *same = inventory_snapshot(control, point);
+    if (same && uuid_equal(&same->row.point, point)) return same;
     list_for_each (node, &control->snapshots) {
         struct snapshot *s =
             container_of(list_entry(node, struct object, link), struct snapshot, object);
@@ -98,6 +175,7 @@ struct pool *inventory_add_pool(struct control *control, const struct catalog_po
 struct disk *inventory_add_disk(struct control *control, const struct catalog_disk *row)
 {
     struct disk *disk = ADD_OBJECT(&control->disks, disk, row);
+    index_add(&control->disk_index, &disk->object);
     disk->pool = inventory_pool(control, &row->pool);
     list_init(&disk->undos);
     disk->object.past = row->state == CATALOG_TRASHED || row->state == CATALOG_DELETING;
@@ -124,6 +202,7 @@ struct host *inventory_add_host(struct control *control, const struct catalog_ho
 struct set *inventory_add_set(struct control *control, const struct catalog_set *row)
 {
     struct set *set = ADD_OBJECT(&control->sets, set, row);
+    index_add(&control->set_index, &set->object);
     list_init(&set->members);
     lane_init(&set->lane);
     set->pool = inventory_pool(control, &row->pool);
@@ -134,6 +213,7 @@ struct set *inventory_add_set(struct control *control, const struct catalog_set 
 struct snapshot *inventory_add_snapshot(struct control *control, const struct catalog_snapshot *row)
 {
     struct snapshot *snapshot = ADD_OBJECT(&control->snapshots, snapshot, row);
+    index_add(&control->snapshot_index, &snapshot->object);
     snapshot->set = inventory_set(control, &row->set);
     snapshot->disk = inventory_disk(control, &row->disk);
     snapshot->object.past = row->state == SNAPSHOT_TRASHED || row->state == SNAPSHOT_DELETING;
@@ -234,6 +314,7 @@ void inventory_remove_disk(struct disk *disk)
         inventory_remove_undo(
             container_of(list_entry(node, struct object, link), struct undo, object));
     }
+    index_remove(&disk->object);
     list_remove(&disk->object.link);
     free(disk);
 }
@@ -254,6 +335,7 @@ void inventory_remove_host(struct host *host)
 void inventory_remove_set(struct control *control, struct set *set)
 {
     check(list_is_empty(&set->members));
+    index_remove(&set->object);
     if (list_is_linked(&set->object.link)) list_remove(&set->object.link);
     set->gone = true;
     if (set->lane.busy || !list_is_empty(&set->lane.waiting)) {
@@ -268,6 +350,7 @@ void inventory_remove_snapshot(struct snapshot *snapshot)
 {
     check(snapshot->map_count == 0 && !snapshot->served.volume && !snapshot->branch.volume);
     list_remove(&snapshot->member_link);
+    index_remove(&snapshot->object);
     list_remove(&snapshot->object.link);
     free(snapshot);
 }
@@ -333,6 +416,9 @@ void inventory_free(struct control *control)
     FREE_ALL(&control->disks, disk, serve_free(&gone->served); inventory_remove_disk(gone));
     FREE_ALL(&control->pools, pool, if (gone->engine) volume_pool_abandon(gone->engine);
              inventory_remove_pool(control, gone));
+    index_fini(&control->disk_index);
+    index_fini(&control->set_index);
+    index_fini(&control->snapshot_index);
     group_free(control);
     vss_flags_abandon(control);
     FREE_ALL(&control->tokens, token, inventory_remove_token(gone));

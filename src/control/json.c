@@ -106,9 +106,9 @@ static void note_unclaimed(void *arg, const struct volume_point_info *info)
 {
     struct unclaimed *unclaimed = arg;
     if (info->kind == VOLUME_POINT_PIN ||
+        inventory_snapshot(unclaimed->control, &info->disk) || /* of a private branch */
         inventory_snapshot_of_point(unclaimed->control, &info->uuid) ||
-        inventory_undo(unclaimed->control, &info->uuid) ||
-        inventory_snapshot(unclaimed->control, &info->disk)) { /* of a private branch */
+        inventory_undo(unclaimed->control, &info->uuid)) {
         return;
     }
     unclaimed->count++;

@@ -126,6 +126,11 @@ static void a_disk_has_4096_snapshots_made_listed_restarted_and_deleted(void)
     begin = seconds_now();
     expect_eq(listed(rig, "snapshot_list", "snapshots"), POINTS);
     tell("snapshots listed", POINTS, begin);
+    begin = seconds_now();
+    json_t *pool = rig_ok(rig, "pool_show", "{s:s}", "name", "p");
+    tell("snapshots of a pool that is shown", POINTS, begin);
+    expect_eq(rig_number(pool, "unclaimed_count"), 0);
+    json_decref(pool);
     expect_eq(wrong_samples(rig, host, 20), 0);
     lun_logout(host);
     begin = seconds_now();
