@@ -482,6 +482,29 @@ static void say_difference(json_t *before, const json_t *after)
     }
 }
 
+/* The name of an undo point and the identity of a disk are new, and those that were said. */
+static void hold_to_names(const json_t *answer, const json_t *between, const json_t *after)
+{
+    static const char *const before_it[] = {"24 hours as undo point \"", "identity (NAA "};
+    char *earlier = json_dumps(json_object_get(between, "disk_list"), 0);
+    char *later = json_dumps(json_object_get(after, "disk_list"), 0);
+    const json_t *would = json_object_get(answer, "would");
+    for (size_t i = 0; i < json_array_size(would); i++) {
+        const char *text = json_string_value(json_array_get(would, i));
+        for (unsigned j = 0; j < countof(before_it); j++) {
+            char name[CAPTURE_SIZE];
+            const char *at = strstr(text, before_it[j]);
+            if (!at) continue;
+            at += strlen(before_it[j]);
+            snprintf(name, sizeof name, "\"%.*s\"", (int)strcspn(at, "\")"), at);
+            if (!strstr(later, name)) printf("# %s is not there: %s\n", name, text);
+            expect(strstr(later, name) && !strstr(earlier, name));
+        }
+    }
+    free(earlier);
+    free(later);
+}
+
 static void hold_to_its_word(const struct deed *deed)
 {
     world_begin();
@@ -510,6 +533,7 @@ static void hold_to_its_word(const struct deed *deed)
         print("said:", said);
         print("done:", done);
     }
+    hold_to_names(answer, between, after);
     expect(!json_equal(between, after)); /* else it shows nothing */
     json_decref(before);
     json_decref(between);
