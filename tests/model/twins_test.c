@@ -292,7 +292,7 @@ static void p7_durable_writes_share_their_flushes(void)
  * -----------------------------------------------------------------------------------------------
  */
 
-static void p8_a_thousand_generations_take_what_was_overwritten(void)
+static void p8_p12_a_thousand_generations_take_what_was_overwritten(void)
 {
     begin(1 * GIB, 32 * MIB);
     struct volume_pool_usage before = pool_rig_rest(&rig);
@@ -317,6 +317,58 @@ static void p8_a_thousand_generations_take_what_was_overwritten(void)
     expect((double)after.metadata_bytes <= 0.006 * (double)after.data_bytes + 64.0 * KIB);
     expect(pool_rig_is_exact(&rig));
     end();
+}
+
+/* ---- P5
+ * ---------------------------------------------------------------------------------------------------
+ */
+
+enum { P5_DISKS = 64 };
+
+/* What the device does for a cut of 64 disks of this size, each with something written at its end. */
+static struct sim_counters cost_of_a_set(uint64_t disk_bytes)
+{
+    struct volume_cut_member members[P5_DISKS] = {0};
+    struct volume_cut set = {
+        .set = pool_rig_uuid(KIND_POINT, 1000), .member_count = P5_DISKS, .members = members};
+    struct volume_cut_result result;
+    begin(512 * MIB, 32 * MIB);
+    for (unsigned i = 0; i < P5_DISKS; i++) {
+        struct uuid disk = pool_rig_uuid(KIND_DISK, 1 + i);
+        pool_rig_disk(&rig, &disk, disk_bytes);
+        struct volume *v = pool_rig_open(&rig, &disk, NULL);
+        pool_rig_write(&rig, v, disk_bytes / BLOCK_BYTES - 1, i);
+        volume_close(v);
+        members[i] = (struct volume_cut_member){.disk = disk,
+                                                .point = pool_rig_uuid(KIND_POINT, i),
+                                                .kind = VOLUME_POINT_SNAPSHOT};
+    }
+    pool_rig_rest(&rig);
+    struct sim_counters before = sim_node_counters(rig.node);
+    volume_cut(rig.pool, &set, &result, pool_rig_done, &rig);
+    check(pool_rig_wait(&rig) == STATUS_OK);
+    struct sim_counters after = sim_node_counters(rig.node);
+    end();
+    return (struct sim_counters){.reads = after.reads - before.reads,
+                                 .writes = after.writes - before.writes,
+                                 .write_bytes = after.write_bytes - before.write_bytes,
+                                 .syncs = after.syncs - before.syncs};
+}
+
+static void p5_a_set_of_64_disks_is_one_write_and_one_flush_whatever_their_size(void)
+{
+    struct sim_counters small = cost_of_a_set(1 * MIB), large = cost_of_a_set(1024 * GIB);
+    printf("# P5 64 disks of 1 MiB: %llu writes, %llu bytes, %llu flushes, %llu reads; of 1 TiB: "
+           "%llu, %llu, %llu, %llu\n",
+           (unsigned long long)small.writes, (unsigned long long)small.write_bytes,
+           (unsigned long long)small.syncs, (unsigned long long)small.reads,
+           (unsigned long long)large.writes, (unsigned long long)large.write_bytes,
+           (unsigned long long)large.syncs, (unsigned long long)large.reads);
+    expect_eq(small.writes, 1);
+    expect_eq(small.syncs, 1);
+    expect_eq(small.reads, 0);
+    expect(small.write_bytes <= 2 * BLOCK_BYTES);
+    expect(memcmp(&small, &large, sizeof small) == 0);
 }
 
 /* ---- P11
@@ -402,10 +454,11 @@ int main(void)
     run(p1_the_first_writes_after_a_snapshot_cost_nothing_more);
     run(p2_a_snapshot_every_5000_writes_costs_one_record_and_one_flush);
     run(p4_reads_cost_the_same_with_1000_snapshots_and_at_the_oldest);
+    run(p5_a_set_of_64_disks_is_one_write_and_one_flush_whatever_their_size);
     run(p6_p13_writes_are_gathered_and_written_little_more_than_once);
     run(p6_in_an_aged_pool_a_write_costs_no_more_bytes);
     run(p7_durable_writes_share_their_flushes);
-    run(p8_a_thousand_generations_take_what_was_overwritten);
+    run(p8_p12_a_thousand_generations_take_what_was_overwritten);
     run(p11_a_deletion_is_one_record_and_its_sweep_writes_little);
     return tap_done();
 }
