@@ -65,8 +65,10 @@ static enum status status_from_errno(int code)
     case EPERM: return STATUS_DENIED;
     case ENOENT: return STATUS_NOT_FOUND;
     case EEXIST: return STATUS_EXISTS;
-    case ENOSPC:
-    case EDQUOT: return STATUS_NO_SPACE;
+#ifdef EDQUOT /* not on Windows */
+    case EDQUOT:
+#endif
+    case ENOSPC: return STATUS_NO_SPACE;
     case ENOMEM: return STATUS_NO_MEMORY;
     case EAGAIN: return STATUS_LOCKED;
     case EBUSY:
