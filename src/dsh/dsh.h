@@ -67,6 +67,8 @@ const struct dsh_command *dsh_script_at(const struct dsh_script *script, size_t 
 
 const char *dsh_kind_words(enum dsh_kind kind); /* "delete shadows set" */
 const char *dsh_kind_usage(enum dsh_kind kind); /* "delete shadows set SET" */
+/* Its subject is the id of a shadow copy or of a set. */
+bool dsh_kind_wants_id(enum dsh_kind kind);
 /* ASCII letters in either case are the same. */
 bool dsh_same_word(const char *a, const char *b);
 

@@ -234,7 +234,7 @@ static struct err *take_arguments(struct dsh_command *command, char **words, uns
 }
 
 /* Ids are GUIDs; those that come out of a %NAME% are judged when the command is run. */
-static bool subject_is_id(enum dsh_kind kind)
+bool dsh_kind_wants_id(enum dsh_kind kind)
 {
     return kind == DSH_ADD_SHADOW || kind == DSH_EXPOSE || kind == DSH_BREAK || kind == DSH_MASK ||
            kind == DSH_REVERT || kind == DSH_DELETE_SET || kind == DSH_DELETE_ID ||
@@ -273,7 +273,7 @@ static struct err *judge(const struct dsh_command *command)
     if (command->subject && command->subject[0] == '\0') {
         return misused(command->kind, "an argument is empty");
     }
-    if (subject_is_id(command->kind)) TRY(judge_id(command->kind, command->subject));
+    if (dsh_kind_wants_id(command->kind)) TRY(judge_id(command->kind, command->subject));
     return judge_id(command->kind, command->provider);
 }
 

@@ -1,13 +1,36 @@
 /*
- * dsh_fuzz.c - whatever a script holds, it is read without harm, and every command is whole.
+ * dsh_fuzz.c - whatever a script holds, it is read and run without harm: every
+ * command is whole, and the session is closed once, last.
  */
 #include <stdint.h>
 #include <string.h>
 
 #include "base/check.h"
-#include "dsh/dsh.h"
+#include "tests/lib/fake_dsh.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static unsigned resets;
+
+static struct err *count_reset(void *context)
+{
+    resets++;
+    return dsh_fake_reset(context);
+}
+
+static void run_script(const struct dsh_script *script)
+{
+    static const char *const parameters[] = {"m.cab", "%x%"};
+    static struct dsh_fake fake;
+    struct dsh_ops ops = dsh_fake_ops();
+    unsigned before = resets;
+    fake.log[0] = fake.printed[0] = '\0';
+    fake.ids = 0;
+    ops.reset = count_reset;
+    struct err *e = dsh_run(script, &ops, &fake, parameters, 2);
+    check(resets > before || err_status(e) == STATUS_NOT_SUPPORTED);
+    err_free(e);
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -28,6 +51,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (command->provider) texts += strlen(command->provider);
     }
     check(texts <= size * 2);
+    run_script(script);
     dsh_script_destroy(script);
     return 0;
 }
