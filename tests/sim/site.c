@@ -387,7 +387,7 @@ void site_destroy(struct site *site)
     for (int i = 0; i < SITE_DISKS; i++)
         model_view_fini(&site->disks[i].view);
     for (int i = 0; i < SITE_POINTS; i++)
-        model_view_fini(&site->points[i].view);
+        model_view_fini(&site->points[i].view), model_view_fini(&site->points[i].next);
     for (unsigned i = 0; i < SITE_HOSTS; i++)
         initiator_destroy(site->hosts[i]);
     sim_destroy(site->sim);

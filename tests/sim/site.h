@@ -43,6 +43,7 @@ struct site_options {
     enum site_crash crash;
     uint32_t crash_every; /* writes of the server, on the average; 0 = 1000 */
     bool full;            /* big disks on small pools */
+    bool verbs;           /* mostly verbs, few commands */
     enum rt_flush_site ignore_flush;
     bool trace;
 };
@@ -96,7 +97,10 @@ struct site_point {
     int disk, set;
     struct model_view view;
     bool exact;
-    bool is_becoming; /* a disk, see from_point */
+    bool is_becoming; /* a disk, see from_point; or cut anew */
+    bool is_updating;
+    struct model_view next; /* of an update in doubt */
+    uint64_t kept_until_ns;
     unsigned busy;
     int lun[SITE_HOSTS];
     bool mapping[SITE_HOSTS];
@@ -108,8 +112,9 @@ struct site_set {
     bool used, abandoned, busy, is_undo;
     enum site_phase phase;
     char name[SITE_NAME];
-    uint32_t submitted, done;
-    bool cut; /* its points are there */
+    uint32_t submitted, done, next_submitted;
+    int showing; /* being imported or masked: 1 + the host */
+    bool cut;    /* its points are there */
     unsigned count;
     int points[SITE_MEMBERS];
     unsigned disk_count; /* until it is cut */
@@ -150,6 +155,7 @@ struct site_call {
     site_answer_fn *answer;
     int disk, point, set, host;
     uint32_t submitted, number;
+    uint64_t until_ns;
 };
 
 struct site {
@@ -177,6 +183,7 @@ struct site {
     uint32_t still_events;
     char failure[1024];
     /* What happened: */
+    uint32_t verbs; /* asked */
     uint32_t ops, commands, verbs_ok, verbs_refused, crashes, recovery_crashes, verifies, cuts,
         logins, lost, full;
     uint32_t done_by_verb[32]; /* rows of site_verbs.c */

@@ -22,6 +22,7 @@ void site_point_forget(struct site *site, int point)
 {
     struct site_point *p = &site->points[point];
     if (p->state != SITE_NONE) {
+        site_check_kept(site, point);
         struct site_set *set = &site->sets[p->set];
         unsigned left = 0;
         for (unsigned i = 0; i < set->count; i++)
@@ -36,6 +37,7 @@ void site_point_forget(struct site *site, int point)
         }
     }
     model_view_fini(&p->view);
+    model_view_fini(&p->next);
     *p = (struct site_point){.disk = -1, .set = -1};
     for (unsigned h = 0; h < SITE_HOSTS; h++)
         p->lun[h] = -1;
@@ -348,6 +350,7 @@ static bool reconcile_member(struct site *site, int point, const struct listing 
     if (is_there && !parse_uuid(item, "point_uuid", &p->uuid) &&
         !parse_uuid(item, "uuid", &p->uuid))
         return site_fail(site, "%s has no id", p->name);
+    if (is_there) site_point_identify(site, point);
     uint32_t sectors = is_there ? (uint32_t)(rig_number(item, "size_bytes") / SECTOR_BYTES) : 0;
     if (!is_there || p->state != SITE_COMING || sectors == p->view.sector_count) return true;
     /* The disk grew, and nobody knows on which side of the cut. */
@@ -367,6 +370,7 @@ static bool reconcile_set(struct site *site, int set, const struct listing *l)
     unsigned there = 0, count = s->count;
     int points[SITE_MEMBERS];
     memcpy(points, s->points, sizeof points);
+    if (!site_decide_use(site, set)) return false;
     for (unsigned i = 0; i < count; i++) {
         if (!reconcile_member(site, points[i], l, &states[i])) return false;
         there += states[i] == SITE_THERE;
@@ -520,7 +524,8 @@ bool site_reconcile(struct site *site, bool after_crash)
         if (site->disks[i].state != SITE_NONE) ok = reconcile_disk(site, i, &l, after_crash);
     for (int i = 0; ok && i < SITE_SETS; i++)
         if (site->sets[i].used && !site->sets[i].is_undo) ok = reconcile_set(site, i, &l);
-    ok = ok && check_strangers(site, &l) && check_luns(site, &l) && check_states(site, &l);
+    ok = ok && check_strangers(site, &l) && check_luns(site, &l) && check_states(site, &l) &&
+         site_check_verified(site, l.jobs);
     site_unlist(&l);
     if (ok && after_crash) ok = reconcile_content(site);
     for (int i = 0; ok && after_crash && i < SITE_POOLS; i++) {

@@ -58,4 +58,21 @@ void site_do_job(struct site *site, struct site_call *call);
 void site_do_set_step(struct site *site, struct site_call *call);
 void site_do_set_delete(struct site *site, struct site_call *call);
 
+/* ---- Whole sets at hosts; kept, verified, updated snapshots (site_use.c) ---- */
+
+void site_do_import(struct site *site, struct site_call *call);
+void site_do_mask(struct site *site, struct site_call *call);
+void site_do_retain(struct site *site, struct site_call *call);
+void site_do_snapshot_verify(struct site *site, struct site_call *call);
+void site_do_update(struct site *site, struct site_call *call);
+void site_update_dropped(struct site_call *call);
+/* The engine's id of a point that the server has. */
+void site_point_identify(struct site *site, int point);
+/* It may go: nobody asked to keep it until later. */
+bool site_check_kept(struct site *site, int point);
+/* No verification found another content. */
+bool site_check_verified(struct site *site, const json_t *jobs);
+/* After a crash: imports, masks and updates in doubt are whole or not at all. */
+bool site_decide_use(struct site *site, int set);
+
 #endif

@@ -222,12 +222,14 @@ static enum site_state *state_of(struct site_call *call)
 
 static void restored(struct site_call *call, bool ok)
 {
+    if (*state_of(call) == SITE_NONE) return; /* its disk has gone meanwhile, for good */
     *state_of(call) = ok ? SITE_THERE : SITE_TRASHED;
 }
 
 static void emptied(struct site_call *call, bool ok)
 {
     struct site *site = call->site;
+    if (*state_of(call) == SITE_NONE) return;
     if (!ok) {
         *state_of(call) = SITE_TRASHED;
         return;

@@ -2,7 +2,8 @@
  * site_main.c - tarn-sim: whole sites under seeds, one after another, each in a process of its own.
  *
  *     tarn-sim [--seed S] [--seeds N] [--ops N] [--crash none|process|power|both]
- *              [--crash-every WRITES] [--ignore-flush SITE] [--mutation NAME] [--full] [--trace]
+ *              [--crash-every WRITES] [--ignore-flush SITE] [--mutation NAME] [--full] [--verbs]
+ * [--trace]
  *
  * A failure prints what it takes to see it again.  doc/simulation.md has the rest.
  */
@@ -61,6 +62,9 @@ static bool parse(int option, const char *value)
     case 'F':
         options.full = true;
         return true;
+    case 'V':
+        options.verbs = true;
+        return true;
     case 't':
         options.trace = true;
         return true;
@@ -91,13 +95,14 @@ int main(int argc, char **argv)
                                                  {"ignore-flush", required_argument, NULL, 'f'},
                                                  {"mutation", required_argument, NULL, 'M'},
                                                  {"full", no_argument, NULL, 'F'},
+                                                 {"verbs", no_argument, NULL, 'V'},
                                                  {NULL, 0, NULL, 0}};
     for (int option; (option = getopt_long(argc, argv, "", long_options, NULL)) != -1;) {
         if (parse(option, optarg)) continue;
         fprintf(stderr,
                 "usage: tarn-sim [--seed S] [--seeds N] [--ops N] [--crash none|process|"
                 "power|both]\n  [--crash-every WRITES] [--ignore-flush SITE] [--mutation NAME] "
-                "[--full] [--trace]\n");
+                "[--full] [--verbs] [--trace]\n");
         return 2;
     }
     uint64_t done[32] = {0}, ops = 0;

@@ -40,7 +40,7 @@ static void one_op(struct site *site)
     uint64_t kind = prng_below(&site->prng, 1000);
     site->ops++;
     if (prng_chance(&site->prng, 1, 8) && !site_tend_replaces(site, false)) return;
-    if (kind < 700)
+    if (kind < (site->options.verbs ? 450 : 700))
         site_command(site);
     else if (kind < 985)
         site_verb(site);
@@ -93,9 +93,10 @@ static const struct site_options *running;
 
 const char *site_options_text(const struct site_options *o, char *text, size_t size)
 {
-    snprintf(text, size, "--seed %llu --ops %u --crash %s --crash-every %u%s%s%s",
+    snprintf(text, size, "--seed %llu --ops %u --crash %s --crash-every %u%s%s%s%s",
              (unsigned long long)o->seed, o->op_count, site_crash_names[o->crash], o->crash_every,
-             o->full ? " --full" : "", o->ignore_flush ? " --ignore-flush " : "",
+             o->full ? " --full" : "", o->verbs ? " --verbs" : "",
+             o->ignore_flush ? " --ignore-flush " : "",
              o->ignore_flush ? rt_flush_site_name(o->ignore_flush) : "");
     return text;
 }

@@ -121,6 +121,8 @@ static void set_deleted(struct site_call *call, bool ok)
     struct site *site = call->site;
     struct site_set *s = &site->sets[call->set];
     s->busy = false;
+    for (unsigned i = 0; ok && i < s->count; i++)
+        site_check_kept(site, s->points[i]);
     if (ok && site->points[s->points[0]].state == SITE_GOING) {
         site_forget_points(site, call->set);
         return;

@@ -74,6 +74,7 @@ void site_call_start(struct site_call *call, const char *verb, json_t *arguments
 {
     struct site *site = call->site;
     check(arguments != NULL);
+    site->verbs++;
     char *text = site->options.trace ? json_dumps(arguments, JSON_COMPACT) : NULL;
     call->busy = true;
     call->answer = answer;
@@ -357,6 +358,7 @@ void site_take_ids(struct site *site, int set, const json_t *array, const char *
             if (strcmp(rig_text(item, name_key), p->name) != 0) continue;
             found = uuid_parse(rig_text(item, "point_uuid"), &p->uuid) ||
                     uuid_parse(rig_text(item, id_key), &p->uuid);
+            site_point_identify(site, s->points[i]);
             uint32_t sectors = (uint32_t)(rig_number(item, "size_bytes") / SECTOR_BYTES);
             struct site_disk *d = &site->disks[p->disk];
             if (sectors == p->view.sector_count) continue;
@@ -463,6 +465,8 @@ static void do_snapshot_create(struct site *site, struct site_call *call)
 static void snapshot_deleted(struct site_call *call, bool ok)
 {
     struct site_point *p = &call->site->points[call->point];
+    if (p->state == SITE_NONE) return; /* its disk has gone meanwhile */
+    if (ok) site_check_kept(call->site, call->point);
     if (!ok || p->state == SITE_LEAVING)
         p->state = ok ? SITE_TRASHED : SITE_THERE;
     else
@@ -548,6 +552,11 @@ static const struct {
     {4, "promote, split", site_do_promote},
     {4, "disk replace", site_do_replace},
     {2, "job pause, resume, cancel", site_do_job},
+    {6, "set import", site_do_import},
+    {4, "set mask", site_do_mask},
+    {5, "snapshot, set update", site_do_update},
+    {2, "snapshot retain", site_do_retain},
+    {2, "snapshot verify", site_do_snapshot_verify},
 };
 
 unsigned site_verb_count(void)
@@ -560,10 +569,13 @@ const char *site_verb_name(unsigned row)
     return table[row].name;
 }
 
-void site_verb(struct site *site)
+static void draw_verb(struct site *site)
 {
+    unsigned sum = 0;
     struct site_call *call = call_get(site);
-    unsigned left = site_draw(site, 100);
+    for (unsigned i = 0; i < countof(table); i++)
+        sum += table[i].weight;
+    unsigned left = site_draw(site, sum);
     for (unsigned i = 0; call && i < countof(table); i++) {
         if (left >= table[i].weight) {
             left -= table[i].weight;
@@ -572,6 +584,15 @@ void site_verb(struct site *site)
         call->number = i;
         table[i].draw_it(site, call);
         return;
+    }
+}
+
+void site_verb(struct site *site)
+{
+    unsigned tries = site->options.verbs ? 6 : 1;
+    for (uint32_t drawn = site->verbs; tries && site->verbs == drawn; tries--) {
+        if (site->crashed || site->failed) return;
+        draw_verb(site);
     }
 }
 
@@ -593,6 +614,7 @@ void site_call_drop(struct site_call *call)
             bool was_making = strcmp(call->call.verb, "set_finish") == 0 ||
                               strcmp(call->call.verb, "snapshot_create") == 0;
             if (was_making) s->phase = SITE_CONFIRMED;
+            site_update_dropped(call);
         }
         json_decref(call->call.arguments);
     }
