@@ -69,7 +69,9 @@ static inline struct err *dsh_fake_load(void *context, const char *file,
 {
     TRY(dsh_fake_note(context, "load %s\n", file));
     TRY(dsh_aliases_set(aliases, "VSS_SHADOW_SET", "{00000000-0000-4000-8000-000000000100}"));
-    return dsh_aliases_set(aliases, "saved", "{00000000-0000-4000-8000-000000000101}");
+    TRY(dsh_aliases_set(aliases, "saved", "{00000000-0000-4000-8000-000000000101}"));
+    TRY(dsh_aliases_set(aliases, "data", "{00000000-0000-4000-8000-000000000102}"));
+    return dsh_aliases_set(aliases, "log", "{00000000-0000-4000-8000-000000000103}");
 }
 
 #define DSH_FAKE_PLAIN(name, word)                                                                 \
