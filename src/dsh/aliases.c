@@ -35,15 +35,20 @@ struct err *dsh_aliases_set(struct dsh_aliases *aliases, const char *name, const
 {
     struct dsh_alias *known = find(aliases, name);
     if (!known) TRY(grow(aliases));
-    auto_free char *copy = strdup(value);
-    auto_free char *key = known ? NULL : strdup(name);
-    if (!copy || (!known && !key)) return err_new(STATUS_NO_MEMORY, "keep an alias");
+    char *copy = strdup(value);
+    if (!copy) return err_new(STATUS_NO_MEMORY, "keep an alias");
     if (known) {
         free(known->value);
-        known->value = take_ptr(&copy);
-    } else {
-        aliases->list[aliases->count++] = (struct dsh_alias){take_ptr(&key), take_ptr(&copy)};
+        known->value = copy;
+        return NULL;
     }
+    char *key = strdup(name);
+    if (!key) {
+        free(copy);
+        return err_new(STATUS_NO_MEMORY, "keep an alias");
+    }
+    aliases->list[aliases->count].name = key;
+    aliases->list[aliases->count++].value = copy;
     return NULL;
 }
 

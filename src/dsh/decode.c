@@ -80,7 +80,7 @@ struct err *dsh_decode(const void *bytes, size_t size_bytes, char **ret_text)
         return err_new(STATUS_BAD_REQUEST, "the script has more than %d bytes",
                        DSH_SCRIPT_MAX_BYTES);
     }
-    char *end = NULL, *text = malloc(size_bytes * 3 / 2 + 1);
+    char *text = malloc(size_bytes * 3 / 2 + 1), *end = text;
     if (!text) return err_new(STATUS_NO_MEMORY, "read the script");
     struct err *e = fill(bytes, size_bytes, text, &end);
     if (!e && memchr(text, '\0', (size_t)(end - text))) {
