@@ -26,7 +26,8 @@
 enum {
     SITE_POOLS = 2,
     SITE_HOSTS = 2,
-    SITE_DISKS = 10,
+    SITE_OWN_DISKS = 10,
+    SITE_DISKS = 16, /* the rest: private branches */
     SITE_POINTS = 32,
     SITE_SETS = 24,
     SITE_MEMBERS = 4,
@@ -43,7 +44,7 @@ struct site_options {
     enum site_crash crash;
     uint32_t crash_every; /* writes of the server, on the average; 0 = 1000 */
     bool full;            /* big disks on small pools */
-    bool verbs;           /* mostly verbs, few commands */
+    bool verbs;           /* mostly verbs, and one of the hosts is Windows */
     enum rt_flush_site ignore_flush;
     bool trace;
 };
@@ -87,6 +88,7 @@ struct site_disk {
     uint32_t replace_since;
     unsigned replace_writes;
     int parent_point;
+    int private_of; /* the point that a Windows host has as this; -1 */
     int from_point; /* COMING: a job makes that point this disk, some time or other */
 };
 

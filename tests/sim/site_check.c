@@ -13,7 +13,7 @@ void site_disk_forget(struct site *site, int disk)
 {
     struct site_disk *d = &site->disks[disk];
     model_view_fini(&d->view);
-    *d = (struct site_disk){.parent_point = -1, .from_point = -1};
+    *d = (struct site_disk){.parent_point = -1, .from_point = -1, .private_of = -1};
     for (unsigned h = 0; h < SITE_HOSTS; h++)
         d->lun[h] = -1;
 }
@@ -23,6 +23,7 @@ void site_point_forget(struct site *site, int point)
     struct site_point *p = &site->points[point];
     if (p->state != SITE_NONE) {
         site_check_kept(site, point);
+        if (site_private_of(site, point) >= 0) site_disk_forget(site, site_private_of(site, point));
         struct site_set *set = &site->sets[p->set];
         unsigned left = 0;
         for (unsigned i = 0; i < set->count; i++)
@@ -521,12 +522,15 @@ bool site_reconcile(struct site *site, bool after_crash)
         adopt_branches(site);
     }
     for (int i = 0; ok && i < SITE_DISKS; i++)
-        if (site->disks[i].state != SITE_NONE) ok = reconcile_disk(site, i, &l, after_crash);
+        if (site->disks[i].state != SITE_NONE && site->disks[i].private_of < 0)
+            ok = reconcile_disk(site, i, &l, after_crash);
     for (int i = 0; ok && i < SITE_SETS; i++)
         if (site->sets[i].used && !site->sets[i].is_undo) ok = reconcile_set(site, i, &l);
     ok = ok && check_strangers(site, &l) && check_luns(site, &l) && check_states(site, &l) &&
          site_check_verified(site, l.jobs);
     site_unlist(&l);
+    site_private_sync(site);
+    ok = ok && !site->failed;
     if (ok && after_crash) ok = reconcile_content(site);
     for (int i = 0; ok && after_crash && i < SITE_POOLS; i++) {
         site_made_durable(site, i, model_tick(site->model));

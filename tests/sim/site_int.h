@@ -65,6 +65,7 @@ void site_do_mask(struct site *site, struct site_call *call);
 void site_do_retain(struct site *site, struct site_call *call);
 void site_do_snapshot_verify(struct site *site, struct site_call *call);
 void site_do_update(struct site *site, struct site_call *call);
+void site_snapshot_id(const struct site *site, int point, struct uuid *ret_uuid);
 void site_update_dropped(struct site_call *call);
 /* The engine's id of a point that the server has. */
 void site_point_identify(struct site *site, int point);
@@ -74,5 +75,15 @@ bool site_check_kept(struct site *site, int point);
 bool site_check_verified(struct site *site, const json_t *jobs);
 /* After a crash: imports, masks and updates in doubt are whole or not at all. */
 bool site_decide_use(struct site *site, int set);
+
+/* ---- What a Windows host has of snapshots (site_private.c) ---- */
+
+bool site_wants_branch(const struct site *site, int host);
+/* The disk that stands for it; -1: it never had it. */
+int site_private_of(const struct site *site, int point);
+/* May be shown to the Windows host: the points are exact, and there is room for their branches. */
+bool site_private_room(const struct site *site, const int *points, unsigned count);
+/* After points were mapped, or are being mapped. */
+void site_private_sync(struct site *site);
 
 #endif

@@ -5,7 +5,7 @@
 
 #include "base/check.h"
 #include "base/endian.h"
-#include "tests/sim/site.h"
+#include "tests/sim/site_int.h"
 
 enum {
     UNFLUSHED_MAX = 60,
@@ -178,6 +178,21 @@ static void carried_out(struct site_slot *slot)
 
 static void submit_chain(struct site *site, const struct site_slot *previous);
 
+/* A point is in use while its private branch is. */
+static void disk_is_used(struct site *site, int disk)
+{
+    int point = site->disks[disk].private_of;
+    site->disks[disk].busy++;
+    if (point >= 0) site->points[point].busy++;
+}
+
+static void disk_was_used(struct site *site, int disk)
+{
+    int point = site->disks[disk].private_of;
+    site->disks[disk].busy--;
+    if (point >= 0) site->points[point].busy--;
+}
+
 static void answered(struct initiator_request *request)
 {
     struct site_slot *slot = container_of(request, struct site_slot, request);
@@ -195,7 +210,7 @@ static void answered(struct initiator_request *request)
         carried_out(slot);
     else
         refused(slot);
-    if (slot->disk >= 0) site->disks[slot->disk].busy--;
+    if (slot->disk >= 0) disk_was_used(site, slot->disk);
     if (slot->point >= 0) site->points[slot->point].busy--;
     struct site_slot ended = *slot;
     site_slot_drop(slot);
@@ -319,7 +334,9 @@ static void send(struct site_slot *slot)
         site->points[slot->point].busy++;
     } else {
         slot->request.lun = (unsigned)site->disks[slot->disk].lun[slot->host];
-        site->disks[slot->disk].busy++;
+        disk_is_used(site, slot->disk);
+        if (slot->write && site->disks[slot->disk].private_of >= 0)
+            site->done_by_verb[site_verb_count() - 1]++;
     }
     site->commands++;
     site_trace(site, "host %d: %s %u+%u of %s%s, write %u, at %u", slot->host, op_names[slot->op],
@@ -342,9 +359,10 @@ static bool is_usable(const struct site_disk *disk, int host)
 /* A disk that this host sees, or -1. */
 static int pick_disk(struct site *site, int host)
 {
-    unsigned first = (unsigned)prng_below(&site->prng, SITE_DISKS);
-    for (unsigned n = 0; n < SITE_DISKS; n++) {
-        int i = (int)((first + n) % SITE_DISKS);
+    unsigned count = site->options.verbs ? SITE_DISKS : SITE_OWN_DISKS;
+    unsigned first = (unsigned)prng_below(&site->prng, count);
+    for (unsigned n = 0; n < count; n++) {
+        int i = (int)((first + n) % count);
         if (is_usable(&site->disks[i], host)) return i;
     }
     return -1;
@@ -356,7 +374,9 @@ static int pick_point(struct site *site, int host)
     for (unsigned n = 0; n < SITE_POINTS; n++) {
         int i = (int)((first + n) % SITE_POINTS);
         const struct site_point *p = &site->points[i];
-        if (p->state == SITE_THERE && p->lun[host] >= 0 && !p->mapping[host]) return i;
+        if (p->state == SITE_THERE && p->lun[host] >= 0 && !p->mapping[host] &&
+            !site_wants_branch(site, host))
+            return i;
     }
     return -1;
 }

@@ -98,8 +98,9 @@ void site_do_revert(struct site *site, struct site_call *call)
     call->point = point;
     call->set = site_new_set(site, "undo");
     revert_begins(site, p->disk, point, call->set);
-    site_call_start(call, site_is_undo(site, point) ? "disk_undo" : "disk_revert",
-                    json_pack("{s:s, s:s, s:b}", "name", d->name, "to", p->name, "force", 1),
+    json_t *arguments = json_pack("{s:s, s:s, s:b}", "name", d->name, "to", p->name, "force", 1);
+    if (!site_is_undo(site, point)) json_object_set_new(arguments, "as_cut", json_true());
+    site_call_start(call, site_is_undo(site, point) ? "disk_undo" : "disk_revert", arguments,
                     reverted);
 }
 
@@ -144,7 +145,8 @@ void site_do_replace(struct site *site, struct site_call *call)
     call->set = site_new_set(site, "undo");
     revert_begins(site, disk, point, call->set);
     site_call_start(call, "disk_replace",
-                    json_pack("{s:s, s:s, s:b}", "name", d->name, "from", p->name, "force", 1),
+                    json_pack("{s:s, s:s, s:b, s:b}", "name", d->name, "from", p->name, "force", 1,
+                              "as_cut", 1),
                     replace_began);
 }
 
@@ -247,9 +249,9 @@ static void emptied(struct site_call *call, bool ok)
 void site_do_trash(struct site *site, struct site_call *call)
 {
     const char *name = NULL;
-    unsigned first = site_draw(site, SITE_POINTS + SITE_DISKS);
-    for (unsigned n = 0; n < SITE_POINTS + SITE_DISKS && !name; n++) {
-        int i = (int)((first + n) % (SITE_POINTS + SITE_DISKS));
+    unsigned first = site_draw(site, SITE_POINTS + SITE_OWN_DISKS);
+    for (unsigned n = 0; n < SITE_POINTS + SITE_OWN_DISKS && !name; n++) {
+        int i = (int)((first + n) % (SITE_POINTS + SITE_OWN_DISKS));
         call->point = i < SITE_POINTS ? i : -1;
         call->disk = i < SITE_POINTS ? -1 : i - SITE_POINTS;
         if (*state_of(call) != SITE_TRASHED) continue;
@@ -287,7 +289,7 @@ static void split_snapshot(struct site *site, struct site_call *call, int point)
 {
     struct site_point *p = &site->points[point];
     int i = site_free_disk(site);
-    if (!p->exact || i < 0) return;
+    if (!p->exact || i < 0 || site_private_of(site, point) >= 0) return;
     for (unsigned h = 0; h < SITE_HOSTS; h++)
         if (p->mapping[h]) return;
     struct site_disk *d = &site->disks[i];

@@ -353,7 +353,7 @@ bool site_empty(struct site *site)
     unmap_all(site);
     delete_each(site, "job_list", "jobs", "job_cancel", json_object());
     site_run_for(site, 10 * RT_SECOND);
-    for (unsigned lap = 0; lap < SITE_DISKS && !site->failed; lap++) {
+    for (unsigned lap = 0; lap < SITE_OWN_DISKS && !site->failed; lap++) {
         ask_and_forget(site, "trash_empty", json_object());
         delete_each(site, "set_list", "sets", "set_delete", json_pack("{s:b}", "now", 1));
         delete_each(site, "snapshot_list", "snapshots", "snapshot_delete",

@@ -26,6 +26,12 @@ void site_point_identify(struct site *site, int point)
     if (s) site->points[point].uuid = s->row.point;
 }
 
+void site_snapshot_id(const struct site *site, int point, struct uuid *ret_uuid)
+{
+    const struct snapshot *s = snapshot_of(site, site->points[point].name);
+    if (s) *ret_uuid = s->row.uuid;
+}
+
 static int lun_at(const struct site *site, int point, int host)
 {
     char name[16];
@@ -43,22 +49,29 @@ static int lun_at(const struct site *site, int point, int host)
 /* ---- Import and mask --------------------------------------------------------------------------
  */
 
-/* A created set, whole, with nothing under way; -1: none. */
+/* Created and whole, with nothing under way. */
+static bool set_is_still(const struct site *site, int set)
+{
+    const struct site_set *s = &site->sets[set];
+    if (!s->used || s->is_undo || s->busy || s->abandoned || !s->cut || !s->count ||
+        s->phase != SITE_CREATED)
+        return false;
+    for (unsigned i = 0; i < s->count; i++) {
+        const struct site_point *p = &site->points[s->points[i]];
+        if (p->state != SITE_THERE || p->is_becoming) return false;
+        for (unsigned h = 0; h < SITE_HOSTS; h++)
+            if (p->mapping[h]) return false;
+    }
+    return true;
+}
+
+/* -1: none. */
 static int pick_set(struct site *site)
 {
     unsigned first = site_draw(site, SITE_SETS);
     for (unsigned n = 0; n < SITE_SETS; n++) {
         int set = (int)((first + n) % SITE_SETS);
-        const struct site_set *s = &site->sets[set];
-        bool fits = s->used && !s->is_undo && !s->busy && !s->abandoned && s->cut && s->count &&
-                    s->phase == SITE_CREATED;
-        for (unsigned i = 0; fits && i < s->count; i++) {
-            const struct site_point *p = &site->points[s->points[i]];
-            fits = p->state == SITE_THERE && !p->is_becoming;
-            for (unsigned h = 0; h < SITE_HOSTS; h++)
-                fits = fits && !p->mapping[h];
-        }
-        if (fits) return set;
+        if (set_is_still(site, set)) return set;
     }
     return -1;
 }
@@ -90,8 +103,14 @@ static void show_set(struct site *site, struct site_call *call, const char *verb
     int set = pick_set(site);
     if (set < 0) return;
     struct site_set *s = &site->sets[set];
+    int at = (int)site_draw(site, SITE_HOSTS);
+    if (site_wants_branch(site, at)) {
+        for (unsigned i = 0; i < s->count; i++)
+            if (!site->points[s->points[i]].exact && !site_resolve_set(site, set)) return;
+        if (!set_is_still(site, set) || !site_private_room(site, s->points, s->count)) return;
+    }
     call->set = set;
-    call->host = (int)site_draw(site, SITE_HOSTS);
+    call->host = at;
     snprintf(host, sizeof host, "h%d", call->host);
     s->busy = true;
     for (unsigned i = 0; i < s->count; i++)
@@ -227,11 +246,7 @@ void site_do_update(struct site *site, struct site_call *call)
     site_stir(site, disks, s->count);
     if (site->crashed || site->failed) return;
     s->busy = false;
-    if (pick_set(site) < 0 || s->count == 0 || is_in_use(site, set)) return;
-    for (unsigned i = 0; i < s->count; i++)
-        if (site->points[s->points[i]].state != SITE_THERE ||
-            site->points[s->points[i]].is_becoming)
-            return;
+    if (!set_is_still(site, set) || is_in_use(site, set)) return;
     for (unsigned i = 0; i < s->count; i++)
         site->points[s->points[i]].is_becoming = site->points[s->points[i]].is_updating = true;
     s->busy = true;

@@ -64,6 +64,7 @@ static void verb_answered(struct control_call *control_call)
     site->full += !ok && err_status(control_call->error) == STATUS_POOL_FULL;
     site->done_by_verb[call->number] += ok;
     call->answer(call, ok);
+    site_private_sync(site);
     err_free(control_call->error);
     json_decref(control_call->result);
     json_decref(control_call->arguments);
@@ -86,6 +87,7 @@ void site_call_start(struct site_call *call, const char *verb, json_t *arguments
                                        .arg = call};
     site_trace(site, "%s %s at %u", verb, text ? text : "", call->submitted);
     free(text);
+    site_private_sync(site);
     control_submit(site->control, &call->call);
 }
 
@@ -98,9 +100,9 @@ unsigned site_draw(struct site *site, unsigned below)
 
 int site_pick_disk(struct site *site)
 {
-    unsigned first = site_draw(site, SITE_DISKS);
-    for (unsigned n = 0; n < SITE_DISKS; n++) {
-        int i = (int)((first + n) % SITE_DISKS);
+    unsigned first = site_draw(site, SITE_OWN_DISKS);
+    for (unsigned n = 0; n < SITE_OWN_DISKS; n++) {
+        int i = (int)((first + n) % SITE_OWN_DISKS);
         if (site->disks[i].state == SITE_THERE) return i;
     }
     return -1;
@@ -108,7 +110,7 @@ int site_pick_disk(struct site *site)
 
 int site_free_disk(const struct site *site)
 {
-    for (int i = 0; i < SITE_DISKS; i++)
+    for (int i = 0; i < SITE_OWN_DISKS; i++)
         if (site->disks[i].state == SITE_NONE) return i;
     return -1;
 }
@@ -292,6 +294,8 @@ static void change_map(struct site *site, struct site_call *call, const char *ki
     call->host = (int)site_draw(site, SITE_HOSTS);
     snprintf(host, sizeof host, "h%d", call->host);
     if (mapping[call->host]) return;
+    bool for_windows = call->point >= 0 && site_wants_branch(site, call->host);
+    if (for_windows && !site_private_room(site, &call->point, 1)) return;
     if (lun[call->host] < 0) {
         mapping[call->host] = true;
         site_call_start(call, "map_add", json_pack("{s:s, s:s}", "host", host, kind, name), mapped);
@@ -386,9 +390,9 @@ static void snapshot_created(struct site_call *call, bool ok)
 unsigned site_draw_disks(struct site *site, int disks[SITE_MEMBERS])
 {
     unsigned count = 0, wanted = 1 + site_draw(site, SITE_MEMBERS),
-             first = site_draw(site, SITE_DISKS);
-    for (unsigned n = 0; n < SITE_DISKS && count < wanted; n++) {
-        int i = (int)((first + n) % SITE_DISKS);
+             first = site_draw(site, SITE_OWN_DISKS);
+    for (unsigned n = 0; n < SITE_OWN_DISKS && count < wanted; n++) {
+        int i = (int)((first + n) % SITE_OWN_DISKS);
         const struct site_disk *d = &site->disks[i];
         if (d->state == SITE_THERE && !d->frozen) disks[count++] = i;
     }
@@ -557,6 +561,8 @@ static const struct {
     {5, "snapshot, set update", site_do_update},
     {2, "snapshot retain", site_do_retain},
     {2, "snapshot verify", site_do_snapshot_verify},
+    {0, "private branch", NULL}, /* the last two are counted where they happen */
+    {0, "write into one", NULL},
 };
 
 unsigned site_verb_count(void)
@@ -639,8 +645,9 @@ bool site_furnish(struct site *site)
     for (unsigned i = 0; i < SITE_HOSTS; i++) {
         json_t *made =
             site_ask(site, "host_create",
-                     json_pack("{s:s, s:[s], s:s}", "name", i ? "h1" : "h0", "initiators",
-                               i ? "iqn.2026-11.test:h1" : "iqn.2026-11.test:h0", "auth", "none"));
+                     json_pack("{s:s, s:[s], s:s, s:s}", "name", i ? "h1" : "h0", "initiators",
+                               i ? "iqn.2026-11.test:h1" : "iqn.2026-11.test:h0", "auth", "none",
+                               "os", site_wants_branch(site, (int)i) ? "windows" : "linux"));
         if (!made) return site_fail(site, "cannot make host %u", i);
         json_decref(made);
     }
