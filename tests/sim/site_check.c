@@ -283,7 +283,8 @@ static void reconcile_becoming(struct site *site, int disk, const struct listing
         memcpy(d->lun, p->lun, sizeof d->lun);
         p->state = SITE_GOING;
         site_point_forget(site, d->from_point);
-    } else if (!item && !job_is_active(l, "snapshot_split", p->name)) {
+    } else if (!item && !job_is_active(l, "snapshot_split", p->name) &&
+               !job_is_active(l, "set_break", site->sets[p->set].name)) {
         p->is_becoming = false;
         d->from_point = -1;
         site_disk_forget(site, disk);

@@ -64,6 +64,7 @@ void site_do_import(struct site *site, struct site_call *call);
 void site_do_mask(struct site *site, struct site_call *call);
 void site_do_retain(struct site *site, struct site_call *call);
 void site_do_snapshot_verify(struct site *site, struct site_call *call);
+void site_do_break(struct site *site, struct site_call *call);
 void site_do_update(struct site *site, struct site_call *call);
 void site_snapshot_id(const struct site *site, int point, struct uuid *ret_uuid);
 void site_update_dropped(struct site_call *call);

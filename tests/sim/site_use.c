@@ -258,6 +258,53 @@ void site_do_update(struct site *site, struct site_call *call)
                     updated);
 }
 
+/* ---- Let go of --------------------------------------------------------------------------------
+ */
+
+static void break_began(struct site_call *call, bool ok)
+{
+    struct site *site = call->site;
+    const char *id = rig_text(call->call.result, "job.id");
+    if (ok && *id) snprintf(site->last_job, sizeof site->last_job, "%s", id);
+    for (int i = 0; !ok && i < SITE_DISKS; i++) {
+        int point = site->disks[i].from_point;
+        if (site->disks[i].state != SITE_COMING || point < 0 ||
+            site->points[point].set != call->set)
+            continue;
+        site->points[point].is_becoming = false;
+        site_disk_forget(site, i);
+    }
+}
+
+/* Its snapshots become disks of their names, with their LUNs and their content. */
+void site_do_break(struct site *site, struct site_call *call)
+{
+    int set = pick_set(site);
+    if (set < 0) return;
+    struct site_set *s = &site->sets[set];
+    unsigned free_count = 0;
+    for (int i = 0; i < SITE_OWN_DISKS; i++)
+        free_count += site->disks[i].state == SITE_NONE;
+    for (unsigned i = 0; i < s->count; i++) {
+        const struct site_point *p = &site->points[s->points[i]];
+        if (!p->exact || p->busy || site_private_of(site, s->points[i]) >= 0) return;
+    }
+    if (free_count < s->count) return;
+    for (unsigned i = 0; i < s->count; i++) {
+        struct site_point *p = &site->points[s->points[i]];
+        struct site_disk *d = &site->disks[site_free_disk(site)];
+        d->number = ++site->disk_number;
+        d->pool = site->disks[p->disk].pool;
+        d->state = SITE_COMING;
+        d->from_point = s->points[i];
+        memcpy(d->name, p->name, sizeof d->name - 1);
+        model_view_copy(&p->view, &d->view);
+        p->is_becoming = true;
+    }
+    call->set = set;
+    site_call_start(call, "set_break", json_pack("{s:s}", "name", s->name), break_began);
+}
+
 /* ---- After a crash ----------------------------------------------------------------------------
  */
 

@@ -561,6 +561,7 @@ static const struct {
     {5, "snapshot, set update", site_do_update},
     {2, "snapshot retain", site_do_retain},
     {2, "snapshot verify", site_do_snapshot_verify},
+    {3, "set break", site_do_break},
     {0, "private branch", NULL}, /* the last two are counted where they happen */
     {0, "write into one", NULL},
 };
