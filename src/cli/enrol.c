@@ -38,6 +38,7 @@ static struct err *check_place(const char *path)
     auto_free char *directory = strdup(path);
     char *slash = directory ? strrchr(directory, '/') : NULL;
     if (!directory) return err_new(STATUS_NO_MEMORY, "look at %s", path);
+    /* cppcheck-suppress memleak  ; auto_free */
     if (!slash || slash == directory) return NULL;
     *slash = '\0';
     if (strcmp(path, default_output) == 0 && mkdir(directory, 0755) && errno != EEXIST)

@@ -243,6 +243,7 @@ static json_t *would_do(struct op *op, const struct victims *victims, bool at_on
         json_array_append_new(would, json_sprintf("delete snapshot \"%s\" of disk \"%s\"%s",
                                                   victims->snapshots[i]->row.name,
                                                   victims->snapshots[i]->disk->row.name, what));
+        check(victims->kind);
         if (strcmp(victims->kind, "set") != 0) say_set(victims, i, what, would);
     }
     if (victims->disk || strcmp(victims->kind, "set") == 0) {

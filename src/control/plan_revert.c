@@ -86,6 +86,7 @@ static struct err *take_disk(struct op *op, struct revert_data *data)
 static struct err *take_point(struct revert_data *data, const struct uuid *point)
 {
     struct volume_point_info info;
+    check(point);
     if (!volume_point_find(data->disk->pool->engine, point, &info)) {
         return err_new(STATUS_CONFLICT, "the point is missing in pool \"%s\"",
                        data->disk->pool->row.name);

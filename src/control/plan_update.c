@@ -122,6 +122,7 @@ static json_t *would_do(struct op *op, const struct update *update)
     json_t *would = json_array();
     text_format_time(update->set_row.cut_ns / RT_MS * RT_MS, time);
     for (unsigned i = 0; i < update->count; i++) {
+        check(update->members[i].snapshot);
         json_array_append_new(
             would, json_sprintf("cut disk \"%s\" anew for snapshot \"%s\"; its content of %s goes"
                                 " for good",
@@ -200,6 +201,7 @@ static struct volume_cut_part *part_of(struct update *update, struct volume_pool
 /* Members of one pool lie side by side. */
 static void fill_parts(struct op *op, struct update *update)
 {
+    check(update->count > 0);
     struct uuid set = rt_uuid(op->control->rt); /* the set's own names its first cut */
     update->parts = calloc(update->count, sizeof *update->parts);
     update->cut_members = calloc(update->count, sizeof *update->cut_members);
