@@ -80,7 +80,6 @@ static struct err *take_snapshot(struct op *op, struct victims *victims)
 {
     struct snapshot *snapshot = NULL;
     TRY(find_snapshot(op->control, arg_text(op, "name"), &snapshot));
-    victims->kind = "snapshot";
     victims->name = snapshot->row.name;
     victims->uuid = &snapshot->row.uuid;
     victims->trashed = snapshot->row.state == SNAPSHOT_TRASHED;
@@ -96,7 +95,6 @@ static struct err *take_set(struct op *op, struct victims *victims)
     struct set_decision decision;
     struct err *e = set_decide(set->row.state, SET_EVENT_DELETE, &facts, &decision);
     if (e) return err_wrap(e, "delete set \"%s\"", set->row.name);
-    victims->kind = "set";
     victims->name = set->row.name;
     victims->uuid = &set->row.uuid;
     victims->trashed = set->row.state == SET_TRASHED;
@@ -187,7 +185,6 @@ static struct err *take_disk(struct op *op, struct victims *victims)
                                 disk->map_count, disk->map_count == 1 ? "" : "s"),
                         "tarn map list; tarn map remove HOST LUN");
     }
-    victims->kind = "disk";
     victims->name = disk->row.name;
     victims->uuid = &disk->row.uuid;
     victims->disk = disk;
@@ -243,7 +240,6 @@ static json_t *would_do(struct op *op, const struct victims *victims, bool at_on
         json_array_append_new(would, json_sprintf("delete snapshot \"%s\" of disk \"%s\"%s",
                                                   victims->snapshots[i]->row.name,
                                                   victims->snapshots[i]->disk->row.name, what));
-        check(victims->kind);
         if (strcmp(victims->kind, "set") != 0) say_set(victims, i, what, would);
     }
     if (victims->disk || strcmp(victims->kind, "set") == 0) {
@@ -303,10 +299,10 @@ static void carry_out(struct op *op, const struct victims *victims)
     }
 }
 
-static void delete_what(struct op *op,
+static void delete_what(struct op *op, const char *kind,
                         struct err *(*take_fn)(struct op *op, struct victims *victims))
 {
-    struct victims victims = {.trash_s = op->control->settings.trash_s};
+    struct victims victims = {.kind = kind, .trash_s = op->control->settings.trash_s};
     struct err *e = take_fn(op, &victims);
     if (!e) e = check_all(op, &victims);
     unsigned mapped = 0;
@@ -324,17 +320,17 @@ static void delete_what(struct op *op,
 
 static void step_snapshot(struct op *op)
 {
-    delete_what(op, take_snapshot);
+    delete_what(op, "snapshot", take_snapshot);
 }
 
 static void step_set(struct op *op)
 {
-    delete_what(op, take_set);
+    delete_what(op, "set", take_set);
 }
 
 static void step_disk(struct op *op)
 {
-    delete_what(op, take_disk);
+    delete_what(op, "disk", take_disk);
 }
 
 static op_step *const snapshot_steps[] = {step_snapshot, NULL};
