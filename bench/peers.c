@@ -14,8 +14,7 @@
 
 enum { DEPTH = 32 };
 
-/* ---- O_DSYNC
- * ---------------------------------------------------------------------------------------- */
+/* ---- O_DSYNC --------------------------------------------------------------------------------- */
 
 static void dsync_submit(struct io_uring *ring, int fd, void *buf, struct prng *prng,
                          uint64_t blocks)
@@ -61,8 +60,7 @@ double peers_dsync_iops(struct bench *bench, const char *path, unsigned depth, u
     return iops;
 }
 
-/* ---- qcow2
- * ------------------------------------------------------------------------------------------ */
+/* ---- qcow2 ----------------------------------------------------------------------------------- */
 
 static double run_text(const char *command)
 {
@@ -131,8 +129,7 @@ static void peers_qcow2(struct bench *bench)
     unlink(command);
 }
 
-/* ---- XFS reflink
- * ------------------------------------------------------------------------------------ */
+/* ---- XFS reflink ----------------------------------------------------------------------------- */
 
 static void reflink(const char *from, const char *to)
 {

@@ -9,8 +9,7 @@
 enum { DEPTH = 32, MEMBERS = 64, CUTS_PER_RUN = 40, RUN_MAX = 60000, WORKING_BLOCKS = 2048 };
 #define CUT_PERIOD_NS (20 * RT_MS)
 
-/* ---- P5: one set of 64 disks
- * ------------------------------------------------------------------------ */
+/* ---- P5: one set of 64 disks ----------------------------------------------------------------- */
 
 struct set_pool {
     struct volume_pool *pool;
@@ -211,8 +210,7 @@ void sets_p5(struct bench *bench)
     unlink(bench_path(bench, "neighbour", path, sizeof path));
 }
 
-/* ---- P11: deletions beside a load
- * ------------------------------------------------------------------- */
+/* ---- P11: deletions beside a load ------------------------------------------------------------ */
 
 enum { P11_POINTS = 1000, P11_WRITES = 100 };
 

@@ -30,8 +30,7 @@ static struct volume_pool_usage at_rest(struct bench *bench, struct volume_pool 
     return usage;
 }
 
-/* ---- P8
- * -------------------------------------------------------------------------------------------- */
+/* ---- P8 -------------------------------------------------------------------------------------- */
 
 void size_p8(struct bench *bench)
 {
@@ -66,8 +65,7 @@ void size_p8(struct bench *bench)
     bench_pool_close(bench, pool, "p8.pool", false);
 }
 
-/* ---- P12
- * ------------------------------------------------------------------------------------------- */
+/* ---- P12 ------------------------------------------------------------------------------------- */
 
 static double memory_peak_mib(void)
 {
@@ -122,8 +120,7 @@ void size_p12(struct bench *bench)
     bench_pool_close(bench, pool, "p12.pool", false);
 }
 
-/* ---- P13
- * ------------------------------------------------------------------------------------------- */
+/* ---- P13 ------------------------------------------------------------------------------------- */
 
 /* Ends after three checkpoints of the log's own making, or at the time limit. */
 static void p13_case(struct bench *bench, struct volume_pool *pool, struct volume *volume,

@@ -14,8 +14,7 @@ static const char schema[] =
 #include "catalog/schema.sql.inc"
     ;
 
-/* ---- Statements
- * ---------------------------------------------------------------------------------- */
+/* ---- Statements ------------------------------------------------------------------------------ */
 
 struct err *catalog_sql_error(struct catalog *catalog, const char *what)
 {
@@ -144,8 +143,7 @@ static struct err *query_number(struct catalog *catalog, const char *sql, uint64
     return e;
 }
 
-/* ---- Transactions
- * ---------------------------------------------------------------------------------- */
+/* ---- Transactions ---------------------------------------------------------------------------- */
 
 /*
  * A COMMIT whose flush failed is rolled back in memory, but its frames, complete, are in the log: a
@@ -177,8 +175,7 @@ struct err *catalog_transact(struct catalog *catalog, catalog_fn *fn, void *arg,
     return e;
 }
 
-/* ---- Opening
- * ------------------------------------------------------------------------------------- */
+/* ---- Opening --------------------------------------------------------------------------------- */
 
 static struct err *make_schema(struct catalog *catalog, void *arg)
 {

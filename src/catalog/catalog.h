@@ -261,8 +261,7 @@ typedef struct err *catalog_fn(struct catalog *catalog, void *arg);
 ON_WORKER struct err *catalog_transact(struct catalog *catalog, catalog_fn *fn, void *arg,
                                        const struct catalog_audit *audit) MUST_CHECK;
 
-/* ---- Within a transaction.  put inserts or updates by key.
- * ----------------------------------------- */
+/* ---- Within a transaction.  put inserts or updates by key. ----------------------------------- */
 
 struct err *catalog_put_pool(struct catalog *catalog, const struct catalog_pool *row) MUST_CHECK;
 struct err *catalog_put_disk(struct catalog *catalog, const struct catalog_disk *row) MUST_CHECK;

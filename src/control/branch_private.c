@@ -82,8 +82,7 @@ struct err *check_snapshot_idle(const struct snapshot *snapshot)
                     snapshot->job->name);
 }
 
-/* ---- Space for writers to recover
- * --------------------------------------------------------------------- */
+/* ---- Space for writers to recover ------------------------------------------------------------ */
 
 /* Before anybody can use a new copy, writers may repair in it what they found open: per disk 1 %, at most
  * the setting (DESIGN 6.3). */
@@ -149,8 +148,7 @@ struct err *reserve_check(struct control *control, const struct set_draft *draft
     return NULL;
 }
 
-/* ---- Stale sets: nothing removes them but a person (DESIGN 6.2)
- * ----------------------------------------- */
+/* ---- Stale sets: nothing removes them but a person (DESIGN 6.2) ------------------------------ */
 
 static bool is_away(struct control *control, const struct uuid *uuid)
 {

@@ -60,8 +60,7 @@ void clock_load(struct control *control, const struct catalog_clock *row)
     }
 }
 
-/* ---- Storing
- * ---------------------------------------------------------------------------------------------- */
+/* ---- Storing --------------------------------------------------------------------------------- */
 
 static struct err *store_write(struct catalog *catalog, void *arg)
 {
@@ -93,8 +92,7 @@ void clock_tick(struct control *control)
     op_start_internal(control, &plan, NULL, stored, NULL);
 }
 
-/* ---- server clock
- * ----------------------------------------------------------------------------------------- */
+/* ---- server clock ---------------------------------------------------------------------------- */
 
 static json_t *clock_json(struct control *control)
 {

@@ -125,8 +125,7 @@ struct uuid control_server_uuid(const struct control *control)
     return control->server;
 }
 
-/* ---- Tokens: SHA-256 of 256 random bits needs no salt and no slow hash
- * -------------------------------- */
+/* ---- Tokens: SHA-256 of 256 random bits needs no salt and no slow hash ----------------------- */
 
 static const struct token *token_of(struct control *control, const char *text)
 {
@@ -186,8 +185,7 @@ void control_authenticate(struct control *control, struct control_login *login)
     rt_post(control->rt, &login->message);
 }
 
-/* ---- The target's questions
- * --------------------------------------------------------------------------- */
+/* ---- The target's questions ------------------------------------------------------------------ */
 
 static enum control_auth auth_of(const struct host *host)
 {

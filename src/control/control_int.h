@@ -39,8 +39,7 @@ enum {
 
 struct op;
 
-/* ---- Inventory
- * --------------------------------------------------------------------------------------- */
+/* ---- Inventory ------------------------------------------------------------------------------- */
 
 struct object {
     struct list_node link;
@@ -361,8 +360,7 @@ struct err *check_lun(struct control *control, struct host *host, const struct u
 struct map *host_map_of(struct host *host, const struct uuid *object); /* NULL */
 struct map *host_map_at(struct host *host, uint64_t lun);
 
-/* ---- Operations
- * ----------------------------------------------------------------------------------------- */
+/* ---- Operations ------------------------------------------------------------------------------ */
 
 typedef void op_step(struct op *op);
 enum op_lane { OP_LANE_NONE, OP_LANE_GENERAL, OP_LANE_SET };

@@ -93,8 +93,7 @@ struct err *check_snapshot_unused(const struct snapshot *snapshot)
                     "tarn map list; tarn map remove HOST LUN");
 }
 
-/* ---- Rows: copies, for the worker
- * ------------------------------------------------------------------------ */
+/* ---- Rows: copies, for the worker ------------------------------------------------------------ */
 
 static void copy_rows(struct doomed *doomed)
 {
@@ -162,9 +161,7 @@ static struct err *write_gone(struct catalog *catalog, void *arg)
     return NULL;
 }
 
-/* ---- Steps
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- Steps ----------------------------------------------------------------------------------- */
 
 static void step_mark(struct op *op)
 {

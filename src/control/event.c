@@ -60,8 +60,7 @@ void event_note(struct control *control, enum catalog_level level, const char *k
     op_start_internal(control, &plan, NULL, event_written, event);
 }
 
-/* ---- event list
- * ------------------------------------------------------------------------------------------- */
+/* ---- event list ------------------------------------------------------------------------------ */
 
 static void add_json(void *arg, const struct catalog_notice *row)
 {
@@ -98,8 +97,7 @@ static void step_answer(struct op *op)
 
 static op_step *const list_steps[] = {step_list, step_answer, NULL};
 
-/* ---- pool set
- * --------------------------------------------------------------------------------------------- */
+/* ---- pool set -------------------------------------------------------------------------------- */
 
 struct pool_setting {
     struct pool *pool;

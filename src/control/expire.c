@@ -75,8 +75,7 @@ static unsigned snapshots_over(struct op *op, struct control *control, uint64_t 
     return count;
 }
 
-/* ---- What would expire by a clock that jumps
- * ------------------------------------------------------------------------------------------- */
+/* ---- What would expire by a clock that jumps ------------------------------------------------- */
 
 static void say_disk(struct disk *disk, uint64_t until_ns, json_t *would)
 {

@@ -66,9 +66,7 @@ struct request {
     const char *content_type;
 };
 
-/* ---- Answers
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- Answers --------------------------------------------------------------------------------- */
 
 static void answer_error(struct request *request, const struct err *e)
 {
@@ -125,8 +123,7 @@ static enum MHD_Result queue_answer(struct request *request)
     return result;
 }
 
-/* ---- On the loop
- * ---------------------------------------------------------------------------------------------- */
+/* ---- On the loop ----------------------------------------------------------------------------- */
 
 /* From here on the request is libmicrohttpd's thread's. */
 static void hand_back(struct request *request)
@@ -225,8 +222,7 @@ static void redeem_done(struct control_enrol *enrol)
     finish(request);
 }
 
-/* ---- On libmicrohttpd's thread
- * ---------------------------------------------------------------------------------- */
+/* ---- On libmicrohttpd's thread --------------------------------------------------------------- */
 
 struct query {
     json_t *arguments;
@@ -543,9 +539,7 @@ static size_t keep_encoded(void *arg, struct MHD_Connection *connection, char *t
     return strlen(text);
 }
 
-/* ---- Life
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- Life ------------------------------------------------------------------------------------ */
 
 static bool parse_address(const char *text, struct sockaddr_storage *ret_address,
                           socklen_t *ret_size)

@@ -39,8 +39,7 @@ static void *object_alloc(size_t size)
         found_;                                                                                    \
     })
 
-/* ---- Disks, sets and snapshots by id: thousands of each, and a look for each of thousands
- * --------------------------- */
+/* ---- Disks, sets and snapshots by id: thousands of each, and a look for each of thousands ---- */
 
 static struct object **bucket_of(const struct object_index *index, const struct uuid *uuid)
 {
@@ -162,8 +161,7 @@ struct undo *inventory_undo(struct control *control, const struct uuid *uuid)
     return NULL;
 }
 
-/* ---- Adding
- * ------------------------------------------------------------------------------------------- */
+/* ---- Adding ---------------------------------------------------------------------------------- */
 
 struct pool *inventory_add_pool(struct control *control, const struct catalog_pool *row)
 {
@@ -287,8 +285,7 @@ struct map *inventory_add_map(struct control *control, const struct catalog_map 
     return map;
 }
 
-/* ---- Removing
- * ----------------------------------------------------------------------------------------- */
+/* ---- Removing -------------------------------------------------------------------------------- */
 
 void inventory_remove_pool(struct control *control, struct pool *pool)
 {
@@ -458,8 +455,7 @@ void inventory_forget_hosts_of_sets(struct control *control)
     }
 }
 
-/* ---- Loading
- * ------------------------------------------------------------------------------------------ */
+/* ---- Loading --------------------------------------------------------------------------------- */
 
 static struct err *load_pool(void *arg, const struct catalog_pool *row)
 {
@@ -582,8 +578,7 @@ struct err *inventory_load(struct control *control)
     return NULL;
 }
 
-/* ---- Pools
- * ---------------------------------------------------------------------------------------------- */
+/* ---- Pools ----------------------------------------------------------------------------------- */
 
 const char *pool_state_text(const struct pool *pool)
 {

@@ -35,8 +35,7 @@ bool job_is_over(const struct job *job)
     return job->row.state == JOB_DONE || job->row.state == JOB_FAILED;
 }
 
-/* ---- Durable jobs
- * ---------------------------------------------------------------------------------- */
+/* ---- Durable jobs ---------------------------------------------------------------------------- */
 
 static const struct job_type *const families[] = {job_types_promote, job_types_replace,
                                                   job_types_verify, job_types_vss};
@@ -116,8 +115,7 @@ void job_wait_cancel_all(struct control *control)
     }
 }
 
-/* ---- The end of a job
- * ------------------------------------------------------------------------------------ */
+/* ---- The end of a job ------------------------------------------------------------------------ */
 
 struct job_end {
     struct job *job;
@@ -188,8 +186,7 @@ void job_end(struct job *job, struct err *e)
     op_start_internal(job->control, &plan, NULL, job_ended, job);
 }
 
-/* ---- Making and checking pools
- * ------------------------------------------------------------------------------ */
+/* ---- Making and checking pools --------------------------------------------------------------- */
 
 static void progress(void *arg, uint64_t done_bytes, uint64_t total_bytes)
 {

@@ -38,8 +38,7 @@ struct run {
 
 static void go(struct run *run);
 
-/* ---- What it works on
- * ------------------------------------------------------------------------------ */
+/* ---- What it works on ------------------------------------------------------------------------ */
 
 static struct snapshot *snapshot_of(const struct run *run, unsigned index)
 {
@@ -73,8 +72,7 @@ static uint64_t size_of(const struct run *run, unsigned index)
     return disk ? disk->row.size_bytes : 0;
 }
 
-/* ---- The end
- * ---------------------------------------------------------------------------------------- */
+/* ---- The end --------------------------------------------------------------------------------- */
 
 static void drop(struct job *job)
 {
@@ -203,8 +201,7 @@ static void suspend_now(struct run *run)
     job_suspended(job);
 }
 
-/* ---- Settle
- * ----------------------------------------------------------------------------------------- */
+/* ---- Settle ---------------------------------------------------------------------------------- */
 
 struct settle {
     struct doomed doomed; /* first: the steps of doomed.c use op->data */
@@ -426,8 +423,7 @@ static void settle(struct run *run)
                       run);
 }
 
-/* ---- Promote
- * ---------------------------------------------------------------------------------------- */
+/* ---- Promote --------------------------------------------------------------------------------- */
 
 static void progress(struct volume_promotion *promotion, uint64_t done_bytes, uint64_t total_bytes)
 {
@@ -467,8 +463,7 @@ static void promoted(struct volume_promotion *promotion, struct err *e)
     }
 }
 
-/* ---- Ready
- * ------------------------------------------------------------------------------------------ */
+/* ---- Ready ----------------------------------------------------------------------------------- */
 
 static void step_ready(struct op *op)
 {
@@ -541,8 +536,7 @@ static void go(struct run *run)
     }
 }
 
-/* ---- The job
- * ---------------------------------------------------------------------------------------- */
+/* ---- The job --------------------------------------------------------------------------------- */
 
 static bool flag_of(const json_t *work, const char *key)
 {

@@ -71,8 +71,7 @@ static void drop(struct job *job)
     job->run = NULL;
 }
 
-/* ---- Settle: after success, failure and cancel alike
- * ---------------------------------------------------------- */
+/* ---- Settle: after success, failure and cancel alike ----------------------------------------- */
 
 struct settle {
     struct run *run;
@@ -222,9 +221,7 @@ static void settle(struct run *run, struct err *e)
     op_start_internal(run->control, &plan, NULL, settled, run);
 }
 
-/* ---- Replace
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- Replace --------------------------------------------------------------------------------- */
 
 static void progress(struct volume_replacement *replacement, uint64_t done_bytes,
                      uint64_t total_bytes)
@@ -299,9 +296,7 @@ static void replace(struct run *run)
     volume_replace(to->engine, &run->replacement);
 }
 
-/* ---- Ready
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- Ready ----------------------------------------------------------------------------------- */
 
 struct ready {
     struct catalog_undo undo;
@@ -409,9 +404,7 @@ static void go(struct run *run)
     }
 }
 
-/* ---- The job
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- The job --------------------------------------------------------------------------------- */
 
 static void take_uuid(const json_t *work, const char *key, struct uuid *ret_uuid)
 {

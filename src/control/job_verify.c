@@ -90,8 +90,7 @@ static void damaged(struct run *run, const char *what)
                "the snapshot is damaged: %s", what);
 }
 
-/* ---- The result of one
- * -------------------------------------------------------------------------------------- */
+/* ---- The result of one ----------------------------------------------------------------------- */
 
 static struct err *write_row(struct catalog *catalog, void *arg)
 {
@@ -152,9 +151,7 @@ static void judge(struct run *run)
     op_start_internal(run->control, &plan, NULL, stored, run);
 }
 
-/* ---- Reading
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- Reading --------------------------------------------------------------------------------- */
 
 static void hash_on_worker(struct rt_work *work)
 {
@@ -246,9 +243,7 @@ static void go(struct run *run)
     }
 }
 
-/* ---- The job
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- The job --------------------------------------------------------------------------------- */
 
 static void start(struct job *job)
 {
@@ -281,9 +276,7 @@ const struct job_type job_types_verify[] = {
     {0},
 };
 
-/* ---- The verb
- * -----------------------------------------------------------------------------------------------
- */
+/* ---- The verb -------------------------------------------------------------------------------- */
 
 struct verify_data {
     json_t *list;

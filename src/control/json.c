@@ -93,8 +93,7 @@ json_t *json_server(struct control *control)
                      (json_int_t)control->settings.recovery_bytes);
 }
 
-/* ---- Pools
- * -------------------------------------------------------------------------------------------- */
+/* ---- Pools ----------------------------------------------------------------------------------- */
 
 struct unclaimed {
     struct control *control;
@@ -205,8 +204,7 @@ json_t *json_pool(struct control *control, struct pool *pool, bool with_unclaime
     return json;
 }
 
-/* ---- Disks, hosts, maps
- * --------------------------------------------------------------------------------- */
+/* ---- Disks, hosts, maps ---------------------------------------------------------------------- */
 
 static json_t *maps_of(struct control *control, const struct uuid *object)
 {
@@ -321,8 +319,7 @@ json_t *json_map(struct map *map)
                      json_time(map->row.created_ns));
 }
 
-/* ---- Sets and snapshots
- * --------------------------------------------------------------------------------- */
+/* ---- Sets and snapshots ---------------------------------------------------------------------- */
 
 static json_t *left_ms(bool holds, uint64_t now_ns, uint64_t until_ns)
 {
@@ -446,8 +443,7 @@ json_t *json_snapshot(struct control *control, struct snapshot *snapshot)
     return json;
 }
 
-/* ---- Jobs and tokens
- * -------------------------------------------------------------------------------------- */
+/* ---- Jobs and tokens ------------------------------------------------------------------------- */
 
 json_t *json_job(struct job *job)
 {

@@ -11,8 +11,7 @@
 static void op_run(struct op *op);
 static void op_finish(struct op *op);
 
-/* ---- Arguments
- * ---------------------------------------------------------------------------------------- */
+/* ---- Arguments ------------------------------------------------------------------------------- */
 
 const char *arg_text(const struct op *op, const char *name)
 {
@@ -35,8 +34,7 @@ bool arg_is_given(const struct op *op, const char *name)
     return json_object_get(op->arguments, name) != NULL;
 }
 
-/* ---- Lanes
- * -------------------------------------------------------------------------------------------- */
+/* ---- Lanes ----------------------------------------------------------------------------------- */
 
 void lane_init(struct lane *lane)
 {
@@ -91,8 +89,7 @@ void op_take_set(struct op *op, struct set *set)
     op->taken_sets[op->taken_count++] = set;
 }
 
-/* ---- Steps
- * -------------------------------------------------------------------------------------------- */
+/* ---- Steps ----------------------------------------------------------------------------------- */
 
 void *op_data(struct op *op, size_t size)
 {
@@ -187,8 +184,7 @@ static void op_run(struct op *op)
     op->running = false;
 }
 
-/* ---- The catalog
- * --------------------------------------------------------------------------------------- */
+/* ---- The catalog ----------------------------------------------------------------------------- */
 
 /* What the audit says of the arguments: everything but secrets. */
 static char *audit_arguments(const struct op *op)
@@ -272,8 +268,7 @@ void op_catalog_record(struct op *op, catalog_fn *fn, const char *result)
     catalog_start(op, fn, true, result);
 }
 
-/* ---- Idempotency: the answer to the same request under the same key is the same for 24 h
- * -------------- */
+/* ---- Idempotency: the answer to the same request under the same key is the same for 24 h ----- */
 
 /* Verb and SHA-256 of the arguments: they may hold secrets, which are stored nowhere in the clear. */
 static char *request_text(const struct op *op)
@@ -349,8 +344,7 @@ static struct err *idempotency_store(struct catalog *catalog, void *arg)
     return catalog_put_idempotency(catalog, &row);
 }
 
-/* ---- The end
- * ------------------------------------------------------------------------------------------ */
+/* ---- The end --------------------------------------------------------------------------------- */
 
 void op_answer(struct op *op, json_t *result)
 {
@@ -477,8 +471,7 @@ void op_end_dry_run(struct op *op, json_t *would)
     op_end(op);
 }
 
-/* ---- The beginning
- * ------------------------------------------------------------------------------------ */
+/* ---- The beginning --------------------------------------------------------------------------- */
 
 static struct op *op_create(struct control *control, const struct op_plan *plan)
 {

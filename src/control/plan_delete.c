@@ -28,9 +28,7 @@ static void add_snapshot(struct victims *victims, struct snapshot *snapshot)
     victims->snapshots[victims->count++] = snapshot;
 }
 
-/* ---- Checks
- * -----------------------------------------------------------------------------------------------
- */
+/* ---- Checks ---------------------------------------------------------------------------------- */
 
 struct err *snapshot_check_not_retained(struct control *control, const struct snapshot *snapshot)
 {
@@ -73,8 +71,7 @@ static struct err *check_all(struct op *op, const struct victims *victims)
     return NULL;
 }
 
-/* ---- What goes
- * -------------------------------------------------------------------------------------------- */
+/* ---- What goes ------------------------------------------------------------------------------- */
 
 static struct err *take_snapshot(struct op *op, struct victims *victims)
 {
@@ -194,8 +191,7 @@ static struct err *take_disk(struct op *op, struct victims *victims)
     return check_all_known(disk, victims);
 }
 
-/* ---- Carrying it out
- * -------------------------------------------------------------------------------------- */
+/* ---- Carrying it out ------------------------------------------------------------------------- */
 
 static bool is_victim(const struct victims *victims, const struct snapshot *snapshot)
 {

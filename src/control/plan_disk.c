@@ -35,8 +35,7 @@ static struct err *disk_write_gone(struct catalog *catalog, void *arg)
     return catalog_delete_disk(catalog, &data->row.uuid);
 }
 
-/* ---- Create and branch
- * ------------------------------------------------------------------------------------------ */
+/* ---- Create and branch ----------------------------------------------------------------------- */
 
 static struct err *check_size(uint64_t size)
 {
@@ -191,9 +190,7 @@ static op_step *const branch_steps[] = {step_branch, step_engine,  step_flags,
                                         step_ready,  step_publish, NULL};
 static op_step *const undo_steps[] = {step_undo_engine, step_undo_row, NULL};
 
-/* ---- Grow, rename
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- Grow, rename ---------------------------------------------------------------------------- */
 
 static struct err *find_ready(struct op *op, struct disk_data *data)
 {

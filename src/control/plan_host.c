@@ -8,8 +8,7 @@
 
 enum { SECRET_MIN_BYTES = 12, SECRET_DRAWN_BYTES = 12 /* 24 hex digits */ };
 
-/* ---- Host create
- * ------------------------------------------------------------------------------------------- */
+/* ---- Host create ----------------------------------------------------------------------------- */
 
 struct host_data {
     struct catalog_host row;
@@ -171,8 +170,7 @@ static void step_host_publish(struct op *op)
     op_next(op);
 }
 
-/* ---- Host delete: sessions end, then the rows go, then the LUNs
- * ---------------------------------------------- */
+/* ---- Host delete: sessions end, then the rows go, then the LUNs ------------------------------ */
 
 static json_t *say_lun(const struct map *map)
 {
@@ -280,9 +278,7 @@ static op_step *const host_delete_steps[] = {step_host_leave, step_host_rows, st
                                              step_host_forget, NULL};
 static op_step *const host_undo_steps[] = {step_host_stay, NULL};
 
-/* ---- Map add
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- Map add --------------------------------------------------------------------------------- */
 
 struct map_data {
     struct host *host;
@@ -462,9 +458,7 @@ static void step_map_undo(struct op *op)
     op_catalog(op, map_write_undone);
 }
 
-/* ---- Map remove
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- Map remove ------------------------------------------------------------------------------ */
 
 static struct err *remove_check(struct op *op, struct map_data *data)
 {

@@ -84,8 +84,7 @@ static void step_answer(struct op *op)
     op_next(op);
 }
 
-/* ---- Import: all that can refuse refuses before anything is made
- * ------------------------------------- */
+/* ---- Import: all that can refuse refuses before anything is made ----------------------------- */
 
 static struct err *take_member(struct op *op, struct import_data *data, struct snapshot *snapshot,
                                bool taken[LIMIT_LUNS_PER_HOST])
@@ -208,8 +207,7 @@ static void step_import_serve(struct op *op)
     op_done(op, e);
 }
 
-/* ---- Mask
- * ------------------------------------------------------------------------------------------- */
+/* ---- Mask ------------------------------------------------------------------------------------ */
 
 static bool take_map(struct import_data *data, struct host *host, struct snapshot *snapshot)
 {
@@ -346,8 +344,7 @@ static void step_mask_forget(struct op *op)
     op_next(op);
 }
 
-/* ---- Unmapping what is about to be deleted
- * ----------------------------------------------------------------- */
+/* ---- Unmapping what is about to be deleted --------------------------------------------------- */
 
 struct err *unmap_check(struct op *op, const struct snapshot *snapshot)
 {

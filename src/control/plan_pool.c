@@ -12,9 +12,7 @@ struct pool_data {
     struct catalog_job job_row;
 };
 
-/* ---- Create
- * -------------------------------------------------------------------------------------------------
- */
+/* ---- Create ---------------------------------------------------------------------------------- */
 
 static struct err *check_path(struct control *control, const char *path)
 {
@@ -111,9 +109,7 @@ static void step_forget_job(struct op *op)
 static op_step *const create_steps[] = {step_create, step_create_run, NULL};
 static op_step *const undo_job_steps[] = {step_forget_job, NULL};
 
-/* ---- Check
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- Check ----------------------------------------------------------------------------------- */
 
 static struct err *check_write(struct catalog *catalog, void *arg)
 {
@@ -148,9 +144,7 @@ static void step_check_run(struct op *op)
 
 static op_step *const check_steps[] = {step_check, step_check_run, NULL};
 
-/* ---- Forget
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- Forget ---------------------------------------------------------------------------------- */
 
 static struct err *forget_check(struct op *op, struct pool_data *data)
 {

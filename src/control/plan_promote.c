@@ -31,8 +31,7 @@ static void data_free(void *pointer)
     free(data);
 }
 
-/* ---- Checks
- * ----------------------------------------------------------------------------------------- */
+/* ---- Checks ---------------------------------------------------------------------------------- */
 
 static struct err *check_created(const struct snapshot *snapshot)
 {
@@ -176,8 +175,7 @@ static struct err *check_disk(struct op *op, struct promote_data *data)
     return NULL;
 }
 
-/* ---- Dry run
- * ---------------------------------------------------------------------------------------- */
+/* ---- Dry run --------------------------------------------------------------------------------- */
 
 static void say_copy(json_t *would, const char *what, const char *from, uint64_t size_bytes,
                      uint64_t own_bytes, const struct pool *pool)
@@ -278,8 +276,7 @@ static json_t *say(struct op *op, const struct promote_data *data)
     return would;
 }
 
-/* ---- Steps
- * ------------------------------------------------------------------------------------------ */
+/* ---- Steps ----------------------------------------------------------------------------------- */
 
 static struct err *fill_job(struct op *op, struct promote_data *data)
 {

@@ -117,8 +117,7 @@ static void step_map_list(struct op *op)
     op_next(op);
 }
 
-/* ---- Snapshots, oldest first: by generation, not by clock
- * --------------------------------------------------- */
+/* ---- Snapshots, oldest first: by generation, not by clock ------------------------------------ */
 
 static int compare_snapshots(const void *a, const void *b)
 {
@@ -152,8 +151,7 @@ static void step_snapshot_list(struct op *op)
     op_next(op);
 }
 
-/* ---- A job, waiting for its end
- * --------------------------------------------------------------------------- */
+/* ---- A job, waiting for its end -------------------------------------------------------------- */
 
 static struct err *job_result(struct op *op)
 {

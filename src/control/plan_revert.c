@@ -22,8 +22,7 @@ struct revert_data {
     struct catalog_disk row;
 };
 
-/* ---- What would happen
- * ------------------------------------------------------------------------------------ */
+/* ---- What would happen ----------------------------------------------------------------------- */
 
 static const char *ago(struct control *control, uint64_t wall_ns, char text[TEXT_SIZE_MAX])
 {
@@ -68,9 +67,7 @@ static json_t *would_do(struct op *op, const struct revert_data *data)
     return would;
 }
 
-/* ---- Checks
- * -----------------------------------------------------------------------------------------------
- */
+/* ---- Checks ---------------------------------------------------------------------------------- */
 
 static struct err *take_disk(struct op *op, struct revert_data *data)
 {
@@ -215,9 +212,7 @@ static struct err *undo_check(struct op *op, struct revert_data *data)
     return disk_check_quiet(op, data->disk);
 }
 
-/* ---- Steps
- * -------------------------------------------------------------------------------------------------
- */
+/* ---- Steps ----------------------------------------------------------------------------------- */
 
 static struct err *write_pending(struct catalog *catalog, void *arg)
 {

@@ -6,9 +6,7 @@
 
 #include "control/control_int.h"
 
-/* ---- Create
- * -------------------------------------------------------------------------------------------------
- */
+/* ---- Create ---------------------------------------------------------------------------------- */
 
 static void step_draft(struct op *op)
 {
@@ -119,8 +117,7 @@ static op_step *const create_steps[] = {step_draft,   step_draft_store,   step_c
                                         step_created, step_create_answer, NULL};
 static op_step *const undo_steps[] = {step_undo_store, step_undo_forget, NULL};
 
-/* ---- Rename
- * ---------------------------------------------------------------------------------------- */
+/* ---- Rename ---------------------------------------------------------------------------------- */
 
 struct rename_data {
     struct snapshot *snapshot;

@@ -7,9 +7,7 @@
 
 #define TRASH_MAX_S ((uint64_t)365 * 24 * 3600)
 
-/* ---- List
- * -------------------------------------------------------------------------------------------------
- */
+/* ---- List ------------------------------------------------------------------------------------ */
 
 static json_t *entry_json(const char *kind, const struct object *object, const char *disk,
                           const struct pool *pool, uint64_t size_bytes, uint64_t trashed_ns,
@@ -49,8 +47,7 @@ static void step_list(struct op *op)
 
 static op_step *const list_steps[] = {step_list, NULL};
 
-/* ---- Finding: disks, sets and snapshots by name or id
- * ------------------------------------------------------ */
+/* ---- Finding: disks, sets and snapshots by name or id ---------------------------------------- */
 
 struct found {
     struct disk *disk;
@@ -108,8 +105,7 @@ static struct err *find_trashed(struct op *op, const char *text, struct found *r
     return NULL;
 }
 
-/* ---- Restore
- * ---------------------------------------------------------------------------------------------- */
+/* ---- Restore --------------------------------------------------------------------------------- */
 
 static void take_members(struct trashing *trashing, const struct found *found)
 {
@@ -218,9 +214,7 @@ static void step_restore(struct op *op)
 
 static op_step *const restore_steps[] = {step_restore, NULL};
 
-/* ---- Empty
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- Empty ----------------------------------------------------------------------------------- */
 
 static bool can_go(const struct op *op, const struct snapshot *s)
 {
@@ -325,8 +319,7 @@ static void step_empty(struct op *op)
 
 static op_step *const empty_steps[] = {step_empty, NULL};
 
-/* ---- server set
- * ------------------------------------------------------------------------------------------- */
+/* ---- server set ------------------------------------------------------------------------------ */
 
 static struct err *write_settings(struct catalog *catalog, void *arg)
 {

@@ -40,9 +40,7 @@ static void update_free(void *data)
     free(update);
 }
 
-/* ---- Checks
- * -----------------------------------------------------------------------------------------------
- */
+/* ---- Checks ---------------------------------------------------------------------------------- */
 
 static struct err *check_member(struct op *op, const struct snapshot *s)
 {
@@ -132,9 +130,7 @@ static json_t *would_do(struct op *op, const struct update *update)
     return would;
 }
 
-/* ---- Rows
- * -------------------------------------------------------------------------------------------------
- */
+/* ---- Rows ------------------------------------------------------------------------------------ */
 
 static struct err *write_members(struct catalog *catalog, void *arg)
 {
@@ -185,8 +181,7 @@ static void publish(struct update *update)
         update->members[i].snapshot->row = update->members[i].row;
 }
 
-/* ---- The cut
- * ---------------------------------------------------------------------------------------------- */
+/* ---- The cut --------------------------------------------------------------------------------- */
 
 static struct volume_cut_part *part_of(struct update *update, struct volume_pool *pool)
 {
@@ -261,8 +256,7 @@ static void step_store(struct op *op)
     op_catalog_audited(op, write_members);
 }
 
-/* ---- The old points go
- * ------------------------------------------------------------------------------------ */
+/* ---- The old points go ----------------------------------------------------------------------- */
 
 static void old_deleted(void *arg, struct err *e)
 {
@@ -350,8 +344,7 @@ const struct op_plan plans_update[] = {
     {0},
 };
 
-/* ---- At start
- * --------------------------------------------------------------------------------------------- */
+/* ---- At start -------------------------------------------------------------------------------- */
 
 /* Is the next point of this member there, and newer than its point? */
 static bool has_newer(const struct snapshot *s, struct volume_point_info *ret_info)

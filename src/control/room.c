@@ -115,8 +115,7 @@ static bool find_expendable(struct control *control, const struct pool *pool,
     return ret_what->undo || ret_what->snapshot || ret_what->disk;
 }
 
-/* ---- Giving it back
- * ----------------------------------------------------------------------------------------- */
+/* ---- Giving it back -------------------------------------------------------------------------- */
 
 static void doom_it(struct op *op, struct doomed *doomed, const struct expendable *what,
                     const struct pool *pool)

@@ -6,8 +6,7 @@
 
 #include "control/control_int.h"
 
-/* ---- Views
- * -------------------------------------------------------------------------------------------- */
+/* ---- Views ----------------------------------------------------------------------------------- */
 
 static struct served *served_of(struct map *map)
 {
@@ -149,8 +148,7 @@ struct err *serve_switch(struct control *control, struct map *map, struct served
     return NULL;
 }
 
-/* ---- Numbers
- * ------------------------------------------------------------------------------------------ */
+/* ---- Numbers --------------------------------------------------------------------------------- */
 
 struct map *host_map_of(struct host *host, const struct uuid *object)
 {

@@ -71,8 +71,7 @@ void set_release_attention(struct control *control, struct set *set)
     set->holder_count = 0;
 }
 
-/* ---- Storing
- * ---------------------------------------------------------------------------------------------- */
+/* ---- Storing --------------------------------------------------------------------------------- */
 
 static void store_free(void *data)
 {
@@ -170,8 +169,7 @@ static void step_answer_set(struct op *op)
     op_next(op);
 }
 
-/* ---- Arm, confirm, finish
- * --------------------------------------------------------------------------------- */
+/* ---- Arm, confirm, finish -------------------------------------------------------------------- */
 
 static void step_arm(struct op *op)
 {
@@ -204,8 +202,7 @@ static void step_renew(struct op *op)
     op_next(op);
 }
 
-/* ---- Commit: only the engine stands between the request and the answer
- * ------------------------------------- */
+/* ---- Commit: only the engine stands between the request and the answer ----------------------- */
 
 static void step_cut(struct op *op)
 {
@@ -230,9 +227,7 @@ static void step_cut_store(struct op *op)
     op_catalog_audited(op, set_store_write);
 }
 
-/* ---- Abort
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- Abort ----------------------------------------------------------------------------------- */
 
 static void step_abort_store(struct op *op)
 {
@@ -255,8 +250,7 @@ static void step_abort(struct op *op)
     op_next(op);
 }
 
-/* ---- The verbs
- * --------------------------------------------------------------------------------------------- */
+/* ---- The verbs ------------------------------------------------------------------------------- */
 
 static op_step *const nothing_steps[] = {step_answer_set, NULL};
 static op_step *const renew_steps[] = {step_renew, step_answer_set, NULL};
@@ -367,8 +361,7 @@ EVENT_STEP(abort, SET_EVENT_ABORT)
 EVENT_STEP(lease_end, SET_EVENT_LEASE_END)
 EVENT_STEP(armed_end, SET_EVENT_ARMED_END)
 
-/* ---- The lease
- * --------------------------------------------------------------------------------------------- */
+/* ---- The lease ------------------------------------------------------------------------------- */
 
 static void lapsed(struct op *op)
 {
@@ -413,8 +406,7 @@ void set_lease_tick(struct rt_timer *timer)
     rt_timer_set(control->rt, timer, now + control->options.lease_tick_ns, set_lease_tick);
 }
 
-/* ---- Prepare
- * ------------------------------------------------------------------------------------ */
+/* ---- Prepare --------------------------------------------------------------------------------- */
 
 static void step_prepare_check(struct op *op)
 {

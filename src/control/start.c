@@ -28,8 +28,7 @@ struct stray {
     struct uuid point;
 };
 
-/* ---- The catalog
- * -------------------------------------------------------------------------------------------- */
+/* ---- The catalog ----------------------------------------------------------------------------- */
 
 static struct err *write_token_file(struct control *control, const char *token)
 {
@@ -80,9 +79,7 @@ static void step_open_catalog(struct op *op)
     op_worker(op, open_on_worker);
 }
 
-/* ---- Pools
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- Pools ----------------------------------------------------------------------------------- */
 
 static void pool_trouble(struct pool *pool, struct err *e)
 {
@@ -144,8 +141,7 @@ static void step_open_pools(struct op *op)
                                        pool_opened, op);
 }
 
-/* ---- Rows against points
- * -------------------------------------------------------------------------------------- */
+/* ---- Rows against points --------------------------------------------------------------------- */
 
 static void decide_pools(struct control *control)
 {
@@ -483,9 +479,7 @@ op_step *const start_steps[] = {
     step_open_catalog, step_open_pools,  step_decide, step_write, doom_step_points, doom_step_disks,
     doom_step_rows,    doom_step_forget, step_strays, step_prune, step_serve,       NULL};
 
-/* ---- Stop
- * -------------------------------------------------------------------------------------------------
- */
+/* ---- Stop ------------------------------------------------------------------------------------ */
 
 static void poll_again(struct rt_timer *timer)
 {

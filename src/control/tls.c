@@ -28,9 +28,7 @@ static struct err *gnutls_err(int code, const char *what)
         }                                                                                          \
     } while (0)
 
-/* ---- Files
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- Files ----------------------------------------------------------------------------------- */
 
 static struct err *read_file(struct rt *rt, const char *path, char **ret_text)
 {
@@ -62,9 +60,7 @@ static struct err *write_file(struct rt *rt, const char *path, const gnutls_datu
     return e ? e : rt_path_rename(rt, temporary, path);
 }
 
-/* ---- Making
- * -----------------------------------------------------------------------------------------------
- */
+/* ---- Making ---------------------------------------------------------------------------------- */
 
 static struct err *fill_certificate(struct rt *rt, gnutls_x509_crt_t crt, gnutls_x509_privkey_t key)
 {

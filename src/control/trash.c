@@ -80,8 +80,7 @@ void untrash_disk(struct trashing *trashing, struct disk *disk)
     PUSH(trashing->disks, trashing->disk_count, entry);
 }
 
-/* ---- Sets follow their members
- * ---------------------------------------------------------------------------- */
+/* ---- Sets follow their members --------------------------------------------------------------- */
 
 static bool lives(const struct trashing *trashing, const struct snapshot *snapshot)
 {
@@ -120,9 +119,7 @@ void trash_decide_sets(struct op *op, struct trashing *trashing)
         follow(op, trashing, trashing->snapshots[i].snapshot->set);
 }
 
-/* ---- Steps
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- Steps ----------------------------------------------------------------------------------- */
 
 static struct err *write_rows(struct catalog *catalog, void *arg)
 {

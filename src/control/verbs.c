@@ -68,8 +68,7 @@ struct err *verb_parse_body(const void *body, size_t size, json_t **ret_object)
     return NULL;
 }
 
-/* ---- Types
- * ------------------------------------------------------------------------------------------ */
+/* ---- Types ----------------------------------------------------------------------------------- */
 
 static struct err *bad(const char *name, const char *expected)
 {
@@ -170,8 +169,7 @@ static struct err *take_value(const char *name, enum verb_type type, const json_
     }
 }
 
-/* ---- Arguments
- * ---------------------------------------------------------------------------------------- */
+/* ---- Arguments ------------------------------------------------------------------------------- */
 
 static bool is_path_parameter(const struct verb *verb, const char *name, size_t length)
 {
@@ -255,8 +253,7 @@ struct err *verb_arguments(const struct verb *verb, json_t *given, json_t **ret_
     return NULL;
 }
 
-/* ---- Routes
- * ----------------------------------------------------------------------------------------- */
+/* ---- Routes ---------------------------------------------------------------------------------- */
 
 static int hex_digit(char c)
 {

@@ -85,8 +85,7 @@ void dev_set_run(struct dev_set *set, void (*done)(struct dev_set *set))
     set_pump(set);
 }
 
-/* ---- The flusher
- * ----------------------------------------------------------------------------------- */
+/* ---- The flusher ----------------------------------------------------------------------------- */
 
 void flusher_init(struct flusher *f, struct rt *rt, struct rt_file *file)
 {

@@ -44,8 +44,7 @@ struct tarnd {
     bool stopping, control_started;
 };
 
-/* ---- Between control and the target
- * ----------------------------------------------------------------------------- */
+/* ---- Between control and the target ---------------------------------------------------------- */
 
 static enum status find_initiator(void *arg, const char *name, struct iscsi_access *ret_access)
 {
@@ -88,9 +87,7 @@ static const struct iscsi_access_ops access_ops = {.find = find_initiator,
 static const struct control_target_ops target_ops = {.drop_host = drop_host,
                                                      .portal_address = portal_address};
 
-/* ---- Stop
- * --------------------------------------------------------------------------------------------------------
- */
+/* ---- Stop ------------------------------------------------------------------------------------ */
 
 static void control_stopped(void *arg)
 {
@@ -136,9 +133,7 @@ static void on_signal(void *arg, int signal)
     stop(tarnd);
 }
 
-/* ---- Start
- * -------------------------------------------------------------------------------------------------------
- */
+/* ---- Start ----------------------------------------------------------------------------------- */
 
 static struct err *start_iscsi(struct tarnd *tarnd)
 {

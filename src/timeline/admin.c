@@ -57,8 +57,7 @@ static struct err *failed_error(struct tl_pool *p)
                     "look at its device, then open the pool anew");
 }
 
-/* ---- What each call puts in the log: checked here again, since it may have waited
- * ------------------------- */
+/* ---- What each call puts in the log: checked here again, since it may have waited ------------ */
 
 static struct err *put_create(struct admin_op *op, struct buf_writer *w)
 {
@@ -241,8 +240,7 @@ static struct err *put_records(struct admin_op *op, struct buf_writer *w)
     unreachable("kind");
 }
 
-/* ---- The life of a call: append, apply, publish, durable, answer
- * ------------------------------------------- */
+/* ---- The life of a call: append, apply, publish, durable, answer ----------------------------- */
 
 static bool is_revert(const struct admin_op *op)
 {
@@ -367,8 +365,7 @@ void admin_fini(struct tl_pool *p)
             free(list_entry(node, struct admin_op, link));
 }
 
-/* ---- The calls
- * ---------------------------------------------------------------------------------------------- */
+/* ---- The calls ------------------------------------------------------------------------------- */
 
 static struct admin_op *op_new(struct volume_pool *pool, enum admin_kind kind, volume_done_fn *done,
                                void *arg)

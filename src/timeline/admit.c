@@ -7,8 +7,7 @@
 #include "timeline/map.h"
 #include "timeline/mutation.h"
 
-/* ---- Parts of a request
- * ---------------------------------------------------------------------------------- */
+/* ---- Parts of a request ---------------------------------------------------------------------- */
 
 static void io_part_done(struct volume_io *io, enum status status, uint64_t seq)
 {
@@ -74,8 +73,7 @@ static void end_soon(struct frag *frag, enum status status)
     pump_soon(p);
 }
 
-/* ---- Leaves
- * ---------------------------------------------------------------------------------------------- */
+/* ---- Leaves ---------------------------------------------------------------------------------- */
 
 static void ready(struct frag *frag)
 {
@@ -130,9 +128,7 @@ static void hold_leaves(struct frag *frag)
     frag_load_leaves(frag);
 }
 
-/* ---- Data
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- Data ------------------------------------------------------------------------------------ */
 
 /* Copies between buf and the io's memory; offset counts bytes of that memory. */
 static void copy_iov(const struct volume_io *io, uint64_t offset, uint8_t *buf, size_t bytes)
@@ -315,8 +311,7 @@ static void start(struct frag *frag)
     }
 }
 
-/* ---- Cutting requests into frags
- * ------------------------------------------------------------------------- */
+/* ---- Cutting requests into frags ------------------------------------------------------------- */
 
 static uint64_t blocks_of(uint64_t sectors)
 {

@@ -39,8 +39,7 @@ void batch_put(struct batch *b)
     list_push_back(&b->pool->free_batches, &b->link);
 }
 
-/* ---- The log
- * --------------------------------------------------------------------------------------------- */
+/* ---- The log --------------------------------------------------------------------------------- */
 
 /* Where a batch of that size goes: never over the end of the ring. */
 static uint64_t position_for(const struct tl_pool *p, uint32_t blocks)
@@ -73,8 +72,7 @@ bool log_has_room(const struct tl_pool *p, enum wal_kind kind, uint32_t blocks)
     return end - p->ckpt.previous_position + reserve <= wal;
 }
 
-/* ---- Submission
- * ------------------------------------------------------------------------------------------ */
+/* ---- Submission ------------------------------------------------------------------------------ */
 
 static void batch_settled(struct batch *b);
 
@@ -186,8 +184,7 @@ void batch_close(struct batch *b, enum wal_kind kind, const struct buf_writer *w
     seal_and_submit(b, w);
 }
 
-/* ---- Records of a host's batch
- * --------------------------------------------------------------------------- */
+/* ---- Records of a host's batch --------------------------------------------------------------- */
 
 void removals_flush(struct removals *r)
 {
@@ -318,8 +315,7 @@ static void put_holes(struct frag *frag, struct buf_writer *w, struct removals *
     holes_flush(&holes);
 }
 
-/* ---- Data of a host's batch
- * ------------------------------------------------------------------------------ */
+/* ---- Data of a host's batch ------------------------------------------------------------------ */
 
 struct placing {
     struct batch *b;
@@ -402,8 +398,7 @@ static void close_host_batch(struct batch *b)
     seal_and_submit(b, &w);
 }
 
-/* ---- Gathering
- * -------------------------------------------------------------------------------------------- */
+/* ---- Gathering ------------------------------------------------------------------------------- */
 
 enum space { SPACE_GO, SPACE_WAIT, SPACE_LOAD, SPACE_FULL };
 
@@ -540,9 +535,7 @@ static void pump(struct rt_message *message)
     settle_poke(p);
 }
 
-/* ---- Life
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- Life ------------------------------------------------------------------------------------ */
 
 void batch_init(struct tl_pool *p)
 {

@@ -9,8 +9,7 @@
 #include "timeline/mutation.h"
 #include "timeline/tables.h"
 
-/* ---- Directory pages
- * --------------------------------------------------------------------------------------- */
+/* ---- Directory pages ------------------------------------------------------------------------- */
 
 enum { ENTRY_NEEDS_SWEEP = 1 << 0 };
 
@@ -68,8 +67,7 @@ bool checkpoint_decode_dir(struct tl_disk *disk, uint64_t page_index,
     return !r.failed;
 }
 
-/* ---- Pages that a new image replaces
- * ------------------------------------------------------------------------- */
+/* ---- Pages that a new image replaces --------------------------------------------------------- */
 
 void retire_block(struct tl_pool *p, uint64_t block)
 {
@@ -196,8 +194,7 @@ static bool encode_tables(struct tl_pool *p)
     return true;
 }
 
-/* ---- The phases
- * ---------------------------------------------------------------------------------------------- */
+/* ---- The phases ------------------------------------------------------------------------------ */
 
 static void flip(struct tl_pool *p)
 {

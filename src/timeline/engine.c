@@ -10,9 +10,7 @@
 
 enum { DEFAULT_CACHE_MIB = 256, MIN_CACHE_KIB = 64, RECYCLE_MAX_MIB = 256, QUIET_POLL_MS = 1 };
 
-/* ---- Life
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- Life ------------------------------------------------------------------------------------ */
 
 struct tl_pool *pool_new(struct rt *rt, const struct volume_pool_options *options)
 {
@@ -109,9 +107,7 @@ void pool_fail(struct tl_pool *p, const char *why)
     rt_post(p->rt, &p->fail_message);
 }
 
-/* ---- Space
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- Space ----------------------------------------------------------------------------------- */
 
 uint64_t pool_reserve_blocks(const struct tl_pool *p)
 {
@@ -166,8 +162,7 @@ static void counters(const struct volume_pool *pool, struct volume_pool_counters
     *ret_counters = tl_pool_const(pool)->counters;
 }
 
-/* ---- Settle: everything durable, swept, recycled
- * ---------------------------------------------------------------- */
+/* ---- Settle: everything durable, swept, recycled --------------------------------------------- */
 
 struct control_call {
     struct list_node link;
@@ -280,9 +275,7 @@ static void checkpoint(struct volume_pool *pool, volume_done_fn *done, void *arg
     checkpoint_wait(p, &c->waiter, checkpoint_called);
 }
 
-/* ---- Close
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- Close ----------------------------------------------------------------------------------- */
 
 static bool is_quiet(const struct tl_pool *p)
 {
@@ -356,9 +349,7 @@ static void pool_abandon(struct volume_pool *pool)
     pool_free(p);
 }
 
-/* ---- What is there
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- What is there --------------------------------------------------------------------------- */
 
 static bool is_visible(const struct tl_pool *p, uint64_t seq)
 {
@@ -487,9 +478,7 @@ static void each_point(struct volume_pool *pool, const struct uuid *uuid,
     free(all);
 }
 
-/* ---- Handles
- * -----------------------------------------------------------------------------------------------------------
- */
+/* ---- Handles --------------------------------------------------------------------------------- */
 
 static struct err *open_view(struct volume_pool *pool, const struct uuid *disk,
                              const struct uuid *point, enum volume_mode mode,

@@ -8,8 +8,7 @@
 
 enum { UNFLUSHED_MAX_MIB = 64, DEFAULT_FLUSH_AFTER_MS = 200 };
 
-/* ---- D and Drec
- * ------------------------------------------------------------------------------------------ */
+/* ---- D and Drec ------------------------------------------------------------------------------ */
 
 void flush_note_batch(struct tl_pool *p, const struct batch *b)
 {
@@ -34,8 +33,7 @@ static void note_durable(struct tl_pool *p, uint64_t seq)
     check(p->recorded_seq <= p->durable_seq);
 }
 
-/* ---- The flusher's view
- * ------------------------------------------------------------------------------------ */
+/* ---- The flusher's view ---------------------------------------------------------------------- */
 
 static uint64_t complete_seq(void *arg)
 {
@@ -67,8 +65,7 @@ static void flush_failed(void *arg)
     pool_fail(arg, "the device failed to flush"); /* E5: never tried again */
 }
 
-/* ---- Waiting for D
- * ----------------------------------------------------------------------------------------- */
+/* ---- Waiting for D --------------------------------------------------------------------------- */
 
 static void request_done(struct tl_pool *p, bool *is_active, enum status status)
 {
@@ -224,9 +221,7 @@ void flush_fail_all(struct tl_pool *p)
     }
 }
 
-/* ---- The queue
- * -----------------------------------------------------------------------------------------------
- */
+/* ---- The queue ------------------------------------------------------------------------------- */
 
 struct trim {
     struct list_node link; /* pool->trims */

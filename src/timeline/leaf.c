@@ -118,8 +118,7 @@ uint64_t leaf_oldest_superseded(const struct leaf *leaf)
     return oldest;
 }
 
-/* ---- On disk
- * ------------------------------------------------------------------------------------------- */
+/* ---- On disk --------------------------------------------------------------------------------- */
 
 /* Does b continue a's run? */
 static bool continues(const struct version *a, const struct version *b, unsigned distance)

@@ -5,8 +5,7 @@
 
 #include "timeline/engine.h"
 
-/* ---- Directory
- * ------------------------------------------------------------------------------------------ */
+/* ---- Directory ------------------------------------------------------------------------------- */
 
 struct dir_page *map_page_create(struct tl_disk *disk, uint64_t page_index)
 {
@@ -51,8 +50,7 @@ bool map_leaf_is_absent(struct tl_disk *disk, uint64_t leaf_index)
     return !entry || (entry->ref.block == 0 && !entry->leaf);
 }
 
-/* ---- Leaves in memory
- * ------------------------------------------------------------------------------------ */
+/* ---- Leaves in memory ------------------------------------------------------------------------ */
 
 struct leaf *map_leaf_peek(struct tl_disk *disk, uint64_t leaf_index)
 {
@@ -198,8 +196,7 @@ void map_free_disk(struct tl_disk *disk)
     disk->dir_count = 0;
 }
 
-/* ---- Loading
- * --------------------------------------------------------------------------------------------- */
+/* ---- Loading --------------------------------------------------------------------------------- */
 
 struct load {
     struct list_node link; /* pool->loads */
@@ -325,8 +322,7 @@ void map_load(struct leaf *leaf, struct leaf_waiter *waiter,
     load_extent(l);
 }
 
-/* ---- Writing
- * --------------------------------------------------------------------------------------------- */
+/* ---- Writing --------------------------------------------------------------------------------- */
 
 void map_retire(struct tl_pool *p, struct extents *extents, uint64_t checkpoint)
 {
@@ -479,8 +475,7 @@ bool map_writers_are_idle(const struct tl_pool *p)
     return true;
 }
 
-/* ---- Eviction
- * -------------------------------------------------------------------------------------------- */
+/* ---- Eviction -------------------------------------------------------------------------------- */
 
 static bool can_evict(const struct leaf *leaf)
 {

@@ -44,8 +44,7 @@ uint64_t read_oldest_mark(const struct tl_pool *p)
     return list_entry(p->readers.head.next, struct read_frag, link)->mark;
 }
 
-/* ---- The end of a read
- * ----------------------------------------------------------------------------------- */
+/* ---- The end of a read ----------------------------------------------------------------------- */
 
 static void copy_to_io(struct volume_io *io, uint64_t offset, const uint8_t *from, size_t bytes)
 {
@@ -98,8 +97,7 @@ static void read_end(struct read_frag *read, enum status status)
         volume_io_complete(io, (enum status)s->status);
 }
 
-/* ---- Verify
- * ---------------------------------------------------------------------------------------------- */
+/* ---- Verify ---------------------------------------------------------------------------------- */
 
 static void verify(struct read_frag *read)
 {
@@ -143,8 +141,7 @@ static void run_done(struct rt_file_io *io)
         verify(read);
 }
 
-/* ---- Read runs
- * ------------------------------------------------------------------------------------------- */
+/* ---- Read runs ------------------------------------------------------------------------------- */
 
 static void read_runs(struct read_frag *read)
 {
@@ -207,8 +204,7 @@ static void buf_came(struct rt_buf_waiter *waiter)
     mapped(container_of(waiter, struct read_frag, buf_waiter));
 }
 
-/* ---- Look up
- * --------------------------------------------------------------------------------------------- */
+/* ---- Look up --------------------------------------------------------------------------------- */
 
 static void leaf_loaded(struct leaf_waiter *waiter, enum status status)
 {
@@ -292,8 +288,7 @@ void read_start(struct read_frag *read)
     look_up(read);
 }
 
-/* ---- Host reads
- * ------------------------------------------------------------------------------------------ */
+/* ---- Host reads ------------------------------------------------------------------------------ */
 
 void read_io(struct volume_io *io)
 {
@@ -352,8 +347,7 @@ static void start_part(struct volume_io *io)
     read_start(read);
 }
 
-/* ---- Map queries
- * ------------------------------------------------------------------------------------------- */
+/* ---- Map queries ----------------------------------------------------------------------------- */
 
 struct query_state {
     uint64_t next_lba, end_lba;

@@ -31,8 +31,7 @@ void reclaim_note_leaf(struct leaf *leaf)
     reclaim_poke(p);
 }
 
-/* ---- One leaf
- * -------------------------------------------------------------------------------------------- */
+/* ---- One leaf -------------------------------------------------------------------------------- */
 
 static void pin_for_batch(struct batch *b, struct leaf *leaf)
 {
@@ -85,8 +84,7 @@ static bool sweep_leaf(struct tl_sweep *sweep, struct leaf *leaf, struct removal
     return true;
 }
 
-/* ---- Which leaf
- * ------------------------------------------------------------------------------------------ */
+/* ---- Which leaf ------------------------------------------------------------------------------ */
 
 static bool is_candidate(struct tl_disk *disk, uint64_t index)
 {
@@ -144,8 +142,7 @@ static struct leaf *next_leaf(struct tl_pool *p, unsigned *budget)
     return NULL;
 }
 
-/* ---- The end of a deleted disk
- * ----------------------------------------------------------------------------- */
+/* ---- The end of a deleted disk --------------------------------------------------------------- */
 
 static void gone_published(struct batch *b, enum status status)
 {
@@ -197,8 +194,7 @@ static void bury(struct tl_pool *p)
     }
 }
 
-/* ---- The sweep
- * ------------------------------------------------------------------------------------------- */
+/* ---- The sweep ------------------------------------------------------------------------------- */
 
 static void sweep_end_turn(struct tl_pool *p)
 {

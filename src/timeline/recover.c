@@ -100,8 +100,7 @@ static void step_soon(struct open_op *op, void (*fn)(struct rt_message *message)
     rt_post(op->rt, &op->message);
 }
 
-/* ---- Last: OPEN
- * ---------------------------------------------------------------------------------------------- */
+/* ---- Last: OPEN ------------------------------------------------------------------------------ */
 
 static void answer(struct open_op *op)
 {
@@ -230,9 +229,7 @@ static void decide(struct open_op *op)
     flusher_submit(&p->flusher, &op->flush, RT_FLUSH_RECOVERY_CUT, cut_flushed);
 }
 
-/* ---- Replay
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- Replay ---------------------------------------------------------------------------------- */
 
 static void replay(struct rt_message *message);
 
@@ -371,9 +368,7 @@ static void replay(struct rt_message *message)
         replayed(op, batch);
 }
 
-/* ---- The ring
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- The ring -------------------------------------------------------------------------------- */
 
 static const struct seen *seen_with(const struct open_op *op, uint64_t position, uint64_t prev_seq)
 {
@@ -467,9 +462,7 @@ static void scan(struct open_op *op)
     dev_set_run(&op->set, scanned);
 }
 
-/* ---- Pages
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- Pages ----------------------------------------------------------------------------------- */
 
 static void add_page(struct open_op *op, uint64_t block)
 {
@@ -587,8 +580,7 @@ static void read_system(struct open_op *op)
     dev_set_run(&op->set, system_read);
 }
 
-/* ---- First: the superblock
- * --------------------------------------------------------------------------------------- */
+/* ---- First: the superblock ------------------------------------------------------------------- */
 
 static bool is_zero(const uint8_t *block)
 {

@@ -196,8 +196,7 @@ void reclaim_needed(const struct version *versions, unsigned count, const struct
     }
 }
 
-/* ---- When a record may go
- * ------------------------------------------------------------------------------ */
+/* ---- When a record may go -------------------------------------------------------------------- */
 
 /* Is there a view that begins in [from, to): a point, or the live one? */
 static bool begins_in(const struct retained *retained, uint64_t from, uint64_t to)

@@ -94,8 +94,7 @@ bool points_need(const struct version *versions, unsigned count, const struct ve
 bool views_fall_through(const struct version *versions, unsigned count,
                         const struct retained *retained);
 
-/* ---- When a record may go
- * ------------------------------------------------------------------------------ */
+/* ---- When a record may go -------------------------------------------------------------------- */
 
 /* Drops the records that no view's walk comes by; returns how many are left (in order). */
 unsigned records_drop_unreachable(struct view_record *records, unsigned count,

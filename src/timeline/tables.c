@@ -38,8 +38,7 @@ void tables_fini(struct tl_pool *p)
     free(p->disk_by_id);
 }
 
-/* ---- Look-up
- * --------------------------------------------------------------------------------------------- */
+/* ---- Look-up --------------------------------------------------------------------------------- */
 
 struct tl_disk *disk_by_id(const struct tl_pool *p, uint32_t id)
 {
@@ -81,9 +80,7 @@ struct view disk_view(const struct tl_disk *disk, uint64_t generation)
         .generation = generation, .records = disk->records, .record_count = disk->record_count};
 }
 
-/* ---- Disks
- * -----------------------------------------------------------------------------------------------
- */
+/* ---- Disks ----------------------------------------------------------------------------------- */
 
 static struct tl_disk *disk_new(struct tl_pool *p, uint32_t id, const struct uuid *uuid)
 {
@@ -140,8 +137,7 @@ void disk_sweep_again(struct tl_disk *disk)
     reclaim_poke(disk->pool);
 }
 
-/* ---- Points
- * ---------------------------------------------------------------------------------------------- */
+/* ---- Points ---------------------------------------------------------------------------------- */
 
 static struct tl_point *point_new(struct tl_disk *disk, const struct uuid *uuid,
                                   uint64_t generation)
@@ -182,8 +178,7 @@ static void point_remove(struct tl_point *point)
     disk_sweep_again(disk);
 }
 
-/* ---- Reverts
- * --------------------------------------------------------------------------------------------- */
+/* ---- Reverts --------------------------------------------------------------------------------- */
 
 static void record_push(struct tl_disk *disk, const struct view_record *record)
 {
@@ -256,8 +251,7 @@ static bool hook(struct tl_disk *branch, uint32_t parent_id)
     return branch->depth <= LIMIT_BRANCH_DEPTH;
 }
 
-/* ---- Records
- * --------------------------------------------------------------------------------------------- */
+/* ---- Records --------------------------------------------------------------------------------- */
 
 static bool size_is_sane(uint64_t size_bytes)
 {
@@ -392,8 +386,7 @@ bool tables_apply(struct tl_pool *p, const struct wal_record *r, uint64_t seq, u
     }
 }
 
-/* ---- On disk
- * --------------------------------------------------------------------------------------------- */
+/* ---- On disk --------------------------------------------------------------------------------- */
 
 static uint64_t encoded_bytes(const struct tl_pool *p)
 {

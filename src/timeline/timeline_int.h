@@ -20,8 +20,7 @@
 
 struct tl_pool;
 
-/* ---- Points and disks (tables.c)
- * --------------------------------------------------------------------- */
+/* ---- Points and disks (tables.c) ------------------------------------------------------------- */
 
 /* A set that was cut over several pools, as long as one of its points is here (E23). */
 struct tl_set {
@@ -81,8 +80,7 @@ struct tl_disk {
     uint64_t bury_checkpoint;
 };
 
-/* ---- Map (map.c, leaf.c)
- * ------------------------------------------------------------------------------ */
+/* ---- Map (map.c, leaf.c) --------------------------------------------------------------------- */
 
 enum leaf_state {
     LEAF_DELTA,   /* only what was written since it was evicted; the rest is on disk */
@@ -146,8 +144,7 @@ struct dir_page {
     struct dir_entry entries[FORMAT_DIR_ENTRIES];
 };
 
-/* ---- Writes (admit.c, batch.c)
- * ------------------------------------------------------------------------ */
+/* ---- Writes (admit.c, batch.c) --------------------------------------------------------------- */
 
 enum frag_kind { FRAG_DATA, FRAG_HOLE };
 
@@ -217,8 +214,7 @@ struct batch {
     void *arg;
 };
 
-/* ---- Reads (read.c)
- * ------------------------------------------------------------------------------------ */
+/* ---- Reads (read.c) -------------------------------------------------------------------------- */
 
 struct read_block {
     uint64_t phys, generation; /* phys 0: zero */
@@ -297,8 +293,7 @@ struct bitmap_ref {
     uint32_t crc;
 };
 
-/* ---- The pool
- * ------------------------------------------------------------------------------------------ */
+/* ---- The pool -------------------------------------------------------------------------------- */
 
 struct tl_volume {
     struct volume base;

@@ -327,8 +327,7 @@ void volume_pool_gates_end(struct volume_pool *pool)
         part_gone(container_of(list_entry(node, struct volume_gate, pool_link), struct part, gate));
 }
 
-/* ---- The call
- * ------------------------------------------------------------------------------------ */
+/* ---- The call -------------------------------------------------------------------------------- */
 
 static struct err *check_pair(const struct volume_cut_part *a, const struct volume_cut_part *b)
 {

@@ -25,8 +25,7 @@ const char *volume_pool_state_name(enum volume_pool_state state)
     return "unknown";
 }
 
-/* ---- Base objects
- * -------------------------------------------------------------------------------- */
+/* ---- Base objects ---------------------------------------------------------------------------- */
 
 void volume_pool_base_init(struct volume_pool *pool, struct rt *rt,
                            const struct volume_engine_ops *ops, const struct uuid *uuid)
@@ -110,8 +109,7 @@ void volume_pool_notify(struct volume_pool *pool, unsigned events)
         volume_notify(list_entry(node, struct volume, link), events);
 }
 
-/* ---- Pools
- * --------------------------------------------------------------------------------------- */
+/* ---- Pools ----------------------------------------------------------------------------------- */
 
 struct refused_call {
     struct rt_message message;
@@ -263,8 +261,7 @@ void volume_pool_check(struct volume_pool *pool, volume_done_fn *done, void *arg
     pool->ops->pool_check(pool, done, arg);
 }
 
-/* ---- Disks
- * --------------------------------------------------------------------------------------- */
+/* ---- Disks ----------------------------------------------------------------------------------- */
 
 static struct err *check_size(uint64_t size_bytes)
 {
@@ -358,8 +355,7 @@ void volume_disks(struct volume_pool *pool,
     pool->ops->disks(pool, fn, arg);
 }
 
-/* ---- Points and cuts
- * ------------------------------------------------------------------------------- */
+/* ---- Points and cuts ------------------------------------------------------------------------- */
 
 static struct err *check_member(struct volume_pool *pool, const struct volume_cut *cut,
                                 unsigned index)
@@ -518,8 +514,7 @@ void volume_split(struct volume_pool *pool, const struct uuid *disk, volume_done
 }
 
 
-/* ---- Views and I/O
- * --------------------------------------------------------------------------------- */
+/* ---- Views and I/O --------------------------------------------------------------------------- */
 
 struct err *volume_open(struct volume_pool *pool, const struct uuid *disk, const struct uuid *point,
                         enum volume_mode mode, struct volume **ret_volume)

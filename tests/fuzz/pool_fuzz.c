@@ -26,8 +26,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* ---- Parsers
- * ----------------------------------------------------------------------------------------- */
+/* ---- Parsers --------------------------------------------------------------------------------- */
 
 static void fuzz_leaf(const uint8_t *data, size_t size)
 {
@@ -81,8 +80,7 @@ static void fuzz_tables(const uint8_t *data, size_t size)
     sim_destroy(sim);
 }
 
-/* ---- A world with a pool
- * ------------------------------------------------------------------------------ */
+/* ---- A world with a pool --------------------------------------------------------------------- */
 
 struct call {
     bool is_done;
@@ -252,8 +250,7 @@ static void make_image(void)
     sim_destroy(sim);
 }
 
-/* ---- Damage
- * ------------------------------------------------------------------------------------------- */
+/* ---- Damage ---------------------------------------------------------------------------------- */
 
 /* Makes the checksum of a changed superblock or log batch right again. */
 static void put_right(uint8_t *block, size_t left)

@@ -115,8 +115,7 @@ static void gates_are_closed_for_a_few_turns_of_the_loop_only(void)
     expect(result.closed_max_ns > 0 && result.closed_max_ns <= 31 * RT_MS);
 }
 
-/* ---- Files of the machine
- * --------------------------------------------------------------------------- */
+/* ---- Files of the machine -------------------------------------------------------------------- */
 
 static void remove_files(const char *directory)
 {
@@ -200,8 +199,7 @@ static void a_server_on_files_that_is_killed_leaves_whole_sets_or_none(void)
     expect(sets > 0);
 }
 
-/* ---- Deliberate bugs
- * --------------------------------------------------------------------------------- */
+/* ---- Deliberate bugs ------------------------------------------------------------------------- */
 
 static bool one_row(const void *arg)
 {

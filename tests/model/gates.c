@@ -10,8 +10,7 @@
 #include "gates_int.h"
 #include "rt/rt_linux.h"
 
-/* ---- Steps
- * --------------------------------------------------------------------------------------- */
+/* ---- Steps ----------------------------------------------------------------------------------- */
 
 bool gates_failed(struct world *w, const char *format, ...)
 {
@@ -88,8 +87,7 @@ static bool went_well(struct world *w, const char *what)
     return status == STATUS_OK || gates_failed(w, "%s: %s", what, status_text(status));
 }
 
-/* ---- Pools that hear late
- * ------------------------------------------------------------------------- */
+/* ---- Pools that hear late -------------------------------------------------------------------- */
 
 static void call_due(struct rt_timer *timer);
 
@@ -175,8 +173,7 @@ static void slow_down(struct pool *p)
     p->engine->ops = &p->slow_ops;
 }
 
-/* ---- Names
- * ----------------------------------------------------------------------------------------- */
+/* ---- Names ----------------------------------------------------------------------------------- */
 
 static struct uuid uuid_of(unsigned kind, unsigned pool, unsigned number)
 {
@@ -202,8 +199,7 @@ static void path_of(const struct world *w, unsigned pool, char *path, size_t siz
     snprintf(path, size, "%s/pool-%u", w->options.directory ? w->options.directory : "", pool);
 }
 
-/* ---- Checks
- * ---------------------------------------------------------------------------------------- */
+/* ---- Checks ---------------------------------------------------------------------------------- */
 
 static bool has_point(struct world *w, unsigned pool, unsigned set)
 {
@@ -281,8 +277,7 @@ static bool decide_sets(struct world *w)
     return true;
 }
 
-/* ---- Cuts
- * ------------------------------------------------------------------------------------------ */
+/* ---- Cuts ------------------------------------------------------------------------------------ */
 
 static void begin_cut(struct world *w)
 {
@@ -350,8 +345,7 @@ static bool some_cuts(struct world *w)
     return true;
 }
 
-/* ---- Life
- * ------------------------------------------------------------------------------------------ */
+/* ---- Life ------------------------------------------------------------------------------------ */
 
 static bool make_pool(struct world *w, unsigned i)
 {

@@ -25,8 +25,7 @@ static void tell(const char *what, unsigned count, double begin)
            count / (took > 0 ? took : 1e-9));
 }
 
-/* ---- 4,096 snapshots
- * -------------------------------------------------------------------------------- */
+/* ---- 4,096 snapshots ------------------------------------------------------------------------- */
 
 enum { POINTS = LIMIT_POINTS_PER_DISK, BLOCKS = 4096, WRITES = 8 };
 
@@ -208,8 +207,7 @@ static void without_any_only_the_live_disk_is_left(void)
     free(contents);
 }
 
-/* ---- Branches 8 deep
- * ------------------------------------------------------------------------------- */
+/* ---- Branches 8 deep ------------------------------------------------------------------------- */
 
 enum { DEPTH = LIMIT_BRANCH_DEPTH, BRANCH_BLOCKS = 256 };
 
@@ -279,8 +277,7 @@ static void branches_go_8_deep_and_no_deeper(void)
     tell("levels of branches made, read and removed", DEPTH, begin);
 }
 
-/* ---- 1,000 disks
- * ------------------------------------------------------------------------------------- */
+/* ---- 1,000 disks ----------------------------------------------------------------------------- */
 
 enum { DISKS = 1000, MEMBERS = LIMIT_SET_MEMBERS, PER_DISK = 2 };
 

@@ -128,8 +128,7 @@ static void cut(unsigned number)
     check(pool_rig_cut_status(&rig, &disk_uuid, &point) == STATUS_OK);
 }
 
-/* ---- P1, P2
- * ------------------------------------------------------------------------------------------ */
+/* ---- P1, P2 ---------------------------------------------------------------------------------- */
 
 static void p1_the_first_writes_after_a_snapshot_cost_nothing_more(void)
 {
@@ -191,9 +190,7 @@ static void p2_a_snapshot_every_5000_writes_costs_one_record_and_one_flush(void)
     end();
 }
 
-/* ---- P4
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- P4 -------------------------------------------------------------------------------------- */
 
 enum { P4_POINTS = 1000, P4_WRITES = 40, READS = 20000 };
 
@@ -233,8 +230,7 @@ static void p4_reads_cost_the_same_with_1000_snapshots_and_at_the_oldest(void)
     end();
 }
 
-/* ---- P6, P13
- * --------------------------------------------------------------------------------------------- */
+/* ---- P6, P13 --------------------------------------------------------------------------------- */
 
 static void p6_p13_writes_are_gathered_and_written_little_more_than_once(void)
 {
@@ -272,9 +268,7 @@ static void p6_in_an_aged_pool_a_write_costs_no_more_bytes(void)
     end();
 }
 
-/* ---- P7
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- P7 -------------------------------------------------------------------------------------- */
 
 static void p7_durable_writes_share_their_flushes(void)
 {
@@ -288,9 +282,7 @@ static void p7_durable_writes_share_their_flushes(void)
     end();
 }
 
-/* ---- P8, P12
- * -----------------------------------------------------------------------------------------------
- */
+/* ---- P8, P12 --------------------------------------------------------------------------------- */
 
 static void p8_p12_a_thousand_generations_take_what_was_overwritten(void)
 {
@@ -319,9 +311,7 @@ static void p8_p12_a_thousand_generations_take_what_was_overwritten(void)
     end();
 }
 
-/* ---- P5
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- P5 -------------------------------------------------------------------------------------- */
 
 enum { P5_DISKS = 64 };
 
@@ -371,9 +361,7 @@ static void p5_a_set_of_64_disks_is_one_write_and_one_flush_whatever_their_size(
     expect(memcmp(&small, &large, sizeof small) == 0);
 }
 
-/* ---- P11
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- P11 ------------------------------------------------------------------------------------- */
 
 /* What many deletions in a row free goes into few records. */
 static void a_hundred_deletions(void)
@@ -434,8 +422,7 @@ static void p11_a_deletion_is_one_record_and_its_sweep_writes_little(void)
     end();
 }
 
-/* ---- The twins themselves
- * ------------------------------------------------------------------------------------ */
+/* ---- The twins themselves -------------------------------------------------------------------- */
 
 static void equal_seeds_give_equal_counts(void)
 {

@@ -32,8 +32,7 @@ struct storm {
     const char *where;
 };
 
-/* ---- What a client may want
- * -------------------------------------------------------------------------------------- */
+/* ---- What a client may want ------------------------------------------------------------------ */
 
 static const char *pick(struct storm *storm, const char *const *names, unsigned count)
 {
@@ -172,9 +171,7 @@ static json_t *random_arguments(struct storm *storm, char verb[32])
     }
 }
 
-/* ---- Calling
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- Calling --------------------------------------------------------------------------------- */
 
 static void next_call(struct client *client);
 

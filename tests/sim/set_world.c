@@ -21,8 +21,7 @@ static uint64_t seed = 1;
 static uint64_t places_max = 1000000;
 static enum rt_flush_site ignored_site;
 
-/* ---- Stories: what a client does
- * ------------------------------------------------------------------------------- */
+/* ---- Stories: what a client does ------------------------------------------------------------- */
 
 struct act {
     const char *verb;
@@ -135,9 +134,7 @@ static void check_after_leases(struct rig *rig, const char *where)
     check_world(rig, where, false);
 }
 
-/* ---- Worlds
- * -----------------------------------------------------------------------------------------------------
- */
+/* ---- Worlds ---------------------------------------------------------------------------------- */
 
 static struct rig *furnished(void)
 {

@@ -64,8 +64,7 @@ static inline bool sim_event_is_set(const struct sim_event *event)
 void sim_trace(struct sim *sim, uint64_t value);
 uint64_t sim_latency(struct sim *sim, uint64_t max_ns);
 
-/* ---- Stored files (sim_store.c): what a device holds, and what it would hold after power loss
- * ---- */
+/* ---- Stored files (sim_store.c): what a device holds, and what it would hold after power loss ---- */
 
 enum { IMAGE_CHUNK_BYTES = 16384, IMAGE_TABLE_CHUNKS = 1024 };
 

@@ -6,9 +6,7 @@
 #include "base/limits.h"
 #include "control/control_int.h"
 
-/* ---- Roles
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- Roles ----------------------------------------------------------------------------------- */
 
 static void the_backup_operator_serves_snapshots_but_no_disks(void)
 {
@@ -30,9 +28,7 @@ static void the_backup_operator_serves_snapshots_but_no_disks(void)
     rig_destroy(rig);
 }
 
-/* ---- Tokens
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- Tokens ---------------------------------------------------------------------------------- */
 
 static void on_login(struct control_login *login)
 {
@@ -83,8 +79,7 @@ static void tokens_open_until_they_are_revoked(void)
     rig_destroy(rig);
 }
 
-/* ---- Hosts and LUNs
- * -------------------------------------------------------------------------------------------- */
+/* ---- Hosts and LUNs -------------------------------------------------------------------------- */
 
 static void hosts_are_found_by_their_initiators(void)
 {
@@ -292,8 +287,7 @@ static void no_unit_attention_comes_between_arm_and_confirm(void)
     rig_destroy(rig);
 }
 
-/* ---- Idempotency, audit
- * ------------------------------------------------------------------------------------------ */
+/* ---- Idempotency, audit ---------------------------------------------------------------------- */
 
 static json_t *keyed(struct rig *rig, const char *key, const char *name)
 {
@@ -413,9 +407,7 @@ static void every_change_leaves_an_audit_record(void)
     rig_destroy(rig);
 }
 
-/* ---- Bad arguments
- * -----------------------------------------------------------------------------------------------
- */
+/* ---- Bad arguments --------------------------------------------------------------------------- */
 
 static void bad_arguments_are_named(void)
 {

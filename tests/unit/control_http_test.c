@@ -22,8 +22,7 @@ static char token[128], viewer[128], server[128];
 static pthread_t thread;
 static pthread_barrier_t ready;
 
-/* ---- The server
- * -------------------------------------------------------------------------------------------- */
+/* ---- The server ------------------------------------------------------------------------------ */
 
 static void started(void *arg, struct err *e)
 {
@@ -83,8 +82,7 @@ static void read_admin_token(void)
     fclose(file);
 }
 
-/* ---- The client
- * ---------------------------------------------------------------------------------------------- */
+/* ---- The client ------------------------------------------------------------------------------ */
 
 static char answer[1 << 16];
 
@@ -120,9 +118,7 @@ static bool says(const char *text)
     return there;
 }
 
-/* ---- Behaviours
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- Behaviours ------------------------------------------------------------------------------ */
 
 static void health_needs_no_token_and_everything_else_does(void)
 {

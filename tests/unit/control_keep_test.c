@@ -51,8 +51,7 @@ static void end(struct rig *rig, struct lun_host *host)
     rig_destroy(rig);
 }
 
-/* ---- Retention
- * ----------------------------------------------------------------------------------------- */
+/* ---- Retention ------------------------------------------------------------------------------- */
 
 static void a_kept_snapshot_is_deleted_by_nobody_before_its_time(void)
 {
@@ -128,8 +127,7 @@ static void a_wall_clock_that_is_set_forward_frees_nothing(void)
     rig_destroy(rig);
 }
 
-/* ---- Update
- * -------------------------------------------------------------------------------------------- */
+/* ---- Update ---------------------------------------------------------------------------------- */
 
 static void an_update_shows_the_disk_as_it_is_now_under_the_same_identity(void)
 {

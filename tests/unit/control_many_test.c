@@ -52,8 +52,7 @@ static size_t listed(struct rig *rig, const char *verb, const char *key)
     return count;
 }
 
-/* ---- 1,000 disks
- * ---------------------------------------------------------------------------------------- */
+/* ---- 1,000 disks ----------------------------------------------------------------------------- */
 
 static void a_thousand_disks_are_made_listed_restarted_and_deleted(void)
 {
@@ -82,8 +81,7 @@ static void a_thousand_disks_are_made_listed_restarted_and_deleted(void)
     rig_destroy(rig);
 }
 
-/* ---- 4,096 snapshots
- * ------------------------------------------------------------------------------------ */
+/* ---- 4,096 snapshots ------------------------------------------------------------------------- */
 
 static char byte_of(unsigned p)
 {

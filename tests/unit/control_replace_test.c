@@ -295,8 +295,7 @@ static void a_forced_job_does_not_wait(void)
     rig_destroy(rig);
 }
 
-/* ---- What a Windows host wrote into its shadow copy
- * -------------------------------------------------------------- */
+/* ---- What a Windows host wrote into its shadow copy ------------------------------------------ */
 
 static void a_revert_takes_what_a_host_wrote_into_the_snapshot_unless_as_cut(void)
 {

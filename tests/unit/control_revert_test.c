@@ -333,8 +333,7 @@ static void a_disk_that_has_only_undo_points_is_deleted_with_them(void)
     rig_destroy(rig);
 }
 
-/* ---- The clock
- * -------------------------------------------------------------------------------------------- */
+/* ---- The clock ------------------------------------------------------------------------------- */
 
 static bool jump_pending(struct rig *rig)
 {

@@ -10,8 +10,7 @@
 
 #define CALL_LIMIT_NS (120 * RT_SECOND)
 
-/* ---- The memory engine in place of a pool file
- * --------------------------------------------------------------- */
+/* ---- The memory engine in place of a pool file ----------------------------------------------- */
 
 static void memory_create(struct rt *rt, const char *path, uint64_t size_bytes,
                           const struct uuid *pool, const struct volume_pool_options *options,
@@ -67,9 +66,7 @@ static void memory_open(struct rt *rt, const char *path, const struct volume_poo
 
 static const struct control_engine memory_engine = {memory_create, memory_open};
 
-/* ---- Life
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- Life ------------------------------------------------------------------------------------ */
 
 static void on_started(void *arg, struct err *e)
 {
@@ -167,9 +164,7 @@ void rig_destroy(struct rig *rig)
     free(rig);
 }
 
-/* ---- Calls
- * -----------------------------------------------------------------------------------------------------
- */
+/* ---- Calls ----------------------------------------------------------------------------------- */
 
 struct rig_wait {
     struct rig *rig;
@@ -302,8 +297,7 @@ void rig_furnish(struct rig *rig)
     }
 }
 
-/* ---- Reading answers
- * ------------------------------------------------------------------------------------------- */
+/* ---- Reading answers ------------------------------------------------------------------------- */
 
 static const json_t *walk(const json_t *json, const char *path)
 {

@@ -156,8 +156,7 @@ static void the_level_of_warning_is_set_for_each_pool(void)
     rig_destroy(rig);
 }
 
-/* ---- The order, one step at a time
- * --------------------------------------------------------------------- */
+/* ---- The order, one step at a time ----------------------------------------------------------- */
 
 /* Disk a holds, above snapshot keep (kept for a month), in layers of 4 MiB: what is left of aborted
  * set "rest" when `with_rest`, snapshot "gone" in the trash, an undo point, and what it is now. */

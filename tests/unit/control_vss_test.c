@@ -7,8 +7,7 @@
 #include "control/control_int.h"
 #include "volume/volume_engine.h"
 
-/* ---- Whole disks as images
- * -------------------------------------------------------------------------------- */
+/* ---- Whole disks as images ------------------------------------------------------------------- */
 
 struct transfer {
     struct volume_io io;
@@ -81,8 +80,7 @@ static bool point_to_file(struct rig *rig, const char *snapshot, const char *fil
     return true;
 }
 
-/* ---- The world: disk a as Windows has it at the commit, and set "s" of it
- * ----------------------------------- */
+/* ---- The world: disk a as Windows has it at the commit, and set "s" of it -------------------- */
 
 static struct rig *furnished(bool vss)
 {

@@ -15,8 +15,7 @@
 
 enum { THRESHOLD = 0x063807, FULL = 0x072707, POWER_ON = 0x062900, PUT_BLOCKS = 16 };
 
-/* ---- The server's front end, and hosts
- * ------------------------------------------------------------------ */
+/* ---- The server's front end, and hosts ------------------------------------------------------- */
 
 struct wire {
     struct rig *rig;
@@ -139,8 +138,7 @@ static void end(struct wire *w)
     free(w);
 }
 
-/* ---- Behaviours
- * ----------------------------------------------------------------------------------------- */
+/* ---- Behaviours ------------------------------------------------------------------------------ */
 
 /* New blocks until a command is answered with more than GOOD. */
 static uint32_t write_on(struct wire *w, unsigned host, uint64_t *block)

@@ -211,8 +211,7 @@ static enum status delete_point(struct pools *p, unsigned pool, unsigned number)
     return finish(p);
 }
 
-/* ---- Refusals
- * ------------------------------------------------------------------------------------ */
+/* ---- Refusals -------------------------------------------------------------------------------- */
 
 static void a_cut_that_cannot_be_is_refused_and_leaves_nothing(void)
 {
@@ -262,8 +261,7 @@ static void with_one_part_it_is_an_ordinary_cut(void)
     pools_fini(&p);
 }
 
-/* ---- What the tables keep
- * ------------------------------------------------------------------------ */
+/* ---- What the tables keep -------------------------------------------------------------------- */
 
 static void the_pools_of_a_set_are_known_as_long_as_a_point_of_it_is_there(void)
 {
@@ -297,8 +295,7 @@ static void the_pools_of_a_set_are_known_as_long_as_a_point_of_it_is_there(void)
     pools_fini(&p);
 }
 
-/* ---- Failures on the way
- * -------------------------------------------------------------------------- */
+/* ---- Failures on the way --------------------------------------------------------------------- */
 
 struct other_cut {
     struct volume_cut_part parts[POOLS];
@@ -416,8 +413,7 @@ static void a_crash_in_the_middle_of_a_cut_leaves_no_memory_behind(void)
     expect(ended > 0 && ended < 60);
 }
 
-/* ---- Side by side
- * --------------------------------------------------------------------------------- */
+/* ---- Side by side ---------------------------------------------------------------------------- */
 
 static void cuts_that_meet_in_pools_do_not_wait_for_each_other_for_ever(void)
 {
@@ -470,8 +466,7 @@ static void cuts_and_checkpoints_and_other_calls_go_on_beside_each_other(void)
     pools_fini(&p);
 }
 
-/* ---- Space
- * ----------------------------------------------------------------------------------------- */
+/* ---- Space ----------------------------------------------------------------------------------- */
 
 static void count_call(void *arg)
 {

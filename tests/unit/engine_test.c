@@ -2,8 +2,7 @@
 #include "base/crc32c.h"
 #include "engine_rig.h"
 
-/* ---- A full pool
- * ----------------------------------------------------------------------------------------- */
+/* ---- A full pool ----------------------------------------------------------------------------- */
 
 static void a_full_pool_refuses_new_blocks_and_takes_overwrites(void)
 {
@@ -138,8 +137,7 @@ static void a_disk_that_was_deleted_leaves_nothing_behind(void)
     rig_destroy(&r);
 }
 
-/* ---- Paging
- * ---------------------------------------------------------------------------------------------- */
+/* ---- Paging ---------------------------------------------------------------------------------- */
 
 static void more_leaves_than_the_cache_holds_are_paged_and_stay_right(void)
 {
@@ -182,8 +180,7 @@ static void a_write_does_not_load_its_leaf(void)
     rig_destroy(&r);
 }
 
-/* ---- Superblocks, log, locks
- * ----------------------------------------------------------------------------- */
+/* ---- Superblocks, log, locks ----------------------------------------------------------------- */
 
 static void spoil(struct rig *r, uint64_t block)
 {
@@ -300,8 +297,7 @@ static void creating_over_something_is_refused_and_changes_nothing(void)
     rig_destroy(&r);
 }
 
-/* ---- Failures
- * -------------------------------------------------------------------------------------------- */
+/* ---- Failures -------------------------------------------------------------------------------- */
 
 static void a_write_that_failed_once_is_repeated(void)
 {
@@ -357,8 +353,7 @@ static void what_nobody_flushes_is_durable_soon(void)
     expect_eq(lost_after(RT_SECOND), 0); /* 200 ms and an fdatasync (E5) */
 }
 
-/* ---- Points
- * ---------------------------------------------------------------------------------------------- */
+/* ---- Points ---------------------------------------------------------------------------------- */
 
 static void a_cut_behind_its_deadline_cuts_nothing(void)
 {

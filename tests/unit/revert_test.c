@@ -1,8 +1,7 @@
 /* Reverts, promotion and split (E19, E20) on a whole engine in the simulated world. */
 #include "engine_rig.h"
 
-/* ---- Reverts (E19)
- * --------------------------------------------------------------------------------------- */
+/* ---- Reverts (E19) --------------------------------------------------------------------------- */
 
 static void begin_revert(struct rig *r, unsigned point, unsigned undo)
 {
@@ -170,8 +169,7 @@ static void a_revert_that_makes_no_sense_is_refused_and_changes_nothing(void)
     rig_destroy(&r);
 }
 
-/* ---- Promote and split (E20)
- * ------------------------------------------------------------------------------ */
+/* ---- Promote and split (E20) ----------------------------------------------------------------- */
 
 struct promoting {
     struct volume_promotion job;

@@ -24,8 +24,7 @@ static int see(const struct version *v, unsigned n, uint64_t generation)
     return view_resolve(v, n, &(struct view){.generation = generation});
 }
 
-/* ---- Views
- * --------------------------------------------------------------------------------------- */
+/* ---- Views ----------------------------------------------------------------------------------- */
 
 static void a_view_sees_the_newest_version_not_above_it(void)
 {
@@ -69,8 +68,7 @@ static void a_stage_is_seen_through_its_record_only(void)
     expect_eq(view_resolve(v, 2, &view), 0);
 }
 
-/* ---- Reclaim
- * ------------------------------------------------------------------------------------- */
+/* ---- Reclaim --------------------------------------------------------------------------------- */
 
 static void random_versions(struct prng *prng, struct version *v, unsigned *ret_count)
 {
@@ -154,8 +152,7 @@ static void reverts_keep_what_either_side_sees(void)
     expect(!needed[0] && needed[1]);
 }
 
-/* ---- Leaves
- * -------------------------------------------------------------------------------------- */
+/* ---- Leaves ---------------------------------------------------------------------------------- */
 
 static void a_leaf_survives_its_encoding(void)
 {
@@ -238,8 +235,7 @@ static void changes_are_merged_above_what_the_leaf_contains(void)
     free(leaf.versions);
 }
 
-/* ---- Log, superblock, extents
- * -------------------------------------------------------------------- */
+/* ---- Log, superblock, extents ---------------------------------------------------------------- */
 
 static void a_batch_survives_its_encoding_and_no_bit_may_turn(void)
 {
@@ -361,8 +357,7 @@ static void a_blob_survives_a_fragmented_pool(void)
     }
 }
 
-/* ---- Allocation
- * ---------------------------------------------------------------------------------- */
+/* ---- Allocation ------------------------------------------------------------------------------ */
 
 static void freed_blocks_come_back_in_order_and_not_before_their_time(void)
 {
