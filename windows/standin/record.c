@@ -1,179 +1,213 @@
 #include "windows/standin/record.h"
 
-#include <stdlib.h>
 #include <string.h>
 
-enum { LINE_MAX = 8192, PAGE_MAX = 1024 };
+#include "base/endian.h"
 
-static void *must_alloc(size_t size)
+/* ---- Memory ---------------------------------------------------------------------------------- */
+
+static void *copy_of(struct si_memory *memory, const void *from, size_t size)
 {
-    void *memory = CoTaskMemAlloc(size ? size : 1);
-    if (!memory) {
-        fputs("out of memory\n", stderr);
-        exit(1);
-    }
-    return memory;
+    void *to = memory->alloc(memory, size ? size : 1);
+    if (to && size) memcpy(to, from, size);
+    return to;
 }
 
-static void *copy_of(const void *from, size_t size)
+static bool copy_string(struct si_memory *memory, const char *from, char **ret)
 {
-    return memcpy(must_alloc(size), from, size);
+    if (!from) return true; /* "zero if the device has none" */
+    *ret = copy_of(memory, from, strlen(from) + 1);
+    return *ret != NULL;
+}
+
+static void release(struct si_memory *memory, void *block)
+{
+    if (block) memory->free(memory, block);
+}
+
+void record_free(struct si_memory *memory, VDS_LUN_INFORMATION *lun)
+{
+    VDS_STORAGE_DEVICE_ID_DESCRIPTOR *ids = &lun->m_deviceIdDescriptor;
+    for (ULONG i = 0; ids->m_rgIdentifiers && i < ids->m_cIdentifiers; i++)
+        release(memory, ids->m_rgIdentifiers[i].m_rgbIdentifier);
+    for (ULONG i = 0; lun->m_rgInterconnects && i < lun->m_cInterconnects; i++) {
+        release(memory, lun->m_rgInterconnects[i].m_pbPort);
+        release(memory, lun->m_rgInterconnects[i].m_pbAddress);
+    }
+    release(memory, ids->m_rgIdentifiers);
+    release(memory, lun->m_rgInterconnects);
+    release(memory, lun->m_szVendorId);
+    release(memory, lun->m_szProductId);
+    release(memory, lun->m_szProductRevision);
+    release(memory, lun->m_szSerialNumber);
+    *lun = (VDS_LUN_INFORMATION){0};
+}
+
+static bool add_identifier(struct si_memory *memory, VDS_STORAGE_DEVICE_ID_DESCRIPTOR *ids,
+                           const VDS_STORAGE_IDENTIFIER *from)
+{
+    VDS_STORAGE_IDENTIFIER *to = &ids->m_rgIdentifiers[ids->m_cIdentifiers];
+    *to = *from;
+    to->m_rgbIdentifier = copy_of(memory, from->m_rgbIdentifier, from->m_cbIdentifier);
+    ids->m_cIdentifiers += to->m_rgbIdentifier != NULL;
+    return to->m_rgbIdentifier != NULL;
+}
+
+static bool add_interconnect(struct si_memory *memory, VDS_LUN_INFORMATION *lun,
+                             const VDS_INTERCONNECT *from)
+{
+    VDS_INTERCONNECT *to = &lun->m_rgInterconnects[lun->m_cInterconnects];
+    *to = *from;
+    to->m_pbPort = copy_of(memory, from->m_pbPort, from->m_cbPort);
+    to->m_pbAddress = copy_of(memory, from->m_pbAddress, from->m_cbAddress);
+    lun->m_cInterconnects++; /* also half: record_free takes either */
+    return to->m_pbPort && to->m_pbAddress;
 }
 
 /* ---- From a disk ----------------------------------------------------------------------------- */
 
-static bool read_hex(FILE *file, BYTE page[PAGE_MAX], size_t *ret_size)
+/* A field of INQUIRY (SPC-5 6.6.2) or page 80h (SPC-5 7.7.19), with the blanks that are in it. */
+static bool field(struct si_memory *memory, const uint8_t *from, size_t size, char **ret)
 {
-    char line[LINE_MAX];
-    size_t n = 0;
-    unsigned value;
-    if (!fgets(line, sizeof line, file)) return false;
-    while (n < PAGE_MAX && sscanf(line + 2 * n, "%2x", &value) == 1)
-        page[n++] = (BYTE)value;
-    *ret_size = n;
-    return n > 0;
-}
-
-/* A field of INQUIRY or page 80h, with the blanks that are in it, and a NUL. */
-static char *field(const BYTE *from, size_t size)
-{
-    char *text = must_alloc(size + 1);
+    char *text = memory->alloc(memory, size + 1);
+    if (!text) return false;
     memcpy(text, from, size);
     text[size] = '\0';
-    return text;
+    *ret = text;
+    return true;
 }
 
-static unsigned be16(const BYTE *at)
+/* The designators of the logical unit (association 0) of page 83h: SPC-5 7.7.6. */
+static bool add_designators(struct si_memory *memory, const struct si_disk *disk,
+                            VDS_STORAGE_DEVICE_ID_DESCRIPTOR *ids)
 {
-    return (unsigned)at[0] << 8 | at[1];
-}
-
-/* The designators of the logical unit (association 0) in page 83h. */
-static void add_designators(const BYTE *page, size_t size, VDS_STORAGE_DEVICE_ID_DESCRIPTOR *ids)
-{
-    size_t end = 4 + be16(page + 2) < size ? 4 + be16(page + 2) : size;
-    ids->m_version = 1;
-    ids->m_rgIdentifiers = must_alloc(32 * sizeof(VDS_STORAGE_IDENTIFIER));
-    for (size_t at = 4; at + 4 <= end && at + 4 + page[at + 3] <= end && ids->m_cIdentifiers < 32;
+    uint8_t data[SI_PAGE_MAX];
+    const uint8_t *page = disk->id_page;
+    size_t end = 4 + (size_t)load_be16(page + 2);
+    if (end > disk->id_page_size) end = disk->id_page_size;
+    for (size_t at = 4; at + 4 <= end && at + 4 + page[at + 3] <= end &&
+                        ids->m_cIdentifiers < RECORD_IDENTIFIERS_MAX;
          at += 4 + (size_t)page[at + 3]) {
         if ((page[at + 1] >> 4 & 3) != 0) continue;
-        ids->m_rgIdentifiers[ids->m_cIdentifiers++] =
-            (VDS_STORAGE_IDENTIFIER){(VDS_STORAGE_IDENTIFIER_CODE_SET)(page[at] & 0xF),
+        memcpy(data, page + at + 4, page[at + 3]);
+        VDS_STORAGE_IDENTIFIER id = {(VDS_STORAGE_IDENTIFIER_CODE_SET)(page[at] & 0xF),
                                      (VDS_STORAGE_IDENTIFIER_TYPE)(page[at + 1] & 0xF),
-                                     page[at + 3], copy_of(page + at + 4, page[at + 3])};
+                                     page[at + 3], data};
+        if (!add_identifier(memory, ids, &id)) return false;
     }
+    return true;
 }
 
-bool record_from_disk(FILE *file, VDS_LUN_INFORMATION *ret_lun)
+static bool are_pages_whole(const struct si_disk *disk)
 {
-    BYTE inquiry[PAGE_MAX], serial[PAGE_MAX], ids[PAGE_MAX];
-    size_t inquiry_size, serial_size, ids_size;
-    if (!read_hex(file, inquiry, &inquiry_size) || !read_hex(file, serial, &serial_size) ||
-        !read_hex(file, ids, &ids_size))
+    return disk->inquiry_size >= 36 && disk->inquiry_size <= SI_PAGE_MAX &&
+           disk->serial_page_size >= 4 && disk->serial_page_size <= SI_PAGE_MAX &&
+           disk->serial_page_size - 4 >= load_be16(disk->serial_page + 2) &&
+           disk->id_page_size >= 4 && disk->id_page_size <= SI_PAGE_MAX;
+}
+
+static bool fill(struct si_memory *memory, const struct si_disk *disk, VDS_LUN_INFORMATION *lun)
+{
+    uint8_t port[] = {0, 1, 2}, address[] = {0, 0, (uint8_t)(disk->lun >> 8), (uint8_t)disk->lun};
+    const VDS_INTERCONNECT interconnect = {VDS_IA_SCSI, sizeof port, port, sizeof address, address};
+    const uint8_t *inquiry = disk->inquiry, *serial = disk->serial_page;
+    if (!field(memory, inquiry + 8, 8, &lun->m_szVendorId) ||
+        !field(memory, inquiry + 16, 16, &lun->m_szProductId) ||
+        !field(memory, inquiry + 32, 4, &lun->m_szProductRevision) ||
+        !field(memory, serial + 4, load_be16(serial + 2), &lun->m_szSerialNumber))
         return false;
-    if (inquiry_size < 36 || serial_size < 4 || serial_size < 4 + be16(serial + 2) || ids_size < 4)
+    lun->m_deviceIdDescriptor.m_rgIdentifiers =
+        memory->alloc(memory, RECORD_IDENTIFIERS_MAX * sizeof(VDS_STORAGE_IDENTIFIER));
+    if (!lun->m_deviceIdDescriptor.m_rgIdentifiers ||
+        !add_designators(memory, disk, &lun->m_deviceIdDescriptor))
         return false;
+    lun->m_rgInterconnects = memory->alloc(memory, sizeof(VDS_INTERCONNECT));
+    return lun->m_rgInterconnects && add_interconnect(memory, lun, &interconnect);
+}
+
+bool record_from_disk(struct si_memory *memory, const struct si_disk *disk, const GUID *disk_id,
+                      VDS_LUN_INFORMATION *ret_lun)
+{
+    if (!are_pages_whole(disk)) return false;
     VDS_LUN_INFORMATION lun = {
-        .m_version = 1,
-        .m_DeviceType = inquiry[0] & 0x1F,
-        .m_bCommandQueueing = (inquiry[7] & 2) != 0,
+        .m_version = 1, /* VER_VDS_LUN_INFORMATION */
+        .m_DeviceType = disk->inquiry[0] & 0x1F,
+        .m_bCommandQueueing = (disk->inquiry[7] & 2) != 0,
         .m_BusType = VDSBusTypeiScsi,
-        .m_szVendorId = field(inquiry + 8, 8),
-        .m_szProductId = field(inquiry + 16, 16),
-        .m_szProductRevision = field(inquiry + 32, 4),
-        .m_szSerialNumber = field(serial + 4, be16(serial + 2)),
-        .m_diskSignature = {0x12345678,
-                            1,
-                            2,
-                            {3, 4, 5, 6, 7, 8, 9, 10}}, /* of what is on it: no identity */
-        .m_cInterconnects = 1,
+        .m_deviceIdDescriptor.m_version = 1,
     };
-    add_designators(ids, ids_size, &lun.m_deviceIdDescriptor);
-    lun.m_rgInterconnects = must_alloc(sizeof(VDS_INTERCONNECT));
-    lun.m_rgInterconnects[0] =
-        (VDS_INTERCONNECT){VDS_IA_SCSI, 3, copy_of("\0\1\2", 3), 2, copy_of("\3\4", 2)};
+    if (disk_id) lun.m_diskSignature = *disk_id;
+    if (!fill(memory, disk, &lun)) {
+        record_free(memory, &lun);
+        return false;
+    }
     *ret_lun = lun;
     return true;
 }
 
-/* ---- The document ---------------------------------------------------------------------------- */
+/* ---- A copy ---------------------------------------------------------------------------------- */
 
-static void put_bytes(FILE *file, const void *data, size_t size)
+static bool copy_lists(struct si_memory *memory, const VDS_LUN_INFORMATION *from,
+                       VDS_LUN_INFORMATION *to)
 {
-    const BYTE *bytes = data;
-    fputc('-', file); /* so that nothing is something too */
-    for (size_t i = 0; i < size; i++)
-        fprintf(file, "%02x", (unsigned)bytes[i]);
-    fputc('\n', file);
-}
-
-static BYTE *get_bytes(FILE *file, size_t *ret_size)
-{
-    char line[LINE_MAX];
-    BYTE bytes[LINE_MAX / 2];
-    size_t n = 0;
-    unsigned value;
-    if (!fgets(line, sizeof line, file) || line[0] != '-') return NULL;
-    while (sscanf(line + 1 + 2 * n, "%2x", &value) == 1)
-        bytes[n++] = (BYTE)value;
-    bytes[n] = 0;
-    *ret_size = n;
-    return copy_of(bytes, n + 1); /* a string's NUL */
-}
-
-static void put_string(FILE *file, const char *text)
-{
-    put_bytes(file, text ? text : "", text ? strlen(text) : 0);
-}
-
-void record_write(FILE *file, const VDS_LUN_INFORMATION *lun)
-{
-    fprintf(file, "lun %u %d %u\n", (unsigned)lun->m_DeviceType, lun->m_bCommandQueueing,
-            (unsigned)lun->m_deviceIdDescriptor.m_cIdentifiers);
-    put_string(file, lun->m_szVendorId);
-    put_string(file, lun->m_szProductId);
-    put_string(file, lun->m_szProductRevision);
-    put_string(file, lun->m_szSerialNumber);
-    for (ULONG i = 0; i < lun->m_deviceIdDescriptor.m_cIdentifiers; i++) {
-        const VDS_STORAGE_IDENTIFIER *id = &lun->m_deviceIdDescriptor.m_rgIdentifiers[i];
-        fprintf(file, "id %d %d\n", (int)id->m_CodeSet, (int)id->m_Type);
-        put_bytes(file, id->m_rgbIdentifier, id->m_cbIdentifier);
+    const VDS_STORAGE_DEVICE_ID_DESCRIPTOR *ids = &from->m_deviceIdDescriptor;
+    if (ids->m_cIdentifiers > RECORD_IDENTIFIERS_MAX ||
+        from->m_cInterconnects > RECORD_IDENTIFIERS_MAX)
+        return false;
+    if (ids->m_rgIdentifiers) {
+        to->m_deviceIdDescriptor.m_rgIdentifiers =
+            memory->alloc(memory, (ids->m_cIdentifiers + 1) * sizeof(VDS_STORAGE_IDENTIFIER));
+        if (!to->m_deviceIdDescriptor.m_rgIdentifiers) return false;
+        for (ULONG i = 0; i < ids->m_cIdentifiers; i++) {
+            if (!add_identifier(memory, &to->m_deviceIdDescriptor, &ids->m_rgIdentifiers[i]))
+                return false;
+        }
     }
+    if (from->m_rgInterconnects) {
+        to->m_rgInterconnects =
+            memory->alloc(memory, (from->m_cInterconnects + 1) * sizeof(VDS_INTERCONNECT));
+        if (!to->m_rgInterconnects) return false;
+        for (ULONG i = 0; i < from->m_cInterconnects; i++) {
+            if (!add_interconnect(memory, to, &from->m_rgInterconnects[i])) return false;
+        }
+    }
+    return true;
 }
 
-bool record_read(FILE *file, VDS_LUN_INFORMATION *ret_lun)
+bool record_copy(struct si_memory *memory, const VDS_LUN_INFORMATION *lun,
+                 VDS_LUN_INFORMATION *ret_lun)
 {
-    unsigned type, count;
-    int queueing, code_set, id_type;
-    size_t size;
-    VDS_LUN_INFORMATION lun = {.m_version = 1, .m_BusType = VDSBusTypeiScsi};
-    if (fscanf(file, "lun %u %d %u\n", &type, &queueing, &count) != 3 || count > 32) return false;
-    lun.m_DeviceType = (BYTE)type;
-    lun.m_bCommandQueueing = queueing;
-    lun.m_szVendorId = (char *)get_bytes(file, &size);
-    lun.m_szProductId = (char *)get_bytes(file, &size);
-    lun.m_szProductRevision = (char *)get_bytes(file, &size);
-    lun.m_szSerialNumber = (char *)get_bytes(file, &size);
-    lun.m_deviceIdDescriptor.m_version = 1;
-    lun.m_deviceIdDescriptor.m_rgIdentifiers = must_alloc(count * sizeof(VDS_STORAGE_IDENTIFIER));
-    for (unsigned i = 0; i < count; i++) {
-        if (fscanf(file, "id %d %d\n", &code_set, &id_type) != 2) return false;
-        BYTE *bytes = get_bytes(file, &size);
-        if (!bytes) return false;
-        lun.m_deviceIdDescriptor.m_rgIdentifiers[i] =
-            (VDS_STORAGE_IDENTIFIER){(VDS_STORAGE_IDENTIFIER_CODE_SET)code_set,
-                                     (VDS_STORAGE_IDENTIFIER_TYPE)id_type, (ULONG)size, bytes};
-        lun.m_deviceIdDescriptor.m_cIdentifiers = i + 1;
+    VDS_LUN_INFORMATION copy = *lun;
+    copy.m_szVendorId = copy.m_szProductId = NULL;
+    copy.m_szProductRevision = copy.m_szSerialNumber = NULL;
+    copy.m_deviceIdDescriptor.m_cIdentifiers = 0;
+    copy.m_deviceIdDescriptor.m_rgIdentifiers = NULL;
+    copy.m_cInterconnects = 0;
+    copy.m_rgInterconnects = NULL;
+    if (!copy_string(memory, lun->m_szVendorId, &copy.m_szVendorId) ||
+        !copy_string(memory, lun->m_szProductId, &copy.m_szProductId) ||
+        !copy_string(memory, lun->m_szProductRevision, &copy.m_szProductRevision) ||
+        !copy_string(memory, lun->m_szSerialNumber, &copy.m_szSerialNumber) ||
+        !copy_lists(memory, lun, &copy)) {
+        record_free(memory, &copy);
+        return false;
     }
-    *ret_lun = lun;
+    *ret_lun = copy;
     return true;
 }
 
 /* ---- Comparing ------------------------------------------------------------------------------- */
 
-static bool same(const char *a, const char *b)
+static bool is_same_text(const char *a, const char *b)
 {
     return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+static bool is_same_identifier(const VDS_STORAGE_IDENTIFIER *a, const VDS_STORAGE_IDENTIFIER *b)
+{
+    return a->m_CodeSet == b->m_CodeSet && a->m_Type == b->m_Type &&
+           a->m_cbIdentifier == b->m_cbIdentifier &&
+           memcmp(a->m_rgbIdentifier, b->m_rgbIdentifier, a->m_cbIdentifier) == 0;
 }
 
 /* Bus type, disk signature and interconnects do not count, by the contract. */
@@ -185,90 +219,103 @@ const char *record_difference(const VDS_LUN_INFORMATION *a, const VDS_LUN_INFORM
     if (a->m_DeviceType != b->m_DeviceType || a->m_DeviceTypeModifier != b->m_DeviceTypeModifier)
         return "device type";
     if (!a->m_bCommandQueueing != !b->m_bCommandQueueing) return "command queueing";
-    if (!same(a->m_szVendorId, b->m_szVendorId)) return "vendor";
-    if (!same(a->m_szProductId, b->m_szProductId)) return "product";
-    if (!same(a->m_szProductRevision, b->m_szProductRevision)) return "revision";
-    if (!same(a->m_szSerialNumber, b->m_szSerialNumber)) return "serial number";
+    if (!is_same_text(a->m_szVendorId, b->m_szVendorId)) return "vendor";
+    if (!is_same_text(a->m_szProductId, b->m_szProductId)) return "product";
+    if (!is_same_text(a->m_szProductRevision, b->m_szProductRevision)) return "revision";
+    if (!is_same_text(a->m_szSerialNumber, b->m_szSerialNumber)) return "serial number";
     if (x->m_cIdentifiers != y->m_cIdentifiers) return "number of identifiers";
     for (ULONG i = 0; i < x->m_cIdentifiers; i++) {
-        const VDS_STORAGE_IDENTIFIER *p = &x->m_rgIdentifiers[i], *q = &y->m_rgIdentifiers[i];
-        if (p->m_CodeSet != q->m_CodeSet || p->m_Type != q->m_Type ||
-            p->m_cbIdentifier != q->m_cbIdentifier ||
-            memcmp(p->m_rgbIdentifier, q->m_rgbIdentifier, p->m_cbIdentifier) != 0)
+        if (!is_same_identifier(&x->m_rgIdentifiers[i], &y->m_rgIdentifiers[i]))
             return "identifier";
     }
     return NULL;
 }
 
-static unsigned list_pointers(const VDS_LUN_INFORMATION *lun, const void *list[128])
+const char *record_interconnect_difference(const VDS_LUN_INFORMATION *a,
+                                           const VDS_LUN_INFORMATION *b)
 {
+    if (a->m_cInterconnects != b->m_cInterconnects) return "number of interconnects";
+    for (ULONG i = 0; i < a->m_cInterconnects; i++) {
+        const VDS_INTERCONNECT *x = &a->m_rgInterconnects[i], *y = &b->m_rgInterconnects[i];
+        if (x->m_addressType != y->m_addressType || x->m_cbPort != y->m_cbPort ||
+            x->m_cbAddress != y->m_cbAddress || memcmp(x->m_pbPort, y->m_pbPort, x->m_cbPort) ||
+            memcmp(x->m_pbAddress, y->m_pbAddress, x->m_cbAddress))
+            return "interconnect";
+    }
+    return NULL;
+}
+
+/* Of the types by which VSS finds a LUN again: T10 vendor, EUI-64, NAA, SCSI name string. */
+static bool is_identity(const VDS_STORAGE_IDENTIFIER *id)
+{
+    return (id->m_Type == VDSStorageIdTypeVendorId || id->m_Type == VDSStorageIdTypeEUI64 ||
+            id->m_Type == VDSStorageIdTypeFCPHName ||
+            id->m_Type == VDSStorageIdTypeScsiNameString) &&
+           id->m_cbIdentifier > 0;
+}
+
+bool record_shares_identity(const VDS_LUN_INFORMATION *a, const VDS_LUN_INFORMATION *b)
+{
+    const VDS_STORAGE_DEVICE_ID_DESCRIPTOR *x = &a->m_deviceIdDescriptor,
+                                           *y = &b->m_deviceIdDescriptor;
+    for (ULONG i = 0; i < x->m_cIdentifiers; i++) {
+        for (ULONG j = 0; is_identity(&x->m_rgIdentifiers[i]) && j < y->m_cIdentifiers; j++) {
+            if (is_same_identifier(&x->m_rgIdentifiers[i], &y->m_rgIdentifiers[j])) return true;
+        }
+    }
+    return false;
+}
+
+bool record_has_identity(const VDS_LUN_INFORMATION *lun)
+{
+    return record_shares_identity(lun, lun);
+}
+
+/* ---- Whose memory ---------------------------------------------------------------------------- */
+
+static unsigned list_pointers(const VDS_LUN_INFORMATION *lun, const void *list[RECORD_POINTERS_MAX])
+{
+    const VDS_STORAGE_DEVICE_ID_DESCRIPTOR *ids = &lun->m_deviceIdDescriptor;
     unsigned n = 0;
     list[n++] = lun->m_szVendorId;
     list[n++] = lun->m_szProductId;
     list[n++] = lun->m_szProductRevision;
     list[n++] = lun->m_szSerialNumber;
-    list[n++] = lun->m_deviceIdDescriptor.m_rgIdentifiers;
+    list[n++] = ids->m_rgIdentifiers;
     list[n++] = lun->m_rgInterconnects;
-    for (ULONG i = 0; i < lun->m_deviceIdDescriptor.m_cIdentifiers && n < 64; i++)
-        list[n++] = lun->m_deviceIdDescriptor.m_rgIdentifiers[i].m_rgbIdentifier;
-    for (ULONG i = 0; i < lun->m_cInterconnects && n < 126; i++) {
+    for (ULONG i = 0; i < ids->m_cIdentifiers; i++)
+        list[n++] = ids->m_rgIdentifiers[i].m_rgbIdentifier;
+    for (ULONG i = 0; i < lun->m_cInterconnects; i++) {
         list[n++] = lun->m_rgInterconnects[i].m_pbPort;
         list[n++] = lun->m_rgInterconnects[i].m_pbAddress;
     }
     return n;
 }
 
-const char *record_fault(const VDS_LUN_INFORMATION *lun)
+_Static_assert(6 + 3 * RECORD_IDENTIFIERS_MAX <= RECORD_POINTERS_MAX, "every pointer has a place");
+
+const char *record_fault(struct si_memory *memory, const VDS_LUN_INFORMATION *lun)
 {
-    const void *list[128];
-    IMalloc *allocator;
-    const char *fault = NULL;
+    const void *list[RECORD_POINTERS_MAX];
     if (lun->m_deviceIdDescriptor.m_cIdentifiers && !lun->m_deviceIdDescriptor.m_rgIdentifiers)
-        return "no identifiers";
-    if (lun->m_cInterconnects && !lun->m_rgInterconnects) return "no interconnects";
-    if (FAILED(CoGetMalloc(1, &allocator))) return "no allocator";
+        return "a count of identifiers, and none there";
+    if (lun->m_cInterconnects && !lun->m_rgInterconnects)
+        return "a count of interconnects, and none there";
+    if (lun->m_deviceIdDescriptor.m_cIdentifiers > RECORD_IDENTIFIERS_MAX ||
+        lun->m_cInterconnects > RECORD_IDENTIFIERS_MAX)
+        return "more identifiers or interconnects than a LUN can have";
+    /* The arrays first: what is in them can be looked at only then. */
+    const void *arrays[] = {lun->m_deviceIdDescriptor.m_rgIdentifiers, lun->m_rgInterconnects};
+    for (unsigned i = 0; i < 2; i++) {
+        if (arrays[i] && !memory->is_block(memory, arrays[i])) return "not a block of CoTaskMem";
+    }
     unsigned count = list_pointers(lun, list);
-    for (unsigned i = 0; i < count && !fault; i++) {
+    for (unsigned i = 0; i < count; i++) {
         if (!list[i]) continue;
-        if (allocator->lpVtbl->DidAlloc(allocator, (void *)(uintptr_t)list[i]) == 0)
-            fault = "not CoTaskMem";
-        for (unsigned j = i + 1; j < count; j++)
-            if (list[i] == list[j]) fault = "one block twice";
+        if (!memory->is_block(memory, list[i])) return "not a block of CoTaskMem";
+        for (unsigned j = i + 1; j < count; j++) {
+            if (list[i] == list[j]) return "one block twice";
+        }
     }
-    allocator->lpVtbl->Release(allocator);
-    return fault;
-}
-
-/* ---- Memory ---------------------------------------------------------------------------------- */
-
-static char *copy_string(const char *text)
-{
-    return text ? copy_of(text, strlen(text) + 1) : NULL;
-}
-
-VDS_LUN_INFORMATION record_copy(const VDS_LUN_INFORMATION *lun)
-{
-    VDS_LUN_INFORMATION copy = *lun;
-    ULONG count = lun->m_deviceIdDescriptor.m_cIdentifiers;
-    copy.m_szVendorId = copy_string(lun->m_szVendorId);
-    copy.m_szProductId = copy_string(lun->m_szProductId);
-    copy.m_szProductRevision = copy_string(lun->m_szProductRevision);
-    copy.m_szSerialNumber = copy_string(lun->m_szSerialNumber);
-    copy.m_deviceIdDescriptor.m_rgIdentifiers =
-        copy_of(lun->m_deviceIdDescriptor.m_rgIdentifiers, count * sizeof(VDS_STORAGE_IDENTIFIER));
-    for (ULONG i = 0; i < count; i++) {
-        VDS_STORAGE_IDENTIFIER *id = &copy.m_deviceIdDescriptor.m_rgIdentifiers[i];
-        id->m_rgbIdentifier = copy_of(id->m_rgbIdentifier, id->m_cbIdentifier);
-    }
-    copy.m_cInterconnects = 0;
-    copy.m_rgInterconnects = NULL;
-    return copy;
-}
-
-void record_free(VDS_LUN_INFORMATION *lun)
-{
-    const void *list[128];
-    for (unsigned i = list_pointers(lun, list); i-- > 0;)
-        CoTaskMemFree((void *)(uintptr_t)list[i]);
-    *lun = (VDS_LUN_INFORMATION){0};
+    return NULL;
 }

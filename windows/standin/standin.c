@@ -18,7 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "windows/standin/record.h"
+#include "windows/standin/standin_file.h"
 
 #include <vsprov.h>
 #include <vsserror.h>
@@ -102,7 +102,7 @@ static FILE *open_file(const char *path, const char *mode)
 static void read_disks(const char *path)
 {
     FILE *file = open_file(path, "r");
-    while (lun_count < LUNS_MAX && record_from_disk(file, &luns[lun_count]))
+    while (lun_count < LUNS_MAX && standin_read_disk(file, &luns[lun_count]))
         lun_count++;
     fclose(file);
     if (lun_count == 0) fail("%s has no disks", path);
@@ -111,7 +111,7 @@ static void read_disks(const char *path)
 static void read_document(const char *path)
 {
     FILE *file = open_file(path, "r");
-    while (target_count < LUNS_MAX && record_read(file, &targets[target_count]))
+    while (target_count < LUNS_MAX && standin_read_record(file, &targets[target_count]))
         target_count++;
     fclose(file);
     if (target_count == 0) fail("%s has no targets", path);
@@ -121,7 +121,7 @@ static void write_document(const char *path)
 {
     FILE *file = open_file(path, "wb");
     for (unsigned i = 0; i < target_count; i++)
-        record_write(file, &targets[i]);
+        standin_write_record(file, &targets[i]);
     fclose(file);
 }
 
@@ -129,7 +129,7 @@ static void write_document(const char *path)
 
 static void check_record(const char *name, const VDS_LUN_INFORMATION *lun)
 {
-    const char *fault = record_fault(lun);
+    const char *fault = record_fault(standin_memory(), lun);
     if (fault) fail("%s: a record with a pointer that is %s", name, fault);
 }
 
@@ -139,7 +139,8 @@ static void begin(const VSS_ID *set, LONG context)
         VSS_PWSZ devices[] = {device_name};
         BOOL supported = FALSE;
         VSS_ID snapshot;
-        VDS_LUN_INFORMATION before = record_copy(&luns[i]);
+        VDS_LUN_INFORMATION before;
+        if (!record_copy(standin_memory(), &luns[i], &before)) fail("no memory");
         if (FAILED(CoCreateGuid(&snapshot))) fail("no GUID");
         CALL("AreLunsSupported", hardware->lpVtbl->AreLunsSupported(hardware, 1, context, devices,
                                                                     &luns[i], &supported));
@@ -149,7 +150,7 @@ static void begin(const VSS_ID *set, LONG context)
         check_record("BeginPrepareSnapshot", &luns[i]);
         const char *difference = record_difference(&before, &luns[i]);
         if (difference) fail("BeginPrepareSnapshot changed the %s of a source", difference);
-        record_free(&before);
+        record_free(standin_memory(), &before);
     }
 }
 
@@ -196,7 +197,7 @@ static void get_targets(void)
              hardware->lpVtbl->GetTargetLuns(hardware, 1, devices, &luns[i], &again));
         const char *difference = record_difference(&targets[i], &again);
         if (difference) fail("GetTargetLuns: another %s the second time", difference);
-        record_free(&again);
+        record_free(standin_memory(), &again);
         target_count++;
     }
 }

@@ -78,6 +78,7 @@ typedef enum {
 } VDS_STORAGE_IDENTIFIER_CODE_SET;
 typedef enum {
     VDSStorageIdTypeVendorId = 1,
+    VDSStorageIdTypeEUI64 = 2,
     VDSStorageIdTypeFCPHName = 3,
     VDSStorageIdTypeScsiNameString = 8,
 } VDS_STORAGE_IDENTIFIER_TYPE;
@@ -86,7 +87,7 @@ typedef enum {
     VDSBusTypeScsi = 1,
     VDSBusTypeiScsi = 9
 } VDS_STORAGE_BUS_TYPE;
-typedef enum { VDS_IA_UNKNOWN = 0 } VDS_INTERCONNECT_ADDRESS_TYPE;
+typedef enum { VDS_IA_UNKNOWN = 0, VDS_IA_SCSI = 5 } VDS_INTERCONNECT_ADDRESS_TYPE;
 
 typedef struct {
     VDS_STORAGE_IDENTIFIER_CODE_SET m_CodeSet;
