@@ -17,7 +17,7 @@ export WINDOWS_BUILD=${WINDOWS_BUILD:-$TARN_ROOT/build/windows} TARN_NATIVE=$TAR
 WINE=/usr/lib/wine/wine64
 WINESERVER=/usr/lib/wine/wineserver64
 export WINEARCH=win64 WINEDEBUG=${WINEDEBUG:--all}
-export WINEDLLOVERRIDES='mscoree,mshtml,winemenubuilder.exe,winedbg.exe=d'
+export WINEDLLOVERRIDES='mscoree,mshtml,winemenubuilder.exe,winedbg.exe=d;vssapi=n,b'
 unset DISPLAY
 
 wine_end()
@@ -57,6 +57,21 @@ wine_install() # FILE...
     done
 }
 
+# The stand-in for the VSS service, where Windows has its own.
+install_vssapi()
+{
+    cp "$WINDOWS_BUILD/windows/standin/vssapi.dll" "$DRIVE_C/windows/system32/vssapi.dll.new"
+    mv "$DRIVE_C/windows/system32/vssapi.dll.new" "$DRIVE_C/windows/system32/vssapi.dll"
+    prove "the stand-in for VSS is registered" runs "" windows/system32/regsvr32.exe /s vssapi.dll
+}
+
+# What Windows it is: ServerNT, or WinNT for a client.
+product_type() # TYPE
+{
+    prove "Windows is of the type $1" runs "" windows/system32/reg.exe add \
+        'HKLM\SYSTEM\CurrentControlSet\Control\ProductOptions' /v ProductType /t REG_SZ /d "$1" /f
+}
+
 wine() # SECONDS PROGRAM ARGUMENTS...: on drive C; carriage returns are taken off what it says
 {
     local seconds=$1 program=$2 status=0
@@ -88,10 +103,10 @@ ends_with() # STATUS PROGRAM ARGUMENTS...
 }
 
 # The points of a program that prints TAP become ours.  Without its plan it did not come to its end.
-relay() # PROGRAM
+relay() # PROGRAM ARGUMENTS...
 {
     local line said planned=no
-    said=$(wine 120 "$1" || true)
+    said=$(wine 120 "$@" || true)
     while IFS= read -r line; do
         case $line in
         'ok '*) prove "${line#*- }" true ;;
