@@ -84,6 +84,7 @@ struct si_memory {
     void *(*alloc)(struct si_memory *m, size_t size);
     void (*free)(struct si_memory *m, void *block);
     bool (*is_block)(struct si_memory *m, const void *block);
+    /* How many blocks live; NULL: unknown, and leaks are not judged. */
     unsigned (*live_count)(struct si_memory *m);
 };
 
@@ -136,6 +137,14 @@ struct si_host {
     bool (*save)(struct si_host *h, const char *name, const char *text);
     unsigned (*list)(struct si_host *h, char ret_names[][SI_NAME_MAX], unsigned max);
     void (*say)(struct si_host *h, const char *line); /* the trace: one line for each call */
+
+    /* What the providers did, where this host can tell; each may be NULL, and is not judged then:
+     * errors that they wrote to the application log; files, keys and logs that they touched. */
+    uint64_t (*event_count)(struct si_host *h);
+    uint64_t (*io_count)(struct si_host *h);
+    /* Two calls on two threads; returns when both have.  NULL: the second comes after the first. */
+    void (*beside)(struct si_host *h, void (*first)(void *arg), void (*second)(void *arg),
+                   void *arg);
 };
 
 #endif
