@@ -664,11 +664,16 @@ static uint64_t os_now(struct provider_os *os)
     return server_of_os(os)->now_ms;
 }
 
-static void os_event(struct provider_os *os, const char *text)
+/* Vetoes, and what is told besides. */
+static void os_event(struct provider_os *os, const struct event *event)
 {
     struct fake_server *server = server_of_os(os);
-    server->events++;
-    snprintf(server->last_event, sizeof server->last_event, "%s", text);
+    bool is_veto = event_kind(event->id)->severity == EVENT_ERROR;
+    if (is_veto)
+        server->events++;
+    else
+        server->notes++;
+    event_text(event, is_veto ? server->last_event : server->last_note);
 }
 
 void fake_init(struct fake_server *server)

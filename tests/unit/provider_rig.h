@@ -61,9 +61,9 @@ struct fake_server {
     const char *fail_status;
     void (*before)(struct fake_server *server,
                    const struct api_request *request); /* another thread's chance */
-    unsigned requests, commits, interrupts, lock_depth, events;
-    char last_event[PROVIDER_EVENT_MAX], last_path[API_PATH_MAX], last_body[4096],
-        commit_path[API_PATH_MAX];
+    unsigned requests, commits, interrupts, lock_depth, events, notes;
+    char last_note[EVENT_TEXT_SIZE], last_event[EVENT_TEXT_SIZE], last_path[API_PATH_MAX],
+        last_body[4096], commit_path[API_PATH_MAX];
     bool was_locked; /* a request was made under the lock */
 };
 

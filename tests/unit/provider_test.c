@@ -266,10 +266,62 @@ static void a_refusal_of_the_server_is_an_event_with_cause_and_remedy(void)
     server.fail_http = 409;
     server.fail_status = "LIMIT_REACHED";
     expect_eq(provider_end_prepare(&provider, set_id(1)), VSS_E_PROVIDER_VETO);
-    expect_str(
-        server.last_event,
-        "The shadow copy could not be prepared: because of \"LIMIT_REACHED\". What to do: do this");
+    expect_str(server.last_event,
+               "The shadow copy could not be prepared: because of \"LIMIT_REACHED\" (set "
+               "abcd0001-1234-5678-0102-030405060708). What to do: do this");
     expect_eq(server.events, 1);
+    end();
+}
+
+/* A warning that came first must not hide the veto. */
+static void a_warning_in_the_freeze_gives_way_to_a_veto(void)
+{
+    BOOL supported;
+    VDS_LUN_INFORMATION lun = rig_disk_lun(1);
+    begin();
+    advance(1, 3);
+    server.session_count = 0;
+    expect_eq(provider_are_luns_supported(&provider, 1, BACKUP, NULL, &lun, &supported), S_OK);
+    expect(!supported);
+    server.is_away = true;
+    expect_eq(provider_commit(&provider, set_id(1)), VSS_E_PROVIDER_VETO);
+    expect_eq(server.events + server.notes, 0);
+    expect_eq(provider_abort(&provider, set_id(1)), S_OK);
+    expect_eq(server.events, 1);
+    expect_eq(server.notes, 0);
+    rig_free_lun(&lun);
+    end();
+}
+
+static void a_warning_is_told_once_in_a_while(void)
+{
+    BOOL supported;
+    VDS_LUN_INFORMATION lun = rig_disk_lun(1);
+    begin();
+    server.session_count = 0;
+    for (unsigned i = 0; i < 5; i++)
+        expect_eq(provider_are_luns_supported(&provider, 1, BACKUP, NULL, &lun, &supported), S_OK);
+    expect_eq(server.notes, 1);
+    expect(strstr(server.last_note, "no iSCSI session of host sql 1"));
+    server.now_ms += 3600000;
+    expect_eq(provider_are_luns_supported(&provider, 1, BACKUP, NULL, &lun, &supported), S_OK);
+    expect_eq(server.notes, 2);
+    rig_free_lun(&lun);
+    end();
+}
+
+static void a_set_is_told_when_it_is_created_once(void)
+{
+    VDS_LUN_INFORMATION one;
+    begin();
+    require(make(1, BACKUP));
+    for (unsigned i = 0; i < 2; i++) {
+        expect_eq(target(1, &one), S_OK);
+        rig_free_lun(&one);
+    }
+    expect_eq(server.notes, 1);
+    expect_str(server.last_note, "Shadow copy set abcd0001-1234-5678-0102-030405060708 was "
+                                 "created; it has 2 LUNs");
     end();
 }
 
@@ -282,6 +334,7 @@ static void a_full_pool_has_a_code_of_its_own(void)
     server.fail_status = "POOL_FULL";
     expect_eq(provider_end_prepare(&provider, set_id(1)), VSS_E_INSUFFICIENT_STORAGE);
     expect_eq(server.events, 0);
+    expect(strstr(server.last_note, "POOL_FULL") && strstr(server.last_note, "What to do: "));
     end();
 }
 
@@ -616,6 +669,9 @@ int main(void)
     run(a_veto_in_the_freeze_is_told_after_it);
     run(a_veto_in_the_freeze_is_told_after_an_abort_too);
     run(a_refusal_of_the_server_is_an_event_with_cause_and_remedy);
+    run(a_warning_in_the_freeze_gives_way_to_a_veto);
+    run(a_warning_is_told_once_in_a_while);
+    run(a_set_is_told_when_it_is_created_once);
     run(a_full_pool_has_a_code_of_its_own);
     run(a_server_that_is_away_vetoes_at_every_step);
     run(a_server_that_tells_nonsense_is_refused);

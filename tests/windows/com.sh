@@ -20,9 +20,12 @@ gone()
 wine_begin
 wine_install "$WINDOWS_BUILD/windows/provider/tarn-vss.exe" "$WINDOWS_BUILD/windows/standin/vssps.dll" \
     "$WINDOWS_BUILD/windows/standin/com_probe.exe" "$WINDOWS_BUILD/windows/standin/crypto_probe.exe"
+wine_install "$WINDOWS_BUILD"/windows/messages/tarn-vss-messages-*.dll \
+    "$WINDOWS_BUILD/windows/messages/message_probe.exe"
 prove "tarn-vss registers its service and class" runs "registered" tarn-vss.exe register
 prove "again is fine" runs "registered" tarn-vss.exe register
 prove "the stand-in's proxy is registered" runs "" windows/system32/regsvr32.exe /s 'C:\vssps.dll'
+relay message_probe.exe
 relay com_probe.exe
 relay crypto_probe.exe
 prove "every call is in the trace, with its state" traced 'EndPrepareSnapshots 80042306 state=failed'

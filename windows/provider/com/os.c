@@ -43,15 +43,28 @@ static uint64_t now_ms(struct provider_os *os)
     return GetTickCount64();
 }
 
-static void report_event(struct provider_os *os, const char *text)
+/* By its number and inserts: the text is in the message DLL. */
+static void report_event(struct provider_os *os, const struct event *event)
 {
-    wchar_t wide[PROVIDER_EVENT_MAX];
-    const wchar_t *strings[] = {wide};
+    static const WORD types[] = {[EVENT_INFO] = EVENTLOG_INFORMATION_TYPE,
+                                 [EVENT_WARNING] = EVENTLOG_WARNING_TYPE,
+                                 [EVENT_ERROR] = EVENTLOG_ERROR_TYPE};
+    const struct event_kind *kind = event_kind(event->id);
+    wchar_t wide[EVENT_INSERTS_MAX][EVENT_INSERT_SIZE];
+    const wchar_t *strings[EVENT_INSERTS_MAX];
+    char text[EVENT_TEXT_SIZE];
+    event_text(event, text);
     trace_text(&windows.provider, text);
-    if (!MultiByteToWideChar(CP_UTF8, 0, text, -1, wide, PROVIDER_EVENT_MAX)) return;
+    for (unsigned i = 0; i < kind->insert_count; i++) {
+        /* One that was cut off within a character is told without it. */
+        if (!MultiByteToWideChar(CP_UTF8, 0, event->inserts[i], -1, wide[i], EVENT_INSERT_SIZE))
+            wide[i][0] = L'\0';
+        strings[i] = wide[i];
+    }
     HANDLE source = RegisterEventSourceW(NULL, TARN_EVENT_SOURCE);
     if (!source) return;
-    ReportEventW(source, EVENTLOG_ERROR_TYPE, 0, 1, NULL, 1, 0, strings, NULL);
+    ReportEventW(source, types[kind->severity], 0, event_message_id(kind), NULL,
+                 (WORD)kind->insert_count, 0, strings, NULL);
     DeregisterEventSource(source);
 }
 
@@ -109,6 +122,12 @@ struct provider *os_provider(void)
     InitializeCriticalSection(&windows.section);
     windows.os = (struct provider_os){{co_alloc, co_free}, enter, leave, now_ms, report_event};
     open_trace();
-    provider_init(&windows.provider, &windows.os, enrolled_transport(), &windows.config);
+    struct transport *transport = enrolled_transport();
+    provider_init(&windows.provider, &windows.os, transport, &windows.config);
+    if (transport == &windows.nobody) {
+        struct event event;
+        event_init(&event, EVENT_NOT_ENROLLED, (const char *const[EVENT_INSERTS_MAX]){NULL});
+        report_event(&windows.os, &event);
+    }
     return &windows.provider;
 }

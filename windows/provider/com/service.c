@@ -6,6 +6,7 @@
 
 #include <sddl.h>
 
+#include "windows/provider/com/event_source.h"
 #include "windows/provider/com/ids.h"
 #include "windows/provider/com/object.h"
 #include "windows/provider/com/os.h"
@@ -186,7 +187,9 @@ int service_register(void)
     if (error) return failed("the service could not be made", error);
     error = (DWORD)register_class();
     if (error) return failed("the COM class could not be registered", error);
-    puts("registered: service TarnVss and its COM class");
+    error = event_source_register();
+    if (error) return failed("the source of events could not be registered", error);
+    puts("registered: service TarnVss, its COM class and its events");
     return 0;
 }
 
@@ -215,6 +218,7 @@ int service_unregister(void)
     if (error) return failed("the service could not be removed", error);
     RegDeleteTreeW(HKEY_LOCAL_MACHINE, CLSID_KEY);
     RegDeleteTreeW(HKEY_LOCAL_MACHINE, APPID_KEY);
-    puts("unregistered: service TarnVss and its COM class");
+    event_source_unregister();
+    puts("unregistered: service TarnVss, its COM class and its events");
     return 0;
 }

@@ -30,8 +30,11 @@ static void note_away(struct provider *p, const struct api_reply *reply)
 {
     uint64_t now = p->os->now_ms(p->os);
     lock(p);
+    bool was_away = p->away_until_ms != 0;
     p->away_until_ms = reply->http == 0 ? now + PROVIDER_AWAY_MS : 0;
     unlock(p);
+    if (reply->http == 0) warn(p, EVENT_SERVER_AWAY, NULL);
+    if (reply->http != 0 && was_away) note(p, EVENT_SERVER_BACK);
 }
 
 /* A LUN is served to this host, as a disk. */
@@ -68,22 +71,26 @@ static bool are_served(struct provider *p, LONG count, const VDS_LUN_INFORMATION
     ask(p, "GET", ASK_SHORT_MS, &reply, "/v1/maps", NULL, NULL);
     note_away(p, &reply);
     bool all = api_is_ok(&reply) && json_member(reply.value, "maps", &maps);
-    for (LONG i = 0; all && i < count; i++)
+    for (LONG i = 0; all && i < count; i++) {
         all = identity_read(&luns[i], &identity) && is_served(p, maps, &identity);
+        if (!all) warn(p, EVENT_NOT_SERVED, identity.serial);
+    }
     api_reply_fini(&reply);
     return all;
 }
 
 /* One LUN that shows as two disks: multipath without MPIO; VSS would write through one and mount
  * the other. */
-static bool shows_twice(LONG count, const VDS_LUN_INFORMATION *luns)
+static bool shows_twice(struct provider *p, LONG count, const VDS_LUN_INFORMATION *luns)
 {
     struct lun_identity a, b;
     for (LONG i = 0; i < count; i++)
         for (LONG j = i + 1; j < count; j++)
             if (identity_read(&luns[i], &a) && identity_read(&luns[j], &b) &&
-                strcmp(a.serial, b.serial) == 0)
+                strcmp(a.serial, b.serial) == 0) {
+                warn(p, EVENT_SHOWS_TWICE, a.serial);
                 return true;
+            }
     return false;
 }
 
@@ -98,8 +105,9 @@ HRESULT provider_are_luns_supported(struct provider *p, LONG count, LONG context
     if (!provider_context_is_supported(context) || count > PROVIDER_LUNS_MAX) return S_OK;
     for (LONG i = 0; i < count; i++)
         if (!identity_read(&luns[i], &identity)) return S_OK; /* foreign: without any network */
-    if (shows_twice(count, luns) || is_away(p) || !are_served(p, count, luns)) return S_OK;
+    if (shows_twice(p, count, luns) || is_away(p) || !are_served(p, count, luns)) return S_OK;
     *ret_supported = (context & VSS_VOLSNAP_ATTR_TRANSPORTABLE) || has_session(p);
+    if (!*ret_supported) warn(p, EVENT_NO_SESSION, p->config->host);
     return S_OK;
 }
 
@@ -219,32 +227,38 @@ static HRESULT load_targets(struct provider *p, const char *id, struct targets *
     HRESULT result = S_OK;
     ask(p, "POST", ASK_MS, &reply, "/v1/sets", id, "finish");
     if (!api_is_ok(&reply))
-        result = veto_reply(p, "The shadow copy could not be finished", &reply);
+        result = veto_reply(p, EVENT_FINISH_REFUSED, id, &reply);
     else if (!read_members(reply.value, targets))
-        result = veto(p,
-                      "The Tarn server told no usable identities for shadow copy set %s. What to "
-                      "do: see that server "
-                      "and provider are of the same version",
-                      id);
+        result = veto(p, EVENT_NO_IDENTITIES, id);
     api_reply_fini(&reply);
     if (result != S_OK) return result;
     lock(p);
-    if (strcmp(p->set.id, id) == 0) p->set.state = SET_CREATED;
+    bool is_first = strcmp(p->set.id, id) == 0 && p->set.state != SET_CREATED;
+    if (is_first) p->set.state = SET_CREATED;
     unlock(p);
+    char count_text[12];
+    snprintf(count_text, sizeof count_text, "%u", targets->count);
+    if (is_first) note(p, EVENT_SET_CREATED, id, count_text);
     return S_OK;
+}
+
+/* For an event. */
+static const char *serial_of(const VDS_LUN_INFORMATION *lun, struct lun_identity *identity)
+{
+    return identity_read(lun, identity) ? identity->serial : "of another storage";
 }
 
 static HRESULT fill_targets(struct provider *p, const struct targets *targets, LONG count,
                             const VDS_LUN_INFORMATION *sources, VDS_LUN_INFORMATION *luns)
 {
+    struct lun_identity identity;
     for (LONG i = 0; i < count; i++) {
         const struct set_member *member = find_target(targets, &sources[i]);
         if (member && identity_fill(&p->os->memory, &member->target, &luns[i])) continue;
-        while (i-- > 0)
-            identity_clear(&p->os->memory, &luns[i]);
+        for (LONG done = i; done-- > 0;)
+            identity_clear(&p->os->memory, &luns[done]);
         return member ? E_OUTOFMEMORY
-                      : veto(p, "A LUN of the volume is not in its shadow copy set. What to do: "
-                                "create it again");
+                      : veto(p, EVENT_NOT_IN_SET, serial_of(&sources[i], &identity));
     }
     return S_OK;
 }
@@ -253,14 +267,14 @@ HRESULT provider_get_target_luns(struct provider *p, LONG count, VSS_PWSZ *devic
                                  VDS_LUN_INFORMATION *sources, VDS_LUN_INFORMATION *ret_targets)
 {
     char id[PROVIDER_ID_TEXT];
+    struct lun_identity identity;
     (void)devices;
     if (count <= 0 || !sources || !ret_targets) return E_INVALIDARG;
     struct targets *targets = calloc(1, sizeof *targets);
     if (!targets) return E_OUTOFMEMORY;
     HRESULT result;
     if (!is_current(p, count, sources, targets, id) && !find_set(p, count, sources, targets, id))
-        result = veto(p, "There is no shadow copy set that was just made of these LUNs. What to "
-                         "do: create it again");
+        result = veto(p, EVENT_NO_SET, serial_of(&sources[0], &identity));
     else
         result = load_targets(p, id, targets);
     if (result == S_OK) result = fill_targets(p, targets, count, sources, ret_targets);
@@ -281,14 +295,14 @@ static HRESULT find_set_of(struct provider *p, const struct lun_identity *identi
     *ret_gone = reply_has_status(&reply, "NOT_FOUND");
     if (!*ret_gone && (!api_is_ok(&reply) ||
                        !json_text_member(reply.value, "set_uuid", ret_set, PROVIDER_ID_TEXT)))
-        result = veto_reply(p, "A shadow copy could not be found", &reply);
+        result = veto_reply(p, EVENT_FIND_REFUSED, id, &reply);
     api_reply_fini(&reply);
     return result;
 }
 
 /* import, mask or break of a set for this host; again is fine. */
-static HRESULT act_on_set(struct provider *p, const char *set, const char *verb,
-                          const char *trouble)
+static HRESULT act_on_set(struct provider *p, const char *set, const char *verb, enum event_id done,
+                          enum event_id trouble)
 {
     struct api_body body = {0};
     struct api_reply reply;
@@ -300,7 +314,10 @@ static HRESULT act_on_set(struct provider *p, const char *set, const char *verb,
     else
         api_body_text(&body, "host", p->config->host);
     ask_body(p, path, &body, ASK_MS, &reply);
-    if (!api_is_ok(&reply)) result = veto_reply(p, trouble, &reply);
+    if (api_is_ok(&reply))
+        note(p, done, set);
+    else
+        result = veto_reply(p, trouble, set, &reply);
     api_reply_fini(&reply);
     return result;
 }
@@ -312,20 +329,14 @@ static HRESULT locate(struct provider *p, const VDS_LUN_INFORMATION *lun,
                       char done[PROVIDER_ID_TEXT])
 {
     struct lun_identity identity;
-    char set[PROVIDER_ID_TEXT] = "";
+    char set[PROVIDER_ID_TEXT] = "", id[IDENTITY_ID_TEXT];
     bool gone;
-    if (!identity_read(lun, &identity))
-        return veto(p, "A LUN that is to be imported is not one of Tarn. What to do: import it "
-                       "with the provider that "
-                       "made it");
+    if (!identity_read(lun, &identity)) return veto(p, EVENT_IMPORT_FOREIGN);
     HRESULT result = find_set_of(p, &identity, set, &gone);
     if (result != S_OK) return result;
-    if (gone)
-        return veto(p, "A shadow copy that is to be imported is not there any more. What to do: "
-                       "see whether it was "
-                       "deleted: tarn audit list");
+    if (gone) return veto(p, EVENT_IMPORT_GONE, identity_id(&identity, id));
     if (strcmp(set, done) == 0) return S_OK;
-    result = act_on_set(p, set, "import", "A shadow copy could not be served to this host");
+    result = act_on_set(p, set, "import", EVENT_SET_IMPORTED, EVENT_IMPORT_REFUSED);
     if (result == S_OK) memcpy(done, set, PROVIDER_ID_TEXT);
     return result;
 }
@@ -354,7 +365,7 @@ static bool find_lun(struct provider *p, const char *serial, char number[24], HR
     *ret_result = S_OK;
     ask(p, "GET", ASK_MS, &reply, "/v1/maps", NULL, NULL);
     if (!api_is_ok(&reply) || !json_member(reply.value, "maps", &maps))
-        *ret_result = veto_reply(p, "The LUNs of this host could not be listed", &reply);
+        *ret_result = veto_reply(p, EVENT_LIST_REFUSED, p->config->host, &reply);
     for (size_t at = 0; *ret_result == S_OK && !found && json_next(maps, &at, &map);) {
         char seen[IDENTITY_SERIAL_CHARS + 1], host[sizeof p->config->host];
         found = json_text_member(map, "serial", seen, sizeof seen) && strcmp(seen, serial) == 0 &&
@@ -376,7 +387,7 @@ static HRESULT unmap(struct provider *p, const struct lun_identity *identity)
     if (!find_lun(p, identity->serial, number, &result)) return result;
     ask(p, "DELETE", ASK_MS, &reply, "/v1/maps", p->config->host, number);
     if (!api_is_ok(&reply) && !reply_has_status(&reply, "NOT_FOUND"))
-        result = veto_reply(p, "A shadow copy could not be taken away from this host", &reply);
+        result = veto_reply(p, EVENT_UNMAP_REFUSED, identity->serial, &reply);
     api_reply_fini(&reply);
     return result;
 }
@@ -393,8 +404,10 @@ HRESULT provider_on_lun_empty(struct provider *p, VSS_PWSZ device, VDS_LUN_INFOR
     HRESULT result = unmap(p, &identity);
     if (result != S_OK) return result;
     ask(p, "DELETE", ASK_MS, &reply, "/v1/snapshots", identity_id(&identity, id), NULL);
-    if (!api_is_ok(&reply) && !reply_has_status(&reply, "NOT_FOUND"))
-        result = veto_reply(p, "A shadow copy could not be deleted", &reply);
+    if (api_is_ok(&reply))
+        note(p, EVENT_SHADOW_DELETED, id);
+    else if (!reply_has_status(&reply, "NOT_FOUND"))
+        result = veto_reply(p, EVENT_DELETE_REFUSED, id, &reply);
     api_reply_fini(&reply);
     return result;
 }
@@ -411,9 +424,9 @@ static HRESULT change_state(struct provider *p, const struct lun_identity *ident
     /* Answered at once: the snapshots become independent disks in the background, and stay in full
      * use. */
     if (flags & VSS_ONLUNSTATECHANGE_NOTIFY_READ_WRITE)
-        result = act_on_set(p, set, "break", "A shadow copy could not be broken");
+        result = act_on_set(p, set, "break", EVENT_SET_BROKEN, EVENT_BREAK_REFUSED);
     if (result == S_OK && (flags & VSS_ONLUNSTATECHANGE_DO_MASK_LUNS))
-        result = act_on_set(p, set, "mask", "A shadow copy could not be taken away from this host");
+        result = act_on_set(p, set, "mask", EVENT_SET_MASKED, EVENT_MASK_REFUSED);
     if (result == S_OK) memcpy(done, set, PROVIDER_ID_TEXT);
     return result;
 }

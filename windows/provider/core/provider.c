@@ -1,6 +1,5 @@
 /* provider.c - the calls that make a shadow copy set: BeginPrepareSnapshot to
  * PostFinalCommitSnapshots, AbortSnapshots. */
-#include <stdarg.h>
 #include <stdio.h>
 
 #include "windows/provider/core/provider_int.h"
@@ -9,51 +8,6 @@ void provider_init(struct provider *provider, struct provider_os *os, struct tra
                    const struct provider_config *config)
 {
     *provider = (struct provider){.os = os, .transport = transport, .config = config};
-}
-
-/* ---- Events ---------------------------------------------------------------------------------- */
-
-/* Between PreCommit and PostCommit it waits; only the first is kept, which is the cause of the
- * others. */
-static void event(struct provider *p, const char *text)
-{
-    lock(p);
-    bool now = !p->is_frozen;
-    if (!now && p->held_event[0] == '\0') snprintf(p->held_event, sizeof p->held_event, "%s", text);
-    unlock(p);
-    if (now) p->os->event(p->os, text);
-}
-
-static void thaw(struct provider *p)
-{
-    char text[PROVIDER_EVENT_MAX];
-    lock(p);
-    memcpy(text, p->held_event, sizeof text);
-    p->held_event[0] = '\0';
-    p->is_frozen = false;
-    unlock(p);
-    if (text[0]) p->os->event(p->os, text);
-}
-
-HRESULT veto(struct provider *p, const char *format, ...)
-{
-    char text[PROVIDER_EVENT_MAX];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
-    va_end(args);
-    event(p, text);
-    return VSS_E_PROVIDER_VETO;
-}
-
-HRESULT veto_reply(struct provider *p, const char *what, const struct api_reply *reply)
-{
-    struct api_error e;
-    api_error_read(reply, &e);
-    if (reply->http == 0)
-        snprintf(e.next, sizeof e.next,
-                 "see that the server runs and can be reached from here: tarn-vss doctor");
-    return veto(p, "%s: %s%s%s", what, e.message, e.next[0] ? ". What to do: " : "", e.next);
 }
 
 /* ---- Asking ---------------------------------------------------------------------------------- */
@@ -136,10 +90,7 @@ static HRESULT out_of_order(struct provider *p, enum set_event what, const char 
     lock(p);
     const char *state = set_state_name(p->set.state);
     unlock(p);
-    return veto(
-        p,
-        "%s came for shadow copy set %s while it is %s. What to do: create the shadow copy again",
-        set_event_name(what), id, state);
+    return veto(p, EVENT_OUT_OF_ORDER, set_event_name(what), id, state);
 }
 
 /* Tells the server; nobody is interested in the answer: without one the lease ends it. */
@@ -259,11 +210,11 @@ static bool prepare_body(struct provider *p, unsigned number, struct api_body *b
 }
 
 /* The one refusal that has a code of its own here. */
-static HRESULT prepare_refused(struct provider *p, const struct api_reply *reply)
+static HRESULT prepare_refused(struct provider *p, const char *id, const struct api_reply *reply)
 {
     if (reply_has_status(reply, "POOL_FULL") || reply_has_status(reply, "NO_SPACE"))
-        return VSS_E_INSUFFICIENT_STORAGE;
-    return veto_reply(p, "The shadow copy could not be prepared", reply);
+        return no_room(p, reply);
+    return veto_reply(p, EVENT_PREPARE_REFUSED, id, reply);
 }
 
 HRESULT provider_end_prepare(struct provider *p, VSS_ID set)
@@ -287,7 +238,7 @@ HRESULT provider_end_prepare(struct provider *p, VSS_ID set)
         abort_on_server(p, id);
         result = VSS_E_OBJECT_NOT_FOUND;
     } else if (state == SET_FAILED) {
-        result = prepare_refused(p, &reply);
+        result = prepare_refused(p, id, &reply);
     }
     api_reply_fini(&reply);
     return result;
@@ -303,7 +254,7 @@ static HRESULT arm(struct provider *p, const char *id)
     struct api_request request;
     HRESULT result = S_OK;
     ask(p, "POST", ASK_SHORT_MS, &reply, "/v1/sets", id, "arm");
-    if (!api_is_ok(&reply)) result = veto_reply(p, "The shadow copy could not be armed", &reply);
+    if (!api_is_ok(&reply)) result = veto_reply(p, EVENT_ARM_REFUSED, id, &reply);
     api_reply_fini(&reply);
     if (result != S_OK) return result;
     api_request_init(&request, "POST", ASK_MS);
@@ -311,10 +262,7 @@ static HRESULT arm(struct provider *p, const char *id)
     bool ok = api_request_path(&request, "/v1/sets", id, "commit", NULL) &&
               api_body_finish(&body, &request) && p->transport->commit_open(p->transport, &request);
     api_request_fini(&request);
-    if (ok) return S_OK;
-    return veto(p, "The channel for the commit could not be opened. What to do: see that the Tarn "
-                   "server can be reached "
-                   "from here: tarn-vss doctor");
+    return ok ? S_OK : veto(p, EVENT_NO_CHANNEL, id);
 }
 
 HRESULT provider_pre_commit(struct provider *p, VSS_ID set)
@@ -347,13 +295,12 @@ HRESULT provider_commit(struct provider *p, VSS_ID set)
     bool ok = http >= 200 && http < 300;
     if (!arrive(p, number, ok ? state : SET_FAILED)) return VSS_E_OBJECT_NOT_FOUND;
     if (ok) return S_OK;
-    return veto(p,
-                "The shadow copy was not committed: %s (HTTP status %u). What to do: look at the "
-                "load of the Tarn "
-                "server and of the network at that time, and create the shadow copy again",
+    char status[12];
+    snprintf(status, sizeof status, "%u", http);
+    return veto(p, EVENT_NOT_COMMITTED, id,
                 http ? "the Tarn server refused"
                      : "no answer from the Tarn server within four seconds",
-                http);
+                status);
 }
 
 HRESULT provider_post_commit(struct provider *p, VSS_ID set, LONG snapshot_count)
@@ -376,7 +323,7 @@ HRESULT provider_post_commit(struct provider *p, VSS_ID set, LONG snapshot_count
     if (!arrive(p, number, state))
         result = VSS_E_OBJECT_NOT_FOUND;
     else if (state == SET_FAILED)
-        result = veto_reply(p, "The shadow copy could not be confirmed", &reply);
+        result = veto_reply(p, EVENT_CONFIRM_REFUSED, id, &reply);
     api_reply_fini(&reply);
     thaw(p);
     return result;

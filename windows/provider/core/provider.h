@@ -22,6 +22,7 @@
 #define TARN_WINDOWS_CORE_PROVIDER_H
 
 #include "windows/provider/core/api.h"
+#include "windows/provider/core/event.h"
 #include "windows/provider/core/identity.h"
 #include "windows/provider/core/machine.h"
 
@@ -29,7 +30,6 @@ enum {
     PROVIDER_VOLUMES_MAX = 64,
     PROVIDER_LUNS_MAX = 256, /* a volume may lie on several LUNs */
     PROVIDER_ID_TEXT = IDENTITY_ID_TEXT,
-    PROVIDER_EVENT_MAX = 768,
     PROVIDER_AWAY_MS = 10000, /* how long "the server is away" is believed */
 };
 
@@ -37,8 +37,8 @@ struct provider_os {
     struct memory memory; /* for what goes to VSS: CoTaskMemAlloc, CoTaskMemFree */
     void (*lock)(struct provider_os *os);
     void (*unlock)(struct provider_os *os);
-    uint64_t (*now_ms)(struct provider_os *os);              /* monotonic */
-    void (*event)(struct provider_os *os, const char *text); /* the application log: an error */
+    uint64_t (*now_ms)(struct provider_os *os);                       /* monotonic */
+    void (*event)(struct provider_os *os, const struct event *event); /* the application log */
 };
 
 struct provider_config {
@@ -67,8 +67,10 @@ struct provider {
     struct provider_set set; /* VSS makes one at a time */
     unsigned set_number;     /* rises whenever another set begins or one is aborted */
     bool is_frozen;          /* no events now */
-    char held_event[PROVIDER_EVENT_MAX];
+    bool has_held_event;
+    struct event held_event;
     uint64_t away_until_ms;
+    uint64_t quiet_until_ms[EVENT_WARNINGS_MAX]; /* of each warning */
 };
 
 void provider_init(struct provider *provider, struct provider_os *os, struct transport *transport,

@@ -7,12 +7,6 @@
 
 #include "windows/provider/core/provider.h"
 
-#if defined(__MINGW32__)
-#define PROVIDER_PRINTF(f, a) __attribute__((format(gnu_printf, f, a)))
-#else
-#define PROVIDER_PRINTF(f, a) __attribute__((format(printf, f, a)))
-#endif
-
 enum { ASK_MS = 4000, ASK_SHORT_MS = 2000, ASK_LONG_MS = 120000 };
 
 static inline void lock(struct provider *p)
@@ -25,10 +19,23 @@ static inline void unlock(struct provider *p)
     p->os->unlock(p->os);
 }
 
-/* One event, now or after the freeze; the code that goes with it. */
-HRESULT veto(struct provider *p, const char *format, ...) PROVIDER_PRINTF(2, 3);
-/* The same for a refusal of the server: "WHAT: MESSAGE. NEXT". */
-HRESULT veto_reply(struct provider *p, const char *what, const struct api_reply *reply);
+/* One event, now or after the freeze; and the code that goes with it.  veto(p, EVENT_..., inserts...) */
+#define veto(p, id, ...) veto_event(p, id, (const char *const[EVENT_INSERTS_MAX]){__VA_ARGS__})
+HRESULT veto_event(struct provider *p, enum event_id id,
+                   const char *const inserts[EVENT_INSERTS_MAX]);
+/* The same for a refusal of the server: the inserts are what it is about, the server's message, and
+ * its advice. */
+HRESULT veto_reply(struct provider *p, enum event_id id, const char *about,
+                   const struct api_reply *reply);
+/* The server has no room: a warning, and the code that VSS has for it. */
+HRESULT no_room(struct provider *p, const struct api_reply *reply);
+/* An event that is no veto. */
+#define note(p, id, ...) note_event(p, id, (const char *const[EVENT_INSERTS_MAX]){__VA_ARGS__})
+void note_event(struct provider *p, enum event_id id, const char *const inserts[EVENT_INSERTS_MAX]);
+/* A warning, once in ten minutes; about may be NULL. */
+void warn(struct provider *p, enum event_id id, const char *about);
+/* Nothing is frozen any more: tells what waited. */
+void thaw(struct provider *p);
 
 /* METHOD PATH with an empty object as body (none for GET and DELETE); ret_reply needs
  * api_reply_fini. */

@@ -29,14 +29,12 @@ static HRESULT read_pair(struct provider *p, const VDS_LUN_INFORMATION *source,
     char own[PROVIDER_ID_TEXT];
     HRESULT result = S_OK;
     if (!identity_read(source, &snapshot) || !identity_read(target, &disk))
-        return veto(p, "A LUN that is to be resynchronised is not one of Tarn. What to do: choose "
-                       "a destination on the "
-                       "same Tarn server as the shadow copy");
+        return veto(p, EVENT_RESYNC_FOREIGN);
     identity_id(&snapshot, pair->snapshot);
     identity_id(&disk, pair->disk);
     ask(p, "GET", ASK_MS, &reply, "/v1/snapshots", pair->snapshot, NULL);
     if (!api_is_ok(&reply) || !json_text_member(reply.value, "disk_uuid", own, sizeof own))
-        result = veto_reply(p, "The shadow copy could not be found", &reply);
+        result = veto_reply(p, EVENT_FIND_REFUSED, pair->snapshot, &reply);
     else
         pair->is_own = strcmp(own, pair->disk) == 0;
     api_reply_fini(&reply);
@@ -58,13 +56,12 @@ static HRESULT ask_pair(struct provider *p, struct pair *pair, bool only_try)
     if (only_try) api_body_bool(&body, "dry_run", true);
     ask_body(p, path, &body, ASK_LONG_MS, &reply);
     if (reply_has_status(&reply, "POOL_FULL") || reply_has_status(&reply, "NO_SPACE"))
-        result = VSS_E_INSUFFICIENT_STORAGE;
+        result = no_room(p, &reply);
     else if (!api_is_ok(&reply))
-        result = veto_reply(p, "A disk could not be resynchronised", &reply);
+        result = veto_reply(p, EVENT_RESYNC_REFUSED, pair->disk, &reply);
     else if (!only_try && json_member(reply.value, "job", &job) &&
              !json_text_member(job, "id", pair->job, sizeof pair->job))
-        result = veto(p, "The Tarn server started a job without an id. What to do: look at it "
-                         "there: tarn job list");
+        result = veto(p, EVENT_RESYNC_NO_JOB, pair->disk);
     api_reply_fini(&reply);
     return result;
 }
@@ -96,7 +93,7 @@ HRESULT resync_begin(struct provider *p, VDS_LUN_INFORMATION *sources, VDS_LUN_I
 
 /* ---- How far it is --------------------------------------------------------------------------- */
 
-static HRESULT job_failed(struct resync *resync, struct json job)
+static HRESULT job_failed(struct resync *resync, const struct pair *pair, struct json job)
 {
     struct json error;
     char status[32] = "", message[API_TEXT_MAX] = "no reason was told";
@@ -105,11 +102,7 @@ static HRESULT job_failed(struct resync *resync, struct json job)
         json_text_member(error, "message", message, sizeof message);
     }
     if (strcmp(status, "CANCELLED") == 0) return VSS_S_ASYNC_CANCELLED;
-    return veto(resync->provider,
-                "The resynchronisation failed; the destination is as it was: %s. What to do: tarn "
-                "job list on the server "
-                "tells more; begin again when it is put right",
-                message);
+    return veto(resync->provider, EVENT_RESYNC_FAILED, pair->disk, message);
 }
 
 /* VSS_S_ASYNC_PENDING, _FINISHED, or the end. */
@@ -121,7 +114,7 @@ static HRESULT query_job(struct resync *resync, struct pair *pair)
     ask(resync->provider, "GET", ASK_MS, &reply, "/v1/jobs", pair->job, NULL);
     if (api_is_ok(&reply)) {
         json_text_member(reply.value, "state", state, sizeof state);
-        if (strcmp(state, "failed") == 0) result = job_failed(resync, reply.value);
+        if (strcmp(state, "failed") == 0) result = job_failed(resync, pair, reply.value);
         if (strcmp(state, "done") == 0) result = VSS_S_ASYNC_FINISHED;
     }
     api_reply_fini(&reply);
@@ -143,6 +136,9 @@ HRESULT resync_query(struct resync *resync)
         return result;
     }
     resync->result = VSS_S_ASYNC_FINISHED;
+    char count[12];
+    snprintf(count, sizeof count, "%u", (unsigned)resync->count);
+    note(resync->provider, EVENT_RESYNC_DONE, count);
     return resync->result;
 }
 
