@@ -1,13 +1,11 @@
 /* promote.c - copies what a branch reads from its parent, filed at the branch's birth (E1, E20). */
 #include <stdlib.h>
 
-#include "base/crc32c.h"
-#include "timeline/engine.h"
-#include "timeline/map.h"
 #include "timeline/mutation.h"
 #include "timeline/tables.h"
+#include "timeline/window.h"
 
-enum { WINDOW = FORMAT_BATCH_MAX_BLOCKS, WINDOWS_PER_TURN = 256, SPACE_TRIES = 4 };
+enum { WINDOWS_PER_TURN = 256 };
 
 enum promote_step {
     PROMOTE_LOOK,    /* for the next window with something to copy */
@@ -23,28 +21,28 @@ struct promote {
     struct tl_disk *disk; /* cannot go while it is promoted */
     struct volume_promotion *job;
     enum promote_step step;
-    uint64_t lba, end_lba;
-    uint32_t blocks; /* of the window at lba */
-    bool wanted[WINDOW];
-    uint32_t wanted_count;
-    struct leaf *leaf; /* pinned */
+    uint64_t end_lba;
+    struct window window;
     struct leaf_waiter waiter;
-    uint8_t *buf;
-    uint64_t space_checkpoint; /* the checkpoint at which a wait for space is over; 0 = none */
     enum status status;
 };
+
+static void promote_free(struct promote *j)
+{
+    window_fini(&j->window);
+    free(j);
+}
 
 static void promote_end(struct promote *j, struct err *e)
 {
     struct volume_promotion *job = j->job;
     struct tl_pool *p = j->pool;
-    if (j->leaf) map_unpin(j->leaf);
+    if (j->window.leaf) map_unpin(j->window.leaf);
     j->disk->is_promoting = false;
     j->disk->is_promoted = !e;
     disk_sweep_again(j->disk); /* copies that a write made unneeded before they were filed */
     list_remove(&j->link);
-    free(j->buf);
-    free(j);
+    promote_free(j);
     pump_soon(p);
     job->private_ = NULL;
     job->done(job, e);
@@ -53,35 +51,39 @@ static void promote_end(struct promote *j, struct err *e)
 /* Marks what some view of the window reads from the parent; false: nothing. */
 static bool choose(struct promote *j)
 {
+    struct window *w = &j->window;
     struct retained retained = disk_retained(j->disk);
-    j->wanted_count = 0;
-    for (uint32_t i = 0; i < j->blocks; i++) {
+    w->wanted_count = 0;
+    for (uint32_t i = 0; i < w->blocks; i++) {
         struct version *versions;
         unsigned n =
-            leaf_versions(j->leaf, (unsigned)((j->lba + i) % FORMAT_LEAF_BLOCKS), &versions);
-        j->wanted[i] = views_fall_through(versions, n, &retained);
-        j->wanted_count += j->wanted[i];
+            leaf_versions(w->leaf, (unsigned)((w->lba + i) % FORMAT_LEAF_BLOCKS), &versions);
+        bool is_wanted = views_fall_through(versions, n, &retained);
+        w->kinds[i] = is_wanted ? BLOCK_DATA : BLOCK_SKIP;
+        w->wanted_count += is_wanted;
     }
-    return j->wanted_count > 0;
+    return w->wanted_count > 0;
 }
 
 static void advance(struct promote *j)
 {
+    struct window *w = &j->window;
     uint64_t total = j->end_lba * BLOCK_BYTES;
-    j->lba += j->blocks;
-    if (j->leaf) map_unpin(take_ptr(&j->leaf));
+    w->lba += w->blocks;
+    if (w->leaf) map_unpin(take_ptr(&w->leaf));
     j->step = PROMOTE_LOOK;
-    if (j->job->progress) j->job->progress(j->job, min_of(j->lba * BLOCK_BYTES, total), total);
+    if (j->job->progress) j->job->progress(j->job, min_of(w->lba * BLOCK_BYTES, total), total);
 }
 
 static void parent_read(struct read_frag *read)
 {
     struct promote *j = read->arg;
+    struct window *w = &j->window;
     j->status = read->status;
-    for (uint32_t i = 0; i < j->blocks; i++) {
-        if (!j->wanted[i] || read->map[i].phys) continue;
-        j->wanted[i] = false; /* zeroes: the branch reads them without its parent too */
-        j->wanted_count--;
+    for (uint32_t i = 0; i < w->blocks; i++) {
+        if (w->kinds[i] == BLOCK_SKIP || read->map[i].phys) continue;
+        w->kinds[i] = BLOCK_SKIP; /* zeroes: the branch reads them without its parent too */
+        w->wanted_count--;
     }
     j->step = PROMOTE_WRITE;
     read_put(read);
@@ -107,28 +109,29 @@ static bool parents_have_nothing(const struct tl_disk *disk, uint64_t index)
 static void look(struct promote *j)
 {
     struct tl_pool *p = j->pool;
-    for (unsigned turns = 0; turns < WINDOWS_PER_TURN && j->lba < j->end_lba; turns++) {
-        uint64_t index = j->lba / FORMAT_LEAF_BLOCKS, edge = (index + 1) * FORMAT_LEAF_BLOCKS;
+    struct window *w = &j->window;
+    for (unsigned turns = 0; turns < WINDOWS_PER_TURN && w->lba < j->end_lba; turns++) {
+        uint64_t index = w->lba / FORMAT_LEAF_BLOCKS, edge = (index + 1) * FORMAT_LEAF_BLOCKS;
         edge = min_of(edge, j->end_lba);
         if (parents_have_nothing(j->disk, index)) {
-            j->blocks = (uint32_t)(edge - j->lba);
+            w->blocks = (uint32_t)(edge - w->lba);
             advance(j);
             continue;
         }
-        if (!j->leaf) {
-            j->leaf = map_leaf(j->disk, index);
-            map_pin(j->leaf);
+        if (!w->leaf) {
+            w->leaf = map_leaf(j->disk, index);
+            map_pin(w->leaf);
         }
-        if (j->leaf->state == LEAF_BROKEN) {
+        if (w->leaf->state == LEAF_BROKEN) {
             j->status = STATUS_BLOCK_CORRUPT;
             return;
         }
-        if (j->leaf->state != LEAF_READY) {
+        if (w->leaf->state != LEAF_READY) {
             j->step = PROMOTE_LOADING;
-            map_load(j->leaf, &j->waiter, leaf_loaded);
+            map_load(w->leaf, &j->waiter, leaf_loaded);
             return;
         }
-        j->blocks = (uint32_t)min_of(edge - j->lba, (uint64_t)WINDOW);
+        w->blocks = (uint32_t)min_of(edge - w->lba, (uint64_t)WINDOW_BLOCKS);
         if (!choose(j)) {
             advance(j);
             continue;
@@ -137,100 +140,45 @@ static void look(struct promote *j)
         struct read_frag *read = read_get(p);
         read->disk = j->disk->parent;
         read->generation = j->disk->parent_generation;
-        read->lba = j->lba;
-        read->blocks = j->blocks;
-        read->buf = j->buf;
+        read->lba = w->lba;
+        read->blocks = w->blocks;
+        read->buf = w->buf;
         read->done = parent_read;
         read->arg = j;
         j->step = PROMOTE_READING;
         read_start(read);
         return;
     }
-    if (j->lba < j->end_lba) pump_soon(p);
+    if (w->lba < j->end_lba) pump_soon(p);
 }
 
 static void filed(struct batch *b, enum status status)
 {
     struct promote *j = b->arg;
-    map_unexpect(j->leaf, j->wanted_count);
+    map_unexpect(j->window.leaf, j->window.wanted_count);
     j->status = status;
     advance(j);
     pump_soon(j->pool);
 }
 
-/* E13: behind everybody else. */
-static bool has_space(struct promote *j)
-{
-    struct tl_pool *p = j->pool;
-    uint64_t need = j->wanted_count + map_extra_need(j->leaf, j->wanted_count) + 1 +
-                    pool_checkpoint_need(p) + 2 * pool_reserve_blocks(p) + 64 +
-                    2 * (uint64_t)p->largest_leaf_blocks;
-    if (p->alloc.free_count >= need) {
-        j->space_checkpoint = 0;
-        return true;
-    }
-    if (j->space_checkpoint == 0) j->space_checkpoint = p->ckpt.number + SPACE_TRIES;
-    if (p->ckpt.number >= j->space_checkpoint && !pool_is_sweeping(p)) j->status = STATUS_POOL_FULL;
-    recycle_kick(p);
-    checkpoint_want(p);
-    return false;
-}
-
-static void put_copies(struct promote *j, struct batch *b, struct buf_writer *w)
-{
-    struct tl_pool *p = j->pool;
-    uint64_t birth = mutation_is(MUTATION_PROMOTE_AT_NOW) ? p->next_seq - 1 : j->disk->created_seq;
-    for (uint32_t i = 0; i < j->blocks;) {
-        uint32_t n = 0;
-        uint64_t block;
-        while (i + n < j->blocks && j->wanted[i + n])
-            n++;
-        if (n == 0) {
-            i++;
-            continue;
-        }
-        n = alloc_take(&p->alloc, n, &block);
-        check(n > 0);
-        struct wal_record record = {.type = WAL_INSERT,
-                                    .flags = WAL_FILED,
-                                    .disk = j->disk->id,
-                                    .lba = j->lba + i,
-                                    .count = n,
-                                    .phys = block,
-                                    .generation = birth};
-        uint8_t *crcs = wal_put_insert(w, &record), *from = j->buf + (size_t)i * BLOCK_BYTES;
-        check(crcs != NULL);
-        for (uint32_t k = 0; k < n; k++)
-            store_le32(crcs + 4 * k,
-                       wal_block_crc(crc32c(0, from + (size_t)k * BLOCK_BYTES, BLOCK_BYTES),
-                                     j->disk->id, j->lba + i + k, birth));
-        batch_add_data(b, block, from, n);
-        i += n;
-    }
-}
-
 static void write_copies(struct promote *j)
 {
-    struct tl_pool *p = j->pool;
-    struct batch *b;
-    if (j->wanted_count == 0) {
+    bool at_now = mutation_is(MUTATION_PROMOTE_AT_NOW);
+    struct window_how how = {.flags = WAL_FILED,
+                             .generation = at_now ? j->pool->next_seq - 1 : j->disk->created_seq,
+                             .published = filed,
+                             .arg = j};
+    if (j->window.wanted_count == 0) {
         advance(j);
-        pump_soon(p);
+        pump_soon(j->pool);
         return;
     }
-    if (p->host_batches >= BATCH_HOST_MAX / 2 || !has_space(j)) return;
-    if (!log_has_room(p, WAL_DATA, FORMAT_BATCH_WAL_BLOCKS)) {
-        checkpoint_want(p);
-        return;
+    if (window_write(&j->window, &how, &j->status)) j->step = PROMOTE_WRITING;
+    if (j->status == STATUS_POOL_FULL && j->job->full && j->job->full(j->job)) {
+        j->status = STATUS_OK;
+        j->job->is_paused = true;
+        window_wait_anew(&j->window);
     }
-    if (!(b = batch_get(p))) return;
-    struct buf_writer w = wal_body(b->wal, FORMAT_BATCH_WAL_BLOCKS * BLOCK_BYTES);
-    map_expect(j->leaf, j->wanted_count);
-    put_copies(j, b, &w);
-    b->arg = j;
-    b->published = filed;
-    j->step = PROMOTE_WRITING;
-    batch_close(b, WAL_DATA, &w);
 }
 
 static struct err *error_of(const struct promote *j)
@@ -256,7 +204,7 @@ static void promote_step(struct promote *j)
     if (j->status == STATUS_OK && j->step == PROMOTE_LOOK) look(j);
     if (j->status != STATUS_OK)
         promote_end(j, error_of(j));
-    else if (j->step == PROMOTE_LOOK && j->lba >= j->end_lba)
+    else if (j->step == PROMOTE_LOOK && j->window.lba >= j->end_lba)
         promote_end(j, NULL);
 }
 
@@ -280,9 +228,7 @@ void promote_fail_all(struct tl_pool *p)
 void promote_abandon(struct tl_pool *p)
 {
     list_for_each_safe (node, &p->promotions) {
-        struct promote *j = list_entry(node, struct promote, link);
-        free(j->buf);
-        free(j);
+        promote_free(list_entry(node, struct promote, link));
     }
 }
 
@@ -304,8 +250,7 @@ void promote_begin(struct volume_pool *pool, struct volume_promotion *job)
     struct promote *j = calloc(1, sizeof *j);
     check(j != NULL);
     *j = (struct promote){.pool = p, .disk = disk, .job = job};
-    j->buf = aligned_alloc(BLOCK_BYTES, (size_t)WINDOW * BLOCK_BYTES);
-    check(j->buf != NULL);
+    window_init(&j->window, p, disk);
     /* A replace may have made it smaller than its points are. */
     j->end_lba = disk->parent_size_bytes / BLOCK_BYTES;
     disk->is_promoting = true;

@@ -7,16 +7,12 @@
  * sweep removes it; after a crash likewise. */
 #include <stdlib.h>
 
-#include "base/crc32c.h"
-#include "timeline/engine.h"
-#include "timeline/map.h"
 #include "timeline/mutation.h"
 #include "timeline/tables.h"
+#include "timeline/window.h"
 
 enum {
-    WINDOW = FORMAT_BATCH_MAX_BLOCKS,
     WINDOWS_PER_TURN = 256,
-    SPACE_TRIES = 4,
     ASK_BLOCKS = 4 * FORMAT_LEAF_BLOCKS, /* of the content's map; more while nothing is mapped */
 };
 
@@ -30,8 +26,6 @@ enum replace_step {
     REPLACE_FLIPPING,
 };
 
-enum block_kind { BLOCK_SKIP, BLOCK_HOLE, BLOCK_DATA };
-
 struct replace {
     struct list_node link; /* pool->replaces */
     struct tl_pool *pool;  /* NULL: it has gone, and a read of another pool is under way */
@@ -44,18 +38,14 @@ struct replace {
     uint64_t stage;           /* s */
     struct tl_volume *branch; /* what it has of its own is staged; NULL: all that is mapped */
     bool has_staged;
-    uint64_t lba, end_lba;
+    uint64_t end_lba;
     uint64_t ask_blocks, mapped_lba; /* known to be mapped up to there */
-    uint32_t blocks;                 /* of the window at lba */
-    enum block_kind kinds[WINDOW];
-    uint32_t wanted_count;
-    struct leaf *source, *leaf; /* pinned: the branch's, the disk's */
+    struct window window;
+    struct leaf *source; /* pinned: the branch's */
     struct leaf_waiter waiter;
     struct volume_map_query query;
     struct volume_io io;
     struct iovec iov;
-    uint8_t *buf;
-    uint64_t space_checkpoint; /* the checkpoint at which a wait for space is over; 0 = none */
     enum status status;
     bool is_content; /* it was the content that could not be read */
 };
@@ -65,7 +55,7 @@ struct replace {
 static void replace_free(struct replace *j)
 {
     volume_guest_remove(&j->guest);
-    free(j->buf);
+    window_fini(&j->window);
     free(j);
 }
 
@@ -74,7 +64,7 @@ static void replace_end(struct replace *j, struct err *e)
     struct volume_replacement *job = j->job;
     struct tl_pool *p = j->pool;
     if (j->source) map_unpin(j->source);
-    if (j->leaf) map_unpin(j->leaf);
+    if (j->window.leaf) map_unpin(j->window.leaf);
     j->disk->is_replacing = false;
     j->disk->open_stage = 0;
     if (e && j->has_staged && !mutation_is(MUTATION_KEEP_GIVEN_UP_STAGE))
@@ -109,16 +99,16 @@ static void flip(struct replace *j)
 
 static void tell_progress(struct replace *j)
 {
-    uint64_t done = min_of(j->lba * BLOCK_BYTES, j->size_bytes);
+    uint64_t done = min_of(j->window.lba * BLOCK_BYTES, j->size_bytes);
     if (j->job->progress) j->job->progress(j->job, done, j->size_bytes);
 }
 
 static void advance(struct replace *j, uint64_t blocks)
 {
-    j->lba += blocks;
+    j->window.lba += blocks;
     j->step = REPLACE_LOOK;
-    if (j->leaf) map_unpin(take_ptr(&j->leaf));
-    if (j->source && j->source->index != j->lba / FORMAT_LEAF_BLOCKS)
+    if (j->window.leaf) map_unpin(take_ptr(&j->window.leaf));
+    if (j->source && j->source->index != j->window.lba / FORMAT_LEAF_BLOCKS)
         map_unpin(take_ptr(&j->source));
     tell_progress(j);
 }
@@ -126,8 +116,8 @@ static void advance(struct replace *j, uint64_t blocks)
 /* A window never goes over the edge of a leaf. */
 static uint64_t to_edge(const struct replace *j)
 {
-    uint64_t edge = (j->lba / FORMAT_LEAF_BLOCKS + 1) * FORMAT_LEAF_BLOCKS;
-    return min_of(edge, j->end_lba) - j->lba;
+    uint64_t edge = (j->window.lba / FORMAT_LEAF_BLOCKS + 1) * FORMAT_LEAF_BLOCKS;
+    return min_of(edge, j->end_lba) - j->window.lba;
 }
 
 /* An answer of the content's pool came; false: this pool has gone meanwhile. */
@@ -154,20 +144,20 @@ static void content_read(struct volume_io *io)
 /* Reads from the first block with data to the last. */
 static void read_content(struct replace *j)
 {
-    uint32_t first = 0, end = j->blocks;
-    while (first < end && j->kinds[first] != BLOCK_DATA)
+    uint32_t first = 0, end = j->window.blocks;
+    while (first < end && j->window.kinds[first] != BLOCK_DATA)
         first++;
-    while (end > first && j->kinds[end - 1] != BLOCK_DATA)
+    while (end > first && j->window.kinds[end - 1] != BLOCK_DATA)
         end--;
     if (first == end) {
         j->step = REPLACE_WRITE;
         pump_soon(j->pool);
         return;
     }
-    j->iov = (struct iovec){.iov_base = j->buf + (size_t)first * BLOCK_BYTES,
+    j->iov = (struct iovec){.iov_base = j->window.buf + (size_t)first * BLOCK_BYTES,
                             .iov_len = (size_t)(end - first) * BLOCK_BYTES};
     j->io = (struct volume_io){.op = VOLUME_READ,
-                               .sector = (j->lba + first) * SECTORS_PER_BLOCK,
+                               .sector = (j->window.lba + first) * SECTORS_PER_BLOCK,
                                .sector_count = (uint64_t)(end - first) * SECTORS_PER_BLOCK,
                                .iov = &j->iov,
                                .iov_count = 1,
@@ -187,32 +177,32 @@ static void source_loaded(struct leaf_waiter *waiter, enum status status)
 static bool choose_own(struct replace *j)
 {
     struct view view = disk_view(j->branch->disk, j->branch->point->generation);
-    j->wanted_count = 0;
-    for (uint32_t i = 0; i < j->blocks; i++) {
+    j->window.wanted_count = 0;
+    for (uint32_t i = 0; i < j->window.blocks; i++) {
         struct version *versions;
-        unsigned n =
-            leaf_versions(j->source, (unsigned)((j->lba + i) % FORMAT_LEAF_BLOCKS), &versions);
+        unsigned n = leaf_versions(j->source, (unsigned)((j->window.lba + i) % FORMAT_LEAF_BLOCKS),
+                                   &versions);
         int at = view_resolve(versions, n, &view);
-        j->kinds[i] = BLOCK_SKIP;
+        j->window.kinds[i] = BLOCK_SKIP;
         if (at == RESOLVE_NONE) continue;
         bool is_hole = at == RESOLVE_ZERO || (versions[at].flags & VERSION_HOLE);
-        j->kinds[i] = is_hole ? BLOCK_HOLE : BLOCK_DATA;
-        j->wanted_count++;
+        j->window.kinds[i] = is_hole ? BLOCK_HOLE : BLOCK_DATA;
+        j->window.wanted_count++;
     }
-    return j->wanted_count > 0;
+    return j->window.wanted_count > 0;
 }
 
 /* The next window of what the branch has of its own. */
 static void look_own(struct replace *j)
 {
-    for (unsigned turns = 0; turns < WINDOWS_PER_TURN && j->lba < j->end_lba; turns++) {
+    for (unsigned turns = 0; turns < WINDOWS_PER_TURN && j->window.lba < j->end_lba; turns++) {
         struct tl_disk *disk = j->branch->disk;
-        if (map_leaf_is_absent(disk, j->lba / FORMAT_LEAF_BLOCKS)) {
+        if (map_leaf_is_absent(disk, j->window.lba / FORMAT_LEAF_BLOCKS)) {
             advance(j, to_edge(j));
             continue;
         }
         if (!j->source) {
-            j->source = map_leaf(disk, j->lba / FORMAT_LEAF_BLOCKS);
+            j->source = map_leaf(disk, j->window.lba / FORMAT_LEAF_BLOCKS);
             map_pin(j->source);
         }
         if (j->source->state == LEAF_BROKEN) {
@@ -225,14 +215,14 @@ static void look_own(struct replace *j)
             map_load(j->source, &j->waiter, source_loaded);
             return;
         }
-        j->blocks = (uint32_t)min_of(to_edge(j), (uint64_t)WINDOW);
+        j->window.blocks = (uint32_t)min_of(to_edge(j), (uint64_t)WINDOW_BLOCKS);
         if (choose_own(j)) {
             read_content(j);
             return;
         }
-        advance(j, j->blocks);
+        advance(j, j->window.blocks);
     }
-    if (j->lba < j->end_lba) pump_soon(j->pool);
+    if (j->window.lba < j->end_lba) pump_soon(j->pool);
 }
 
 /* Units of the content may be other than blocks: what is mapped in part is copied. */
@@ -244,30 +234,30 @@ static void map_came(struct volume_map_query *query)
     if (j->status != STATUS_OK) return;
     uint64_t run = query->run_sectors / SECTORS_PER_BLOCK;
     if (query->mapped || run == 0) {
-        j->mapped_lba = j->lba + max_of(run, (uint64_t)1);
+        j->mapped_lba = j->window.lba + max_of(run, (uint64_t)1);
         j->ask_blocks = ASK_BLOCKS;
         return;
     }
     j->ask_blocks *= 2;
-    advance(j, min_of(run, j->end_lba - j->lba));
+    advance(j, min_of(run, j->end_lba - j->window.lba));
 }
 
 /* The next window of what is mapped. */
 static void look_mapped(struct replace *j)
 {
-    if (j->lba >= j->mapped_lba) {
-        uint64_t blocks = min_of(j->ask_blocks, j->end_lba - j->lba);
-        j->query = (struct volume_map_query){.sector = j->lba * SECTORS_PER_BLOCK,
+    if (j->window.lba >= j->mapped_lba) {
+        uint64_t blocks = min_of(j->ask_blocks, j->end_lba - j->window.lba);
+        j->query = (struct volume_map_query){.sector = j->window.lba * SECTORS_PER_BLOCK,
                                              .sector_count = blocks * SECTORS_PER_BLOCK,
                                              .done = map_came};
         j->step = REPLACE_ASKING;
         volume_map_status(j->job->content, &j->query);
         return;
     }
-    uint64_t blocks = min_of(to_edge(j), j->mapped_lba - j->lba);
-    j->blocks = j->wanted_count = (uint32_t)min_of(blocks, (uint64_t)WINDOW);
-    for (uint32_t i = 0; i < j->blocks; i++)
-        j->kinds[i] = BLOCK_DATA;
+    uint64_t blocks = min_of(to_edge(j), j->mapped_lba - j->window.lba);
+    j->window.blocks = j->window.wanted_count = (uint32_t)min_of(blocks, (uint64_t)WINDOW_BLOCKS);
+    for (uint32_t i = 0; i < j->window.blocks; i++)
+        j->window.kinds[i] = BLOCK_DATA;
     read_content(j);
 }
 
@@ -276,93 +266,39 @@ static void look_mapped(struct replace *j)
 static void staged(struct batch *b, enum status status)
 {
     struct replace *j = b->arg;
-    map_unexpect(j->leaf, j->wanted_count);
+    check(b->header.seq > j->stage);
+    map_unexpect(j->window.leaf, j->window.wanted_count);
     if (status != STATUS_OK) j->status = status;
-    advance(j, j->blocks);
+    advance(j, j->window.blocks);
     pump_soon(j->pool);
 }
 
-/* E13: behind everybody else. */
-static bool has_space(struct replace *j)
+/* It keeps what it has staged, if who asked for it can wait. */
+static void wait_for_space(struct replace *j)
 {
-    struct tl_pool *p = j->pool;
-    uint64_t need = j->wanted_count + map_extra_need(j->leaf, j->wanted_count) + 1 +
-                    pool_checkpoint_need(p) + 2 * pool_reserve_blocks(p) + 64 +
-                    2 * (uint64_t)p->largest_leaf_blocks;
-    if (p->alloc.free_count >= need) {
-        j->space_checkpoint = 0;
-        return true;
-    }
-    if (j->space_checkpoint == 0) j->space_checkpoint = p->ckpt.number + SPACE_TRIES;
-    if (p->ckpt.number >= j->space_checkpoint && !pool_is_sweeping(p)) j->status = STATUS_POOL_FULL;
-    recycle_kick(p);
-    checkpoint_want(p);
-    return false;
-}
-
-static void put_data(struct replace *j, struct wal_record *record, struct batch *b,
-                     struct buf_writer *w, uint64_t seq)
-{
-    uint8_t *from = j->buf + (size_t)(record->lba - j->lba) * BLOCK_BYTES;
-    record->count = alloc_take(&j->pool->alloc, record->count, &record->phys);
-    check(record->count > 0); /* has_space */
-    uint8_t *crcs = wal_put_insert(w, record);
-    check(crcs != NULL);
-    for (uint32_t i = 0; i < record->count; i++)
-        store_le32(crcs + 4 * i,
-                   wal_block_crc(crc32c(0, from + (size_t)i * BLOCK_BYTES, BLOCK_BYTES),
-                                 record->disk, record->lba + i, seq));
-    batch_add_data(b, record->phys, from, record->count);
-}
-
-static void put_window(struct replace *j, struct batch *b, struct buf_writer *w)
-{
-    uint64_t seq = j->pool->next_seq; /* the batch's: nothing comes between */
-    for (uint32_t i = 0; i < j->blocks;) {
-        struct wal_record record = {.type = WAL_INSERT,
-                                    .flags = WAL_STAGED,
-                                    .disk = j->disk->id,
-                                    .lba = j->lba + i,
-                                    .count = 1};
-        while (i + record.count < j->blocks && j->kinds[i + record.count] == j->kinds[i])
-            record.count++;
-        if (j->kinds[i] == BLOCK_HOLE) {
-            record.flags |= WAL_HOLE;
-            wal_put_insert(w, &record);
-        } else if (j->kinds[i] == BLOCK_DATA) {
-            put_data(j, &record, b, w, seq);
-        }
-        i += record.count;
-    }
-    batch_close(b, WAL_DATA, w);
-    check(b->header.seq == seq && seq > j->stage);
+    if (!j->job->full || !j->job->full(j->job)) return;
+    j->status = STATUS_OK;
+    j->job->is_paused = true;
+    window_wait_anew(&j->window);
 }
 
 static void write_window(struct replace *j)
 {
-    struct tl_pool *p = j->pool;
-    struct batch *b;
-    if (!j->leaf) {
-        j->leaf = map_leaf(j->disk, j->lba / FORMAT_LEAF_BLOCKS);
-        map_pin(j->leaf);
+    struct window *w = &j->window;
+    struct window_how how = {.flags = WAL_STAGED, .published = staged, .arg = j};
+    if (!w->leaf) {
+        w->leaf = map_leaf(j->disk, w->lba / FORMAT_LEAF_BLOCKS);
+        map_pin(w->leaf);
     }
-    if (j->leaf->state == LEAF_BROKEN) {
+    if (w->leaf->state == LEAF_BROKEN) {
         j->status = STATUS_BLOCK_CORRUPT;
         return;
     }
-    if (p->host_batches >= BATCH_HOST_MAX / 2 || !has_space(j)) return;
-    if (!log_has_room(p, WAL_DATA, FORMAT_BATCH_WAL_BLOCKS)) {
-        checkpoint_want(p);
-        return;
+    if (window_write(w, &how, &j->status)) {
+        j->step = REPLACE_WRITING;
+        j->has_staged = true;
     }
-    if (!(b = batch_get(p))) return;
-    struct buf_writer w = wal_body(b->wal, FORMAT_BATCH_WAL_BLOCKS * BLOCK_BYTES);
-    map_expect(j->leaf, j->wanted_count);
-    b->arg = j;
-    b->published = staged;
-    j->step = REPLACE_WRITING;
-    j->has_staged = true;
-    put_window(j, b, &w);
+    if (j->status == STATUS_POOL_FULL) wait_for_space(j);
 }
 
 /* ---- The job ---------------------------------------------------------------------------------- */
@@ -375,8 +311,9 @@ static struct err *error_of(const struct replace *j)
     if (!tl_is_ok(j->pool))
         return err_new(STATUS_POOL_FAILED, "the pool has failed: %s", j->pool->base.trouble);
     if (j->is_content)
-        return err_next(err_new(j->status, "the content cannot be read: %s", status_text(j->status)),
-                        "nothing has changed; look at the pool of the content");
+        return err_next(
+            err_new(j->status, "the content cannot be read: %s", status_text(j->status)),
+            "nothing has changed; look at the pool of the content");
     return err_new(j->status, "the disk's map cannot be read; nothing has changed");
 }
 
@@ -399,8 +336,8 @@ static void replace_step(struct replace *j)
         return;
     }
     if (j->status == STATUS_OK && j->job->is_paused) return;
-    bool is_early = mutation_is(MUTATION_FLIP_BEFORE_SEALED) && j->lba * 2 > j->end_lba;
-    if (j->status == STATUS_OK && (j->lba >= j->end_lba || is_early)) {
+    bool is_early = mutation_is(MUTATION_FLIP_BEFORE_SEALED) && j->window.lba * 2 > j->end_lba;
+    if (j->status == STATUS_OK && (j->window.lba >= j->end_lba || is_early)) {
         flip(j);
         return;
     }
@@ -412,7 +349,7 @@ static void replace_step(struct replace *j)
         look_mapped(j);
     if (j->status != STATUS_OK && !is_waiting(j))
         replace_end(j, error_of(j));
-    else if (j->step == REPLACE_LOOK && j->lba >= j->end_lba)
+    else if (j->step == REPLACE_LOOK && j->window.lba >= j->end_lba)
         pump_soon(j->pool); /* to flip */
 }
 
@@ -506,8 +443,7 @@ void replace_begin(struct volume_pool *pool, struct volume_replacement *job)
     struct replace *j = calloc(1, sizeof *j);
     check(j != NULL);
     *j = (struct replace){.pool = p, .disk = disk, .job = job, .ask_blocks = ASK_BLOCKS};
-    j->buf = aligned_alloc(BLOCK_BYTES, (size_t)WINDOW * BLOCK_BYTES);
-    check(j->buf != NULL);
+    window_init(&j->window, p, disk);
     j->size_bytes = volume_size_bytes(job->content);
     j->end_lba = j->size_bytes / BLOCK_BYTES;
     j->guest.gone = content_gone;

@@ -253,6 +253,9 @@ struct volume_promotion {
     void (*progress)(struct volume_promotion *job, uint64_t done_bytes,
                      uint64_t total_bytes);                    /* or NULL */
     void (*done)(struct volume_promotion *job, struct err *e); /* the job is the caller's again */
+    /* or NULL: it ends.  The pool is too full to go on; true: the job pauses, with all that it has copied, and
+     * looks for space again after volume_promotion_pause(job, false).  false: it ends with POOL_FULL. */
+    bool (*full)(struct volume_promotion *job);
     bool is_paused, is_cancelled; /* see volume_promotion_pause and _cancel */
     struct volume_pool *pool;
     void *private_;
@@ -272,7 +275,7 @@ void volume_split(struct volume_pool *pool, const struct uuid *disk, volume_done
  * what it was.  Its size becomes the content's; handles are told as by volume_revert.  After a
  * crash, an error or a cancel nothing has changed: begin again.  IN_USE: one at a time for a disk,
  * and it cannot be deleted meanwhile.  CONFLICT: the branch was split off meanwhile.  POOL_FULL:
- * there is no room for the copy. */
+ * there is no room for the copy, and `full` does not wait for it. */
 struct volume_replacement {
     struct uuid disk, undo_point;
     struct volume *content; /* a handle on a point (READ_ONLY), open until done */
@@ -282,6 +285,7 @@ struct volume_replacement {
     /* or NULL: always.  Asked right before the one record; false: the job pauses, with all that it has
      * copied, and asks again after volume_replacement_pause(job, false). */
     bool (*may_take)(struct volume_replacement *job);
+    bool (*full)(struct volume_replacement *job); /* as of a promotion */
     bool is_paused, is_cancelled; /* see volume_replacement_pause and _cancel */
     struct volume_pool *pool;
     void *private_;

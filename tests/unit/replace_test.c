@@ -543,6 +543,54 @@ static void a_full_pool_refuses_the_copy_and_is_as_it_was(void)
     rig_destroy(&r);
 }
 
+static unsigned full_count;
+
+static bool wait_when_full(struct volume_replacement *job)
+{
+    (void)job;
+    full_count++;
+    return true;
+}
+
+static void a_full_pool_is_waited_for_with_what_was_staged(void)
+{
+    struct rig r;
+    struct replacing p;
+    rig_create(&r, 44, 64 * MIB, 0);
+    require(put(&r, 3, 1, 3) == STATUS_OK);
+    make_disk(&r, 6, 64 * MIB);
+    require(fill_with(&r, 0, 5120, 8)); /* 20 MiB to be given back later */
+    make_disk(&r, 5, 64 * MIB);
+    require(fill_with(&r, 0, 5120, 9) && cut(&r, 50) == STATUS_OK);
+    use_disk(&r, 1);
+    full_count = 0;
+    struct volume *content = view_of(r.pool, 50);
+    p = (struct replacing){.job = {.disk = r.disk,
+                                   .undo_point = uuid_of(11),
+                                   .content = content,
+                                   .progress = progressed,
+                                   .full = wait_when_full,
+                                   .done = replaced},
+                           .rig = &r};
+    volume_replace(r.pool, &p.job);
+    sim_run_for(r.sim, 30 * RT_SECOND);
+    require(full_count == 1 && !r.is_done);
+    expect(p.progress_bytes > 2 * MIB);
+    volume_replacement_pause(&p.job, false); /* there is none yet */
+    sim_run_for(r.sim, 30 * RT_SECOND);
+    expect_eq(full_count, 2);
+    uint64_t copied = p.progress_bytes;
+    expect(has(&r, 3, 3) && has(&r, 4, 0));
+    require(delete_disk(&r, 6) == STATUS_OK);
+    expect_eq(p.progress_bytes, copied);
+    volume_replacement_pause(&p.job, false); /* goes on there: progressed() */
+    expect_eq(finish(&r), STATUS_OK);
+    volume_close(content);
+    expect(all_have(&r, 0, 5120, 9));
+    expect_eq(check_pool(&r), STATUS_OK);
+    rig_destroy(&r);
+}
+
 static void replaces_without_end_are_fine_when_their_undo_points_go(void)
 {
     struct rig r;
@@ -667,6 +715,7 @@ int main(void)
     run(a_pool_that_fails_ends_a_replace_and_is_as_it_was_when_opened_anew);
     run(closing_the_pool_ends_a_replace_first);
     run(a_full_pool_refuses_the_copy_and_is_as_it_was);
+    run(a_full_pool_is_waited_for_with_what_was_staged);
     run(replaces_without_end_are_fine_when_their_undo_points_go);
     run(a_replace_that_makes_no_sense_is_refused_and_changes_nothing);
     run(a_branch_that_is_split_off_meanwhile_ends_the_replace);
