@@ -31,6 +31,14 @@ struct err *catalog_query(struct catalog *catalog, sqlite3_stmt **ret_statement,
 /* *ret_row false at the end. */
 struct err *catalog_step(struct catalog *catalog, sqlite3_stmt *statement,
                          bool *ret_row) MUST_CHECK;
+/* load.c: what rows hold.  A stored value that the schema's CHECKs do not allow means that somebody else
+ * wrote the file. */
+struct err *catalog_damaged(const char *what) MUST_CHECK;
+void take_text(sqlite3_stmt *s, int column, char *to, size_t size);
+bool take_uuid(sqlite3_stmt *s, int column, struct uuid *ret_uuid); /* NULL in the row: nil */
+uint64_t take_u64(sqlite3_stmt *s, int column);
+struct err *catalog_each_row(struct catalog *catalog, const char *sql,
+                             struct err *(*fn)(void *arg, sqlite3_stmt *s), void *arg) MUST_CHECK;
 struct err *catalog_sql_error(struct catalog *catalog, const char *what) MUST_CHECK;
 
 /* audit.c; append within a transaction. */

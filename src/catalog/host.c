@@ -114,85 +114,63 @@ struct load {
     void *arg;
 };
 
-static struct err *damaged(const char *what)
+static struct err *load_group(void *arg, sqlite3_stmt *s)
 {
-    return err_next(err_new(STATUS_BLOCK_CORRUPT, "the catalog holds an impossible %s", what),
-                    "restore catalog.db from a backup");
-}
-
-static bool take_uuid(sqlite3_stmt *s, int column, struct uuid *ret_uuid)
-{
-    const char *text = (const char *)sqlite3_column_text(s, column);
-    return text && uuid_parse(text, ret_uuid);
-}
-
-static uint64_t take_u64(sqlite3_stmt *s, int column)
-{
-    return (uint64_t)sqlite3_column_int64(s, column);
-}
-
-static struct err *load_group(struct load *load, sqlite3_stmt *s)
-{
+    struct load *load = arg;
     struct catalog_group row = {.created_ns = take_u64(s, 2)};
-    if (!take_uuid(s, 0, &row.uuid)) return damaged("group");
+    if (!take_uuid(s, 0, &row.uuid)) return catalog_damaged("group");
     snprintf(row.name, sizeof row.name, "%s", (const char *)sqlite3_column_text(s, 1));
     return load->reader->group(load->arg, &row);
 }
 
-static struct err *load_member(struct load *load, sqlite3_stmt *s)
+static struct err *load_member(void *arg, sqlite3_stmt *s)
 {
+    struct load *load = arg;
     struct uuid host, group;
-    if (!take_uuid(s, 0, &host) || !take_uuid(s, 1, &group)) return damaged("member of a group");
+    if (!take_uuid(s, 0, &host) || !take_uuid(s, 1, &group))
+        return catalog_damaged("member of a group");
     return load->reader->member(load->arg, &host, &group);
 }
 
-static struct err *load_grant(struct load *load, sqlite3_stmt *s)
+static struct err *load_grant(void *arg, sqlite3_stmt *s)
 {
+    struct load *load = arg;
     struct catalog_grant row = {.created_ns = take_u64(s, 2)};
-    if (!take_uuid(s, 0, &row.to) || !take_uuid(s, 1, &row.from)) return damaged("grant");
+    if (!take_uuid(s, 0, &row.to) || !take_uuid(s, 1, &row.from)) return catalog_damaged("grant");
     return load->reader->grant(load->arg, &row);
 }
 
-static struct err *load_owner(struct load *load, sqlite3_stmt *s)
+static struct err *load_owner(void *arg, sqlite3_stmt *s)
 {
+    struct load *load = arg;
     struct uuid set, owner;
-    if (!take_uuid(s, 0, &set) || !take_uuid(s, 1, &owner)) return damaged("owner of a set");
+    if (!take_uuid(s, 0, &set) || !take_uuid(s, 1, &owner))
+        return catalog_damaged("owner of a set");
     return load->reader->owner(load->arg, &set, &owner);
 }
 
-static struct err *load_credential(struct load *load, sqlite3_stmt *s)
+static struct err *load_credential(void *arg, sqlite3_stmt *s)
 {
+    struct load *load = arg;
     struct catalog_credential row = {.created_ns = take_u64(s, 3)};
-    if (!take_uuid(s, 0, &row.uuid) || !take_uuid(s, 1, &row.host)) return damaged("credential");
+    if (!take_uuid(s, 0, &row.uuid) || !take_uuid(s, 1, &row.host))
+        return catalog_damaged("credential");
     TRY(unseal_key(load->catalog, &row.uuid, "credential", s, 2, row.key));
     struct err *e = load->reader->credential(load->arg, &row);
     explicit_bzero(row.key, sizeof row.key);
     return e;
 }
 
-static struct err *load_enrolment(struct load *load, sqlite3_stmt *s)
+static struct err *load_enrolment(void *arg, sqlite3_stmt *s)
 {
+    struct load *load = arg;
     struct catalog_enrolment row = {
         .replace = take_u64(s, 3) != 0, .expires_ns = take_u64(s, 4), .created_ns = take_u64(s, 5)};
-    if (!take_uuid(s, 0, &row.uuid) || !take_uuid(s, 1, &row.host)) return damaged("enrolment");
+    if (!take_uuid(s, 0, &row.uuid) || !take_uuid(s, 1, &row.host))
+        return catalog_damaged("enrolment");
     TRY(unseal_key(load->catalog, &row.uuid, "enrolment", s, 2, row.secret));
     struct err *e = load->reader->enrolment(load->arg, &row);
     explicit_bzero(row.secret, sizeof row.secret);
-    return e;
-}
-
-static struct err *each_row(struct load *load, const char *sql,
-                            struct err *(*fn)(struct load *load, sqlite3_stmt *s))
-{
-    sqlite3_stmt *s = NULL;
-    TRY(catalog_query(load->catalog, &s, sql, ""));
-    bool row = false;
-    struct err *e = catalog_step(load->catalog, s, &row);
-    while (!e && row) {
-        e = fn(load, s);
-        if (!e) e = catalog_step(load->catalog, s, &row);
-    }
-    sqlite3_finalize(s);
     return e;
 }
 
@@ -200,18 +178,20 @@ struct err *catalog_load_hosts(struct catalog *catalog, const struct catalog_hos
                                void *arg)
 {
     struct load load = {.catalog = catalog, .reader = reader, .arg = arg};
-    TRY(each_row(&load, "SELECT uuid, name, created_ns FROM host_group ORDER BY created_ns, uuid",
-                 load_group));
-    TRY(each_row(&load, "SELECT host, host_group FROM group_member", load_member));
-    TRY(each_row(&load, "SELECT grantee, owner, created_ns FROM import_grant ORDER BY created_ns",
-                 load_grant));
-    TRY(each_row(&load, "SELECT point_set, owner FROM set_owner", load_owner));
-    TRY(each_row(&load,
-                 "SELECT uuid, host, sealed_key, created_ns FROM credential"
-                 " ORDER BY created_ns, uuid",
-                 load_credential));
-    return each_row(&load,
-                    "SELECT uuid, host, sealed_secret, replaces, expires_ns, created_ns"
-                    " FROM enrolment ORDER BY created_ns, uuid",
-                    load_enrolment);
+    TRY(catalog_each_row(catalog,
+                         "SELECT uuid, name, created_ns FROM host_group ORDER BY created_ns, uuid",
+                         load_group, &load));
+    TRY(catalog_each_row(catalog, "SELECT host, host_group FROM group_member", load_member, &load));
+    TRY(catalog_each_row(catalog,
+                         "SELECT grantee, owner, created_ns FROM import_grant ORDER BY created_ns",
+                         load_grant, &load));
+    TRY(catalog_each_row(catalog, "SELECT point_set, owner FROM set_owner", load_owner, &load));
+    TRY(catalog_each_row(catalog,
+                         "SELECT uuid, host, sealed_key, created_ns FROM credential"
+                         " ORDER BY created_ns, uuid",
+                         load_credential, &load));
+    return catalog_each_row(catalog,
+                            "SELECT uuid, host, sealed_secret, replaces, expires_ns, created_ns"
+                            " FROM enrolment ORDER BY created_ns, uuid",
+                            load_enrolment, &load);
 }

@@ -6,27 +6,26 @@
 #include "base/text.h"
 #include "catalog/catalog_int.h"
 
-/* A stored value that the schema's CHECKs do not allow means that somebody else wrote the file. */
-static struct err *damaged(const char *what)
+struct err *catalog_damaged(const char *what)
 {
     return err_next(err_new(STATUS_BLOCK_CORRUPT, "the catalog holds an impossible %s", what),
                     "restore catalog.db from a backup");
 }
 
-static void take_text(sqlite3_stmt *s, int column, char *to, size_t size)
+void take_text(sqlite3_stmt *s, int column, char *to, size_t size)
 {
     const char *text = (const char *)sqlite3_column_text(s, column);
     snprintf(to, size, "%s", text ? text : "");
 }
 
-static bool take_uuid(sqlite3_stmt *s, int column, struct uuid *ret_uuid)
+bool take_uuid(sqlite3_stmt *s, int column, struct uuid *ret_uuid)
 {
     memset(ret_uuid, 0, sizeof *ret_uuid);
     const char *text = (const char *)sqlite3_column_text(s, column);
     return !text || uuid_parse(text, ret_uuid);
 }
 
-static uint64_t take_u64(sqlite3_stmt *s, int column)
+uint64_t take_u64(sqlite3_stmt *s, int column)
 {
     return (uint64_t)sqlite3_column_int64(s, column);
 }
@@ -54,35 +53,36 @@ struct load {
     void *arg;
 };
 
-typedef struct err *row_fn(struct load *load, sqlite3_stmt *s);
-
-static struct err *each_row(struct load *load, const char *sql, row_fn *fn)
+struct err *catalog_each_row(struct catalog *catalog, const char *sql,
+                             struct err *(*fn)(void *arg, sqlite3_stmt *s), void *arg)
 {
     sqlite3_stmt *s = NULL;
-    TRY(catalog_query(load->catalog, &s, sql, ""));
+    TRY(catalog_query(catalog, &s, sql, ""));
     bool row = false;
-    struct err *e = catalog_step(load->catalog, s, &row);
+    struct err *e = catalog_step(catalog, s, &row);
     while (!e && row) {
-        e = fn(load, s);
-        if (!e) e = catalog_step(load->catalog, s, &row);
+        e = fn(arg, s);
+        if (!e) e = catalog_step(catalog, s, &row);
     }
     sqlite3_finalize(s);
     return e;
 }
 
-static struct err *load_pool(struct load *load, sqlite3_stmt *s)
+static struct err *load_pool(void *arg, sqlite3_stmt *s)
 {
+    struct load *load = arg;
     struct catalog_pool row = {.created_ns = take_u64(s, 4),
                                .warn_percent = (unsigned)take_u64(s, 5)};
     take_text(s, 1, row.name, sizeof row.name);
     take_text(s, 2, row.path, sizeof row.path);
     row.state = (enum catalog_state)TAKE_NAME(s, 3, catalog_state_name, 3);
-    if (!take_uuid(s, 0, &row.uuid) || (unsigned)row.state == 3) return damaged("pool");
+    if (!take_uuid(s, 0, &row.uuid) || (unsigned)row.state == 3) return catalog_damaged("pool");
     return load->reader->pool(load->arg, &row);
 }
 
-static struct err *load_disk(struct load *load, sqlite3_stmt *s)
+static struct err *load_disk(void *arg, sqlite3_stmt *s)
 {
+    struct load *load = arg;
     struct catalog_disk row = {.size_bytes = take_u64(s, 4),
                                .created_ns = take_u64(s, 7),
                                .trashed_ns = take_u64(s, 8),
@@ -91,7 +91,7 @@ static struct err *load_disk(struct load *load, sqlite3_stmt *s)
     row.state = (enum catalog_state)TAKE_NAME(s, 3, catalog_state_name, 4);
     if (!take_uuid(s, 0, &row.uuid) || !take_uuid(s, 1, &row.pool) || !take_naa(s, 5, row.naa) ||
         !take_uuid(s, 6, &row.parent_point) || (unsigned)row.state == 4) {
-        return damaged("disk");
+        return catalog_damaged("disk");
     }
     return load->reader->disk(load->arg, &row);
 }
@@ -111,15 +111,16 @@ static struct err *load_initiators(struct load *load, struct catalog_host *row)
     return e;
 }
 
-static struct err *load_host(struct load *load, sqlite3_stmt *s)
+static struct err *load_host(void *arg, sqlite3_stmt *s)
 {
+    struct load *load = arg;
     struct catalog_host row = {.created_ns = take_u64(s, 7)};
     take_text(s, 1, row.name, sizeof row.name);
     take_text(s, 2, row.auth, sizeof row.auth);
     take_text(s, 3, row.chap_user, sizeof row.chap_user);
     take_text(s, 5, row.mutual_user, sizeof row.mutual_user);
     row.os = (enum catalog_os)TAKE_NAME(s, 8, catalog_os_name, OS_COUNT);
-    if (!take_uuid(s, 0, &row.uuid) || row.os == OS_COUNT) return damaged("host");
+    if (!take_uuid(s, 0, &row.uuid) || row.os == OS_COUNT) return catalog_damaged("host");
     TRY(catalog_unseal(load->catalog, &row.uuid, "chap", sqlite3_column_blob(s, 4),
                        (size_t)sqlite3_column_bytes(s, 4), row.chap_secret));
     TRY(catalog_unseal(load->catalog, &row.uuid, "mutual", sqlite3_column_blob(s, 6),
@@ -130,8 +131,9 @@ static struct err *load_host(struct load *load, sqlite3_stmt *s)
     return e;
 }
 
-static struct err *load_set(struct load *load, sqlite3_stmt *s)
+static struct err *load_set(void *arg, sqlite3_stmt *s)
 {
+    struct load *load = arg;
     struct catalog_set row = {.lease_s = take_u64(s, 5),
                               .generation = take_u64(s, 6),
                               .cut_ns = take_u64(s, 7),
@@ -146,21 +148,24 @@ static struct err *load_set(struct load *load, sqlite3_stmt *s)
     row.state = (enum catalog_set_state)TAKE_NAME(s, 3, catalog_set_state_name, SET_STATE_COUNT);
     if (!take_uuid(s, 0, &row.uuid) || !take_uuid(s, 1, &row.pool) || !take_uuid(s, 4, &row.host) ||
         row.state == SET_STATE_COUNT) {
-        return damaged("set");
+        return catalog_damaged("set");
     }
     return load->reader->set(load->arg, &row);
 }
 
-static struct err *load_event(struct load *load, sqlite3_stmt *s)
+static struct err *load_event(void *arg, sqlite3_stmt *s)
 {
+    struct load *load = arg;
     struct catalog_event row = {.sequence = (unsigned)take_u64(s, 1), .at_ns = take_u64(s, 3)};
     row.state = (enum catalog_set_state)TAKE_NAME(s, 2, catalog_set_state_name, SET_STATE_COUNT);
-    if (!take_uuid(s, 0, &row.set) || row.state == SET_STATE_COUNT) return damaged("set history");
+    if (!take_uuid(s, 0, &row.set) || row.state == SET_STATE_COUNT)
+        return catalog_damaged("set history");
     return load->reader->event(load->arg, &row);
 }
 
-static struct err *load_snapshot(struct load *load, sqlite3_stmt *s)
+static struct err *load_snapshot(void *arg, sqlite3_stmt *s)
 {
+    struct load *load = arg;
     struct catalog_snapshot row = {.size_bytes = take_u64(s, 5),
                                    .lun = sqlite3_column_int(s, 7),
                                    .position = (unsigned)take_u64(s, 8),
@@ -177,90 +182,98 @@ static struct err *load_snapshot(struct load *load, sqlite3_stmt *s)
     if (!take_uuid(s, 0, &row.uuid) || !take_uuid(s, 1, &row.set) || !take_uuid(s, 2, &row.disk) ||
         !take_naa(s, 6, row.naa) || !take_uuid(s, 9, &row.point) ||
         !take_uuid(s, 10, &row.other_point) || (unsigned)row.state == 4) {
-        return damaged("snapshot");
+        return catalog_damaged("snapshot");
     }
     return load->reader->snapshot(load->arg, &row);
 }
 
-static struct err *load_undo(struct load *load, sqlite3_stmt *s)
+static struct err *load_undo(void *arg, sqlite3_stmt *s)
 {
+    struct load *load = arg;
     struct catalog_undo row = {
         .size_bytes = take_u64(s, 5), .made_ns = take_u64(s, 6), .expires_ns = take_u64(s, 7)};
     take_text(s, 2, row.name, sizeof row.name);
     take_text(s, 4, row.cause, sizeof row.cause);
     row.state = (enum catalog_snapshot_state)TAKE_NAME(s, 3, catalog_snapshot_state_name, 3);
     if (!take_uuid(s, 0, &row.uuid) || !take_uuid(s, 1, &row.disk) || (unsigned)row.state == 3) {
-        return damaged("undo point");
+        return catalog_damaged("undo point");
     }
     return load->reader->undo(load->arg, &row);
 }
 
-static struct err *load_clock(struct load *load, sqlite3_stmt *s)
+static struct err *load_clock(void *arg, sqlite3_stmt *s)
 {
+    struct load *load = arg;
     struct catalog_clock row = {.now_ns = take_u64(s, 0), .slack_ns = take_u64(s, 1)};
     return load->reader->clock ? load->reader->clock(load->arg, &row) : NULL;
 }
 
-static struct err *load_settings(struct load *load, sqlite3_stmt *s)
+static struct err *load_settings(void *arg, sqlite3_stmt *s)
 {
-    struct catalog_settings row = {.trash_s = take_u64(s, 0),
-                                   .recovery_bytes = take_u64(s, 1)};
+    struct load *load = arg;
+    struct catalog_settings row = {.trash_s = take_u64(s, 0), .recovery_bytes = take_u64(s, 1)};
     return load->reader->settings ? load->reader->settings(load->arg, &row) : NULL;
 }
 
-static struct err *load_map(struct load *load, sqlite3_stmt *s)
+static struct err *load_map(void *arg, sqlite3_stmt *s)
 {
+    struct load *load = arg;
     struct catalog_map row = {.lun = (unsigned)take_u64(s, 1),
                               .read_only = take_u64(s, 4) != 0,
                               .created_ns = take_u64(s, 5)};
     row.kind = (enum catalog_kind)TAKE_NAME(s, 2, catalog_kind_name, 2);
     if (!take_uuid(s, 0, &row.host) || !take_uuid(s, 3, &row.object) || (unsigned)row.kind == 2) {
-        return damaged("map");
+        return catalog_damaged("map");
     }
     return load->reader->map(load->arg, &row);
 }
 
-static struct err *load_slot(struct load *load, sqlite3_stmt *s)
+static struct err *load_slot(void *arg, sqlite3_stmt *s)
 {
+    struct load *load = arg;
     struct catalog_slot row = {.lun = (unsigned)take_u64(s, 1),
                                .freed_sequence = take_u64(s, 3),
                                .freed_ns = take_u64(s, 4)};
-    if (!take_uuid(s, 0, &row.host) || !take_uuid(s, 2, &row.object)) return damaged("LUN number");
+    if (!take_uuid(s, 0, &row.host) || !take_uuid(s, 2, &row.object))
+        return catalog_damaged("LUN number");
     return load->reader->slot(load->arg, &row);
 }
 
-static struct err *load_token(struct load *load, sqlite3_stmt *s)
+static struct err *load_token(void *arg, sqlite3_stmt *s)
 {
+    struct load *load = arg;
     struct catalog_token row = {.created_ns = take_u64(s, 4)};
     take_text(s, 1, row.name, sizeof row.name);
     take_text(s, 2, row.role, sizeof row.role);
     if (!take_uuid(s, 0, &row.uuid) || sqlite3_column_bytes(s, 3) != sizeof row.hash) {
-        return damaged("token");
+        return catalog_damaged("token");
     }
     memcpy(row.hash, sqlite3_column_blob(s, 3), sizeof row.hash);
     return load->reader->token(load->arg, &row);
 }
 
-static struct err *load_job(struct load *load, sqlite3_stmt *s)
+static struct err *load_job(void *arg, sqlite3_stmt *s)
 {
+    struct load *load = arg;
     struct catalog_job row = {.started_ns = take_u64(s, 4), .finished_ns = take_u64(s, 5)};
     take_text(s, 1, row.verb, sizeof row.verb);
     take_text(s, 2, row.object, sizeof row.object);
     row.state = (enum catalog_job_state)TAKE_NAME(s, 3, catalog_job_state_name, JOB_STATE_COUNT);
     row.answer = (const char *)sqlite3_column_text(s, 6);
     row.work = (const char *)sqlite3_column_text(s, 7);
-    if (!take_uuid(s, 0, &row.uuid) || row.state == JOB_STATE_COUNT) return damaged("job");
+    if (!take_uuid(s, 0, &row.uuid) || row.state == JOB_STATE_COUNT) return catalog_damaged("job");
     return load->reader->job(load->arg, &row);
 }
 
-static struct err *load_import(struct load *load, sqlite3_stmt *s)
+static struct err *load_import(void *arg, sqlite3_stmt *s)
 {
+    struct load *load = arg;
     struct catalog_import row = {.at_ns = take_u64(s, 3)};
-    row.state = (enum catalog_import_state)TAKE_NAME(s, 2, catalog_import_state_name,
-                                                     IMPORT_STATE_COUNT);
+    row.state =
+        (enum catalog_import_state)TAKE_NAME(s, 2, catalog_import_state_name, IMPORT_STATE_COUNT);
     if (!take_uuid(s, 0, &row.set) || !take_uuid(s, 1, &row.host) ||
         row.state == IMPORT_STATE_COUNT) {
-        return damaged("import of a set");
+        return catalog_damaged("import of a set");
     }
     return load->reader->import(load->arg, &row);
 }
@@ -270,7 +283,7 @@ struct err *catalog_load(struct catalog *catalog, const struct catalog_reader *r
     struct load load = {.catalog = catalog, .reader = reader, .arg = arg};
     static const struct {
         const char *sql;
-        row_fn *fn;
+        struct err *(*fn)(void *arg, sqlite3_stmt *s);
     } tables[] = {
         {"SELECT uuid, name, path, state, created_ns, warn_percent FROM pool ORDER BY created_ns, "
          "uuid",
@@ -310,6 +323,6 @@ struct err *catalog_load(struct catalog *catalog, const struct catalog_reader *r
         {"SELECT point_set, host, state, at_ns FROM set_import", load_import},
     };
     for (unsigned i = 0; i < countof(tables); i++)
-        TRY(each_row(&load, tables[i].sql, tables[i].fn));
+        TRY(catalog_each_row(catalog, tables[i].sql, tables[i].fn, &load));
     return NULL;
 }
