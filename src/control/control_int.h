@@ -187,6 +187,7 @@ struct job {
     json_t *result;              /* becomes the answer */
     void *run;                   /* the type's own, while it runs */
     bool is_cancelled;
+    bool is_short_of_space, told_space; /* it waits; that was told once */
     char trouble[TROUBLE_SIZE];
     char name[UUID_TEXT_SIZE];
     uint64_t done_bytes, total_bytes;
@@ -732,6 +733,10 @@ void job_resume_all(struct control *control);  /* at start */
 void job_suspend_all(struct control *control); /* at stop */
 bool job_is_over(const struct job *job);
 bool job_can_resume(const struct job *job); /* at start: it is durable, and its row is whole */
+/* Its pool is too full: says so (event, once), and sets the timer to look again. */
+void job_waits_for_space(struct job *job, const struct pool *pool, struct rt_timer *timer,
+                         void (*look_again)(struct rt_timer *timer));
+void job_progress(struct job *job, uint64_t done_bytes); /* and what it waited for has come */
 bool job_goes_on(const struct job *job); /* neither paused, cancelled nor about to stop */
 void job_run_pool_create(struct job *job);
 void job_run_pool_check(struct job *job);

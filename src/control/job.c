@@ -98,6 +98,35 @@ bool job_can_resume(const struct job *job)
     return type_find(job->row.verb) && json_is_object(job->work);
 }
 
+/* ---- A pool that is too full --------------------------------------------------------------------- */
+
+#define SPACE_RETRY_NS (30 * RT_SECOND)
+
+void job_waits_for_space(struct job *job, const struct pool *pool, struct rt_timer *timer,
+                         void (*look_again)(struct rt_timer *timer))
+{
+    struct rt *rt = job->control->rt;
+    job->is_short_of_space = true;
+    snprintf(job->trouble, sizeof job->trouble,
+             "it waits for space in pool \"%s\"; what was copied stays", pool->row.name);
+    if (!job->told_space) {
+        event_note(job->control, LEVEL_WARNING, "job", job->row.object,
+                   "%s waits for space in pool \"%s\", with what it has copied: make room, or tarn job cancel %s",
+                   job->row.verb, pool->row.name, job->name);
+    }
+    job->told_space = true;
+    rt_timer_set(rt, timer, rt_now(rt) + SPACE_RETRY_NS, look_again);
+}
+
+void job_progress(struct job *job, uint64_t done_bytes)
+{
+    bool goes_on = done_bytes > job->done_bytes;
+    job->done_bytes = done_bytes;
+    if (!job->is_short_of_space || !goes_on) return;
+    job->is_short_of_space = false;
+    job->trouble[0] = '\0';
+}
+
 void job_wake(struct job *job)
 {
     struct list_node *node;

@@ -14,8 +14,6 @@
 #include "base/log.h"
 #include "control/control_int.h"
 
-#define SPACE_RETRY_NS (30 * RT_SECOND)
-
 struct target {
     struct uuid uuid;
     char name[CATALOG_NAME_SIZE]; /* of the disk that it becomes */
@@ -30,7 +28,7 @@ struct run {
     unsigned count, next;
     struct target *targets;
     uint64_t before_bytes;  /* of the targets that are done */
-    bool in_engine, in_op;  /* neither: it waits for resume, space or its end */
+    bool in_engine, in_op;  /* neither: it waits for resume or its end */
     bool is_passed_over;    /* the target of now became a disk before */
     struct volume_promotion promotion;
     struct rt_timer timer;
@@ -428,36 +426,36 @@ static void settle(struct run *run)
 static void progress(struct volume_promotion *promotion, uint64_t done_bytes, uint64_t total_bytes)
 {
     struct run *run = container_of(promotion, struct run, promotion);
-    run->job->done_bytes = run->before_bytes + min_of(done_bytes, total_bytes);
+    job_progress(run->job, run->before_bytes + min_of(done_bytes, total_bytes));
 }
 
-static void try_again(struct rt_timer *timer)
+static void look_again(struct rt_timer *timer)
 {
     struct run *run = container_of(timer, struct run, timer);
-    run->job->trouble[0] = '\0';
-    go(run);
+    if (run->in_engine && run->job->row.state == JOB_RUNNING)
+        volume_promotion_pause(&run->promotion, false);
+}
+
+/* A break is never refused for space; it goes on when there is some. */
+static bool wait_for_space(struct volume_promotion *promotion)
+{
+    struct run *run = container_of(promotion, struct run, promotion);
+    job_waits_for_space(run->job, pool_of(run, run->next), &run->timer, look_again);
+    return true;
 }
 
 static void promoted(struct volume_promotion *promotion, struct err *e)
 {
     struct run *run = container_of(promotion, struct run, promotion);
+    bool stops = run->control->stopping || run->job->is_cancelled;
     run->in_engine = false;
+    run->job->trouble[0] = '\0';
+    rt_timer_cancel(run->control->rt, &run->timer);
     if (!e) {
         settle(run);
-        return;
-    }
-    bool stops = run->control->stopping || run->job->is_cancelled;
-    if (stops && err_status(e) == STATUS_CANCELLED) {
+    } else if (stops && err_status(e) == STATUS_CANCELLED) {
         err_free(e);
         go(run);
-    } else if (err_status(e) == STATUS_POOL_FULL) {
-        /* A break is never refused for space; it goes on when there is some. */
-        snprintf(run->job->trouble, sizeof run->job->trouble,
-                 "it waits for space in the pool; what was copied stays");
-        log_failure("a promotion waits for space", e);
-        err_free(e);
-        rt_timer_set(run->control->rt, &run->timer, rt_now(run->control->rt) + SPACE_RETRY_NS,
-                     try_again);
     } else {
         end(run, e);
     }
@@ -511,8 +509,8 @@ static void readied(struct op *op)
         return;
     }
     run->in_engine = true;
-    run->promotion =
-        (struct volume_promotion){.disk = *uuid, .progress = progress, .done = promoted};
+    run->promotion = (struct volume_promotion){
+        .disk = *uuid, .progress = progress, .full = wait_for_space, .done = promoted};
     volume_promote(engine, &run->promotion);
 }
 
@@ -586,7 +584,6 @@ static void pause(struct job *job)
     if (run->in_engine) {
         volume_promotion_pause(&run->promotion, is_paused);
     } else if (!run->in_op && !is_paused) {
-        rt_timer_cancel(run->control->rt, &run->timer);
         go(run);
     }
 }
@@ -597,7 +594,6 @@ static void cancel(struct job *job)
     if (run->in_engine) {
         volume_promotion_cancel(&run->promotion);
     } else if (!run->in_op) {
-        rt_timer_cancel(run->control->rt, &run->timer);
         go(run);
     }
 }

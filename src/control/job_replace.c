@@ -10,7 +10,8 @@
  * cut through VSS, so that its volumes are made visible even when the server dies in between.
  *
  * The guards are looked at when the job is begun, and again right before the record, which may come days later: while
- * a host uses the disk then, the job waits, with what it has copied (not when forced).
+ * a host uses the disk then, the job waits, with what it has copied (not when forced).  It waits in the same way while
+ * the pool is too full for the copy.
  *
  * Until the engine's one record the destination is as it was; so the job may be begun again after a
  * crash at any point, and when its undo point is there it was done.
@@ -34,7 +35,7 @@ struct run {
     bool is_forced, keeps_flags, in_engine, in_op, is_done;
     bool is_taken; /* in this life of the server: change_count says when */
     uint64_t change_count; /* the disk's when it was taken */
-    struct rt_timer timer; /* to look again whether the disk is in use */
+    struct rt_timer timer; /* to look again: is the disk in use, is there space? */
     char text[VSS_TEXT_MAX]; /* what became of the flags of VSS */
     struct volume_replacement replacement;
     struct vss_job vss;       /* clears the flags when settling could not: trouble */
@@ -227,8 +228,8 @@ static void progress(struct volume_replacement *replacement, uint64_t done_bytes
                      uint64_t total_bytes)
 {
     struct run *run = container_of(replacement, struct run, replacement);
-    run->job->done_bytes = done_bytes;
     run->job->total_bytes = total_bytes;
+    job_progress(run->job, done_bytes);
 }
 
 static void look_again(struct rt_timer *timer)
@@ -256,6 +257,13 @@ static bool may_take(struct volume_replacement *replacement)
     rt_timer_set(run->control->rt, &run->timer, rt_now(run->control->rt) + USE_RETRY_NS,
                  look_again);
     return false;
+}
+
+static bool wait_for_space(struct volume_replacement *replacement)
+{
+    struct run *run = container_of(replacement, struct run, replacement);
+    job_waits_for_space(run->job, disk_of(run)->pool, &run->timer, look_again);
+    return true;
 }
 
 static void replaced(struct volume_replacement *replacement, struct err *e)
@@ -292,6 +300,7 @@ static void replace(struct run *run)
                                                    .content = content,
                                                    .progress = progress,
                                                    .may_take = may_take,
+                                                   .full = wait_for_space,
                                                    .done = replaced};
     volume_replace(to->engine, &run->replacement);
 }

@@ -43,29 +43,11 @@ static void job_of(json_t *answer, char id[64])
     json_decref(answer);
 }
 
-static bool job_ends_as(struct rig *rig, const char *id, const char *state)
-{
-    json_t *job = NULL;
-    for (unsigned i = 0; i < 4; i++) {
-        json_decref(job);
-        job = rig_ok(rig, "job_show", "{s:s, s:i}", "name", id, "wait", 30);
-        if (strcmp(rig_text(job, "state"), "running") != 0) break;
-    }
-    bool same = strcmp(rig_text(job, "state"), state) == 0;
-    if (!same) {
-        char *text = json_dumps(job, JSON_COMPACT);
-        printf("# job: %s\n", text);
-        free(text);
-    }
-    json_decref(job);
-    return same;
-}
-
 static bool runs(struct rig *rig, const char *verb, const char *name)
 {
     char id[64];
     job_of(rig_ok(rig, verb, "{s:s}", "name", name), id);
-    return job_ends_as(rig, id, "done");
+    return rig_job_ends(rig, id, "done");
 }
 
 static bool text_is(struct rig *rig, const char *verb, const char *name, const char *path,
@@ -116,7 +98,7 @@ static void split_makes_a_disk_with_the_identity_of_the_snapshot(void)
     json_t *before = rig_ok(rig, "snapshot_show", "{s:s}", "name", "n-a");
     char id[64];
     job_of(rig_ok(rig, "snapshot_split", "{s:s, s:s}", "name", "n-a", "new_name", "copy"), id);
-    expect(job_ends_as(rig, id, "done"));
+    expect(rig_job_ends(rig, id, "done"));
     json_t *disk = rig_ok(rig, "disk_show", "{s:s}", "name", "copy");
     expect_str(rig_text(disk, "naa"), rig_text(before, "naa"));
     expect_str(rig_text(disk, "serial"), rig_text(before, "serial"));
@@ -235,7 +217,7 @@ static void what_a_job_works_on_cannot_be_deleted(void)
     job_of(rig_ok(rig, "snapshot_split", "{s:s}", "name", "n-a"), again);
     expect_str(again, id);
     expect(rig_do(rig, "job_cancel", "{s:s}", "name", id));
-    expect(job_ends_as(rig, id, "failed"));
+    expect(rig_job_ends(rig, id, "failed"));
     expect(text_is(rig, "snapshot_show", "n-a", "state", "ready"));
     expect_eq(rig_fails(rig, "job_cancel", "{s:s}", "name", id), STATUS_CONFLICT);
     expect(rig_do(rig, "set_delete", "{s:s}", "name", "n"));
@@ -257,7 +239,7 @@ static void a_paused_job_stays_paused_over_a_restart_and_then_goes_on(void)
     expect(text_is(rig, "job_show", id, "state", "paused"));
     expect(text_is(rig, "set_show", "n", "state", "created"));
     expect(rig_do(rig, "job_resume", "{s:s}", "name", id));
-    expect(job_ends_as(rig, id, "done"));
+    expect(rig_job_ends(rig, id, "done"));
     expect(rig_do(rig, "disk_show", "{s:s}", "name", "n-a"));
     expect_eq(engine_points(rig), 0);
     rig_destroy(rig);
@@ -271,7 +253,7 @@ static void a_job_that_runs_goes_on_after_a_restart(void)
     job_of(rig_ok(rig, "set_split", "{s:s}", "name", "n"), id);
     lun_logout(host);
     expect(rig_restart(rig));
-    expect(job_ends_as(rig, id, "done"));
+    expect(rig_job_ends(rig, id, "done"));
     expect_eq(engine_points(rig), 0);
     rig_destroy(rig);
 }
@@ -288,7 +270,7 @@ static void break_is_answered_at_once_and_a_cancelled_one_can_be_repeated(void)
     expect_eq(rig_fails(rig, "map_add", "{s:s, s:s}", "host", "h", "snapshot", "n-a"),
               STATUS_CONFLICT);
     expect(rig_do(rig, "job_cancel", "{s:s}", "name", id));
-    expect(job_ends_as(rig, id, "failed"));
+    expect(rig_job_ends(rig, id, "failed"));
     expect(text_is(rig, "set_show", "n", "state", "created"));
     json_t *set = rig_ok(rig, "set_show", "{s:s}", "name", "n");
     char uuid[UUID_TEXT_SIZE];
@@ -298,7 +280,7 @@ static void break_is_answered_at_once_and_a_cancelled_one_can_be_repeated(void)
     expect(text_is(rig, "set_show", uuid, "state", "broken"));
     /* Asked for again: the answer is the job that did it. */
     job_of(rig_ok(rig, "set_break", "{s:s}", "name", uuid), id);
-    expect(job_ends_as(rig, id, "done"));
+    expect(rig_job_ends(rig, id, "done"));
     lun_logout(host);
     rig_destroy(rig);
 }
@@ -311,7 +293,7 @@ static void break_writable_makes_protected_luns_writable(void)
     (void)lun_attention(host, VIEW);
     char id[64];
     job_of(rig_ok(rig, "set_break", "{s:s, s:b}", "name", "n", "writable", 1), id);
-    expect(job_ends_as(rig, id, "done"));
+    expect(rig_job_ends(rig, id, "done"));
     (void)lun_attention(host, VIEW);
     expect_eq(lun_put(host, VIEW, 0, 9), SCSI_STATUS_GOOD);
     lun_logout(host);
@@ -352,7 +334,7 @@ static void a_split_that_crashes_anywhere_is_finished_at_the_next_start(void)
         crashed += !is_over;
         rig_crash(rig, step % 2 ? SIM_CRASH_POWER : SIM_CRASH_PROCESS);
         require(rig_boot(rig));
-        expect(job_ends_as(rig, id, "done"));
+        expect(rig_job_ends(rig, id, "done"));
         expect_eq(rig_fails(rig, "snapshot_show", "{s:s}", "name", "n-a"), STATUS_NOT_FOUND);
         expect(rig_do(rig, "map_add", "{s:s, s:s, s:i}", "host", "h", "disk", "copy", "lun", VIEW));
         host = lun_login(rig, "iqn.a");
@@ -388,7 +370,7 @@ static void a_break_waits_for_space_and_then_goes_on(void)
     expect(text_is(rig, "set_show", "n", "state", "breaking"));
     expect(rig_do(rig, "map_remove", "{s:s, s:i}", "host", "h", "lun", VIEW));
     expect(rig_do(rig, "disk_delete", "{s:s, s:b}", "name", "ballast", "now", 1));
-    expect(job_ends_as(rig, id, "done"));
+    expect(rig_job_ends(rig, id, "done"));
     expect(rig_do(rig, "map_add", "{s:s, s:s, s:i}", "host", "h", "disk", "n-a", "lun", VIEW + 1));
     expect(all_blocks_are(host, VIEW + 1, 1));
     lun_logout(host);
@@ -410,7 +392,7 @@ static void a_break_that_crashes_anywhere_is_finished_at_the_next_start(void)
         rig_crash(rig, SIM_CRASH_PROCESS);
         sim_node_crash_at_write(rig->node, 0, SIM_CRASH_PROCESS);
         require(rig_boot(rig));
-        expect(job_ends_as(rig, id, "done"));
+        expect(rig_job_ends(rig, id, "done"));
         expect(rig_do(rig, "disk_show", "{s:s}", "name", "n-a"));
         expect(rig_do(rig, "disk_show", "{s:s}", "name", "n-b"));
         expect(text_is(rig, "set_show", "n", "state", "broken"));

@@ -31,34 +31,12 @@ static struct rig *furnished(struct lun_host **ret_host)
     return rig;
 }
 
-static bool ended(struct rig *rig, const char *id, const char *state)
-{
-    json_t *job = NULL;
-    for (unsigned i = 0; i < 10; i++) {
-        json_decref(job);
-        job = rig_ok(rig, "job_show", "{s:s, s:i}", "name", id, "wait", 30);
-        if (strcmp(rig_text(job, "state"), "running") != 0) break;
-    }
-    bool same = strcmp(rig_text(job, "state"), state) == 0;
-    if (!same) printf("# job: %s: %s\n", rig_text(job, "state"), rig_text(job, "error.message"));
-    json_decref(job);
-    return same;
-}
-
 /* The id of the job; "" when it was refused. */
 static void begin(struct rig *rig, char id[64])
 {
     json_t *answer = rig_ok(rig, "disk_replace", "{s:s, s:s}", "name", "a", "from", "from");
     snprintf(id, 64, "%s", rig_text(answer, "job.id"));
     json_decref(answer);
-}
-
-static long long unclaimed(struct rig *rig)
-{
-    json_t *pool = rig_ok(rig, "pool_show", "{s:s}", "name", "p");
-    long long n = rig_number(pool, "unclaimed_count") + rig_number(pool, "unclaimed_disk_count");
-    json_decref(pool);
-    return n;
 }
 
 static bool is_replaced(struct lun_host *host)
@@ -82,7 +60,7 @@ static void a_disk_takes_content_and_size_of_another_ones_snapshot(void)
     struct rig *rig = furnished(&host);
     json_t *before = rig_ok(rig, "disk_show", "{s:s}", "name", "a");
     begin(rig, id);
-    expect(ended(rig, id, "done"));
+    expect(rig_job_ends(rig, id, "done"));
     expect_eq(lun_attention(host, LUN), 0x2A09); /* the capacity, after 28h/00h */
     expect(is_replaced(host));
     json_t *disk = rig_ok(rig, "disk_show", "{s:s}", "name", "a");
@@ -92,7 +70,7 @@ static void a_disk_takes_content_and_size_of_another_ones_snapshot(void)
     expect_str(rig_text(disk, "undo_points.0.cause"), "replace by snapshot \"from\"");
     json_decref(before);
     json_decref(disk);
-    expect_eq(unclaimed(rig), 0);
+    expect_eq(rig_unclaimed(rig), 0);
     sim_run_for(rig->sim, 31 * RT_SECOND);
     expect(rig_do(rig, "disk_undo", "{s:s}", "name", "a"));
     expect(is_as_before(host));
@@ -122,7 +100,7 @@ static void what_cannot_be_is_refused_and_changes_nothing(void)
     /* While it runs neither end goes away. */
     expect(rig_fails(rig, "disk_replace", "{s:s, s:s}", "name", "a", "from", "from") != STATUS_OK);
     expect(rig_fails(rig, "snapshot_delete", "{s:s}", "name", "from") != STATUS_OK);
-    expect(ended(rig, id, "done"));
+    expect(rig_job_ends(rig, id, "done"));
     lun_logout(host);
     rig_destroy(rig);
 }
@@ -143,9 +121,9 @@ static void a_paused_job_stays_paused_over_a_restart_and_a_cancelled_one_leaves_
     json_decref(job);
     expect(is_as_before(host));
     expect(rig_do(rig, "job_cancel", "{s:s}", "name", id));
-    expect(ended(rig, id, "failed"));
+    expect(rig_job_ends(rig, id, "failed"));
     expect(is_as_before(host));
-    expect_eq(unclaimed(rig), 0);
+    expect_eq(rig_unclaimed(rig), 0);
     json_t *disk = rig_ok(rig, "disk_show", "{s:s}", "name", "a");
     expect_eq(json_array_size(json_object_get(disk, "undo_points")), 0);
     json_decref(disk);
@@ -153,7 +131,7 @@ static void a_paused_job_stays_paused_over_a_restart_and_a_cancelled_one_leaves_
     begin(rig, id);
     expect(rig_do(rig, "job_pause", "{s:s}", "name", id));
     expect(rig_do(rig, "job_resume", "{s:s}", "name", id));
-    expect(ended(rig, id, "done"));
+    expect(rig_job_ends(rig, id, "done"));
     expect(is_replaced(host));
     lun_logout(host);
     rig_destroy(rig);
@@ -184,10 +162,10 @@ static void a_crash_at_any_write_leaves_it_before_or_behind_and_the_job_goes_on(
                 snprintf(id, sizeof id, "%s", rig_text(job, "id"));
         }
         json_decref(jobs);
-        if (*id) expect(ended(rig, id, "done"));
+        if (*id) expect(rig_job_ends(rig, id, "done"));
         host = lun_login(rig, "iqn.a");
         expect(*id ? is_replaced(host) : is_as_before(host));
-        expect_eq(unclaimed(rig), 0);
+        expect_eq(rig_unclaimed(rig), 0);
         went_on += *id != '\0';
         never_begun += *id == '\0';
         json_t *disk = rig_ok(rig, "disk_show", "{s:s}", "name", "a");
@@ -210,13 +188,13 @@ static void another_pool_is_no_obstacle(void)
     struct rig *rig = furnished(&host);
     json_t *answer = rig_ok(rig, "pool_create", "{s:s, s:s, s:s, s:b}", "name", "q", "path",
                             "/pool2", "size", "64M", "sparse", 1);
-    expect(ended(rig, rig_text(answer, "job.id"), "done"));
+    expect(rig_job_ends(rig, rig_text(answer, "job.id"), "done"));
     json_decref(answer);
     expect(rig_do(rig, "disk_create", "{s:s, s:s, s:s}", "name", "far", "size", "1M", "pool", "q"));
     answer = rig_ok(rig, "disk_replace", "{s:s, s:s}", "name", "far", "from", "from");
     snprintf(id, sizeof id, "%s", rig_text(answer, "job.id"));
     json_decref(answer);
-    expect(ended(rig, id, "done"));
+    expect(rig_job_ends(rig, id, "done"));
     expect(rig_do(rig, "map_add", "{s:s, s:s, s:i}", "host", "h", "disk", "far", "lun", 8));
     for (unsigned i = 0; i < BLOCKS * 3; i++)
         expect_eq(lun_get(host, 8, i), i % 3 ? 0 : 7);
@@ -251,7 +229,7 @@ static void a_disk_that_is_used_again_meanwhile_is_taken_when_that_is_over(void)
     expect(strstr(rig_text(job, "trouble"), "reservation") != NULL);
     json_decref(job);
     expect(lun_reserve(host, LUN, false));
-    expect(ended(rig, id, "done"));
+    expect(rig_job_ends(rig, id, "done"));
     expect(is_replaced(host));
     job = rig_ok(rig, "job_show", "{s:s}", "name", id);
     expect_str(rig_text(job, "trouble"), "");
@@ -271,9 +249,9 @@ static void a_job_that_waits_for_its_disk_is_cancelled_and_leaves_nothing(void)
     expect(rig_do(rig, "job_resume", "{s:s}", "name", id));
     sim_run_for(rig->sim, 5 * RT_SECOND);
     expect(rig_do(rig, "job_cancel", "{s:s}", "name", id));
-    expect(ended(rig, id, "failed"));
+    expect(rig_job_ends(rig, id, "failed"));
     expect(is_as_before(host));
-    expect_eq(unclaimed(rig), 0);
+    expect_eq(rig_unclaimed(rig), 0);
     lun_logout(host);
     rig_destroy(rig);
 }
@@ -290,7 +268,93 @@ static void a_forced_job_does_not_wait(void)
     json_decref(answer);
     sim_run_for(rig->sim, 5 * RT_SECOND);
     expect(is_replaced(host));
-    expect(ended(rig, id, "done"));
+    expect(rig_job_ends(rig, id, "done"));
+    lun_logout(host);
+    rig_destroy(rig);
+}
+
+static unsigned space_events(struct rig *rig)
+{
+    unsigned count = 0;
+    json_t *list = rig_ok(rig, "event_list", NULL);
+    const json_t *events = json_object_get(list, "events");
+    for (size_t i = 0; i < json_array_size(events); i++) {
+        const json_t *event = json_array_get(events, i);
+        if (strcmp(rig_text(event, "kind"), "job") == 0 && strcmp(rig_text(event, "object"), "a") == 0 &&
+            strstr(rig_text(event, "text"), "waits for space") != NULL)
+            count++;
+    }
+    json_decref(list);
+    return count;
+}
+
+static bool waits_for_space(struct rig *rig, const char *id)
+{
+    json_t *job = rig_ok(rig, "job_show", "{s:s}", "name", id);
+    bool waits = strcmp(rig_text(job, "state"), "running") == 0 &&
+                 strstr(rig_text(job, "trouble"), "waits for space in pool \"p\"") != NULL;
+    if (!waits) printf("# job: %s: %s\n", rig_text(job, "state"), rig_text(job, "trouble"));
+    json_decref(job);
+    return waits;
+}
+
+static struct lun_host *fill_pool(struct rig *rig, struct lun_host *host)
+{
+    unsigned block = 0;
+    check(rig_do(rig, "disk_create", "{s:s, s:s}", "name", "ballast", "size", "64M"));
+    check(rig_do(rig, "map_add", "{s:s, s:s, s:i}", "host", "h", "disk", "ballast", "lun", 7));
+    while (block < 16384 && lun_put(host, 7, block, 3) == SCSI_STATUS_GOOD)
+        block++;
+    check(block < 16384);
+    return host;
+}
+
+static void a_full_pool_is_waited_for_with_an_event_and_over_a_restart(void)
+{
+    char id[64];
+    struct lun_host *host;
+    struct rig *rig = furnished(&host);
+    fill_pool(rig, host);
+    begin(rig, id);
+    sim_run_for(rig->sim, 100 * RT_SECOND);
+    expect(waits_for_space(rig, id));
+    expect_eq(space_events(rig), 1); /* however often it looked */
+    expect(is_as_before(host));
+    lun_logout(host);
+    require(rig_restart(rig));
+    host = lun_login(rig, "iqn.a");
+    sim_run_for(rig->sim, 40 * RT_SECOND);
+    expect(waits_for_space(rig, id));
+    expect(rig_do(rig, "map_remove", "{s:s, s:i}", "host", "h", "lun", 7));
+    expect(rig_do(rig, "disk_delete", "{s:s, s:b}", "name", "ballast", "now", 1));
+    expect(rig_job_ends(rig, id, "done"));
+    expect(is_replaced(host));
+    json_t *job = rig_ok(rig, "job_show", "{s:s}", "name", id);
+    expect_str(rig_text(job, "trouble"), "");
+    json_decref(job);
+    expect_eq(rig_unclaimed(rig), 0);
+    lun_logout(host);
+    rig_destroy(rig);
+}
+
+static void a_job_that_waits_for_space_is_paused_and_cancelled_and_gives_back_what_it_took(void)
+{
+    char id[64];
+    struct lun_host *host;
+    struct rig *rig = furnished(&host);
+    fill_pool(rig, host);
+    begin(rig, id);
+    sim_run_for(rig->sim, 40 * RT_SECOND);
+    expect(waits_for_space(rig, id));
+    expect(rig_do(rig, "job_pause", "{s:s}", "name", id));
+    sim_run_for(rig->sim, 40 * RT_SECOND);
+    expect(rig_do(rig, "job_resume", "{s:s}", "name", id));
+    sim_run_for(rig->sim, 10 * RT_SECOND);
+    expect(waits_for_space(rig, id));
+    expect(rig_do(rig, "job_cancel", "{s:s}", "name", id));
+    expect(rig_job_ends(rig, id, "failed"));
+    expect(is_as_before(host));
+    expect_eq(rig_unclaimed(rig), 0);
     lun_logout(host);
     rig_destroy(rig);
 }
@@ -310,19 +374,19 @@ static void a_revert_takes_what_a_host_wrote_into_the_snapshot_unless_as_cut(voi
     expect_eq(lun_put(host, LUN, 0, 3), SCSI_STATUS_GOOD);
     sim_run_for(rig->sim, 31 * RT_SECOND);
     json_t *answer = rig_ok(rig, "disk_revert", "{s:s, s:s}", "name", "a", "to", "copy");
-    expect(ended(rig, rig_text(answer, "job.id"), "done"));
+    expect(rig_job_ends(rig, rig_text(answer, "job.id"), "done"));
     json_decref(answer);
     expect_eq(lun_get(host, LUN, 0), 1);
     expect_eq(lun_get(host, LUN, 1), 5);
     expect_eq(lun_get(windows, 9, 1), 5);
-    expect_eq(unclaimed(rig), 0);
+    expect_eq(rig_unclaimed(rig), 0);
     sim_run_for(rig->sim, 31 * RT_SECOND);
     expect(rig_do(rig, "disk_revert", "{s:s, s:s, s:b}", "name", "a", "to", "copy", "as_cut", 1));
     expect_eq(lun_get(host, LUN, 1), 0);
     lun_logout(windows);
     expect(rig_do(rig, "map_remove", "{s:s, s:i}", "host", "w", "lun", 9));
     expect(rig_do(rig, "snapshot_delete", "{s:s, s:b}", "name", "copy", "now", 1));
-    expect_eq(unclaimed(rig), 0);
+    expect_eq(rig_unclaimed(rig), 0);
     lun_logout(host);
     rig_destroy(rig);
 }
@@ -337,6 +401,8 @@ int main(void)
     run(a_disk_that_is_used_again_meanwhile_is_taken_when_that_is_over);
     run(a_job_that_waits_for_its_disk_is_cancelled_and_leaves_nothing);
     run(a_forced_job_does_not_wait);
+    run(a_full_pool_is_waited_for_with_an_event_and_over_a_restart);
+    run(a_job_that_waits_for_space_is_paused_and_cancelled_and_gives_back_what_it_took);
     run(a_revert_takes_what_a_host_wrote_into_the_snapshot_unless_as_cut);
     return tap_done();
 }

@@ -325,3 +325,29 @@ long long rig_number(const json_t *json, const char *path)
     if (json_is_boolean(value)) return json_is_true(value);
     return json_is_integer(value) ? json_integer_value(value) : -1;
 }
+
+bool rig_job_ends(struct rig *rig, const char *id, const char *state)
+{
+    json_t *job = NULL;
+    for (unsigned i = 0; i < 10; i++) {
+        json_decref(job);
+        job = rig_ok(rig, "job_show", "{s:s, s:i}", "name", id, "wait", 30);
+        if (strcmp(rig_text(job, "state"), "running") != 0) break;
+    }
+    bool same = strcmp(rig_text(job, "state"), state) == 0;
+    if (!same) {
+        char *text = job ? json_dumps(job, JSON_COMPACT) : NULL;
+        printf("# job: %s\n", text ? text : rig->message);
+        free(text);
+    }
+    json_decref(job);
+    return same;
+}
+
+long long rig_unclaimed(struct rig *rig)
+{
+    json_t *pool = rig_ok(rig, "pool_show", "{s:s}", "name", "p");
+    long long n = rig_number(pool, "unclaimed_count") + rig_number(pool, "unclaimed_disk_count");
+    json_decref(pool);
+    return n;
+}

@@ -51,6 +51,10 @@ json_t *rig_ok(struct rig *rig, const char *verb, const char *format, ...);
 enum status rig_fails(struct rig *rig, const char *verb, const char *format, ...);
 /* As rig_ok, and forgets the answer. */
 bool rig_do(struct rig *rig, const char *verb, const char *format, ...);
+/* Waits for the end of the job, ten times half a minute at most; prints what it is when it is not `state`. */
+bool rig_job_ends(struct rig *rig, const char *id, const char *state);
+/* What the engine of pool p has and the catalog does not know: points and disks. */
+long long rig_unclaimed(struct rig *rig);
 /* "pool" with a pool called p, disks a, b, c of 16 MiB. */
 void rig_furnish(struct rig *rig);
 const char *rig_text(const json_t *json, const char *path); /* "members.0.disk"; "" when absent */

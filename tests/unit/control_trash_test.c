@@ -21,14 +21,6 @@ static size_t count(struct rig *rig, const char *verb, const char *key)
     return n;
 }
 
-static long long unclaimed(struct rig *rig)
-{
-    json_t *pool = rig_ok(rig, "pool_show", "{s:s}", "name", "p");
-    long long n = rig_number(pool, "unclaimed_count") + rig_number(pool, "unclaimed_disk_count");
-    json_decref(pool);
-    return n;
-}
-
 static bool set_is(struct rig *rig, const char *state)
 {
     json_t *set = rig_ok(rig, "set_show", "{s:s}", "name", "n");
@@ -134,7 +126,7 @@ static void a_disk_comes_back_with_its_content_and_the_snapshots_that_went_with_
     expect(rig_do(rig, "disk_delete", "{s:s, s:b}", "name", "a", "with_snapshots", 1));
     expect_eq(count(rig, "disk_list", "disks"), 2);
     expect_eq(count(rig, "trash_list", "trash"), 3);
-    expect_eq(unclaimed(rig), 0);
+    expect_eq(rig_unclaimed(rig), 0);
     expect_eq(rig_fails(rig, "map_add", "{s:s, s:s}", "host", "h", "disk", "a"), STATUS_CONFLICT);
     expect_eq(rig_fails(rig, "set_prepare", "{s:[s]}", "disks", "a"), STATUS_CONFLICT);
     expect_eq(rig_fails(rig, "pool_forget", "{s:s}", "name", "p"), STATUS_IN_USE);
@@ -164,9 +156,9 @@ static void the_trash_gives_its_space_back_after_a_day_by_itself(void)
     expect_eq(count(rig, "trash_list", "trash"), 0);
     expect_eq(rig_fails(rig, "set_show", "{s:s}", "name", "n"), STATUS_NOT_FOUND);
     expect_eq(rig_fails(rig, "disk_show", "{s:s}", "name", "b"), STATUS_NOT_FOUND);
-    expect_eq(unclaimed(rig), 0);
+    expect_eq(rig_unclaimed(rig), 0);
     expect(rig_restart(rig));
-    expect_eq(unclaimed(rig), 0);
+    expect_eq(rig_unclaimed(rig), 0);
     rig_destroy(rig);
 }
 
@@ -207,7 +199,7 @@ static void only_an_administrator_deletes_past_the_trash(void)
     expect(
         rig_do(rig, "snapshot_delete", "{s:s, s:b}", "name", "n-a", "now", 1)); /* from the trash */
     expect_eq(count(rig, "trash_list", "trash"), 0);
-    expect_eq(unclaimed(rig), 0);
+    expect_eq(rig_unclaimed(rig), 0);
     rig_destroy(rig);
 }
 
@@ -228,7 +220,7 @@ static void emptying_says_what_goes_and_takes_one_or_all(void)
     expect(rig_do(rig, "trash_empty", NULL));
     expect_eq(count(rig, "trash_list", "trash"), 0);
     expect_eq(count(rig, "snapshot_list", "snapshots"), 1);
-    expect_eq(unclaimed(rig), 0);
+    expect_eq(rig_unclaimed(rig), 0);
     rig_destroy(rig);
 }
 
@@ -260,7 +252,7 @@ static void undo_points_go_only_when_asked_for_and_the_disks_stay(void)
     expect(rig_do(rig, "trash_empty", "{s:b}", "undo", 1));
     expect_eq(undo_count(rig, "b"), 0);
     expect_eq(count(rig, "snapshot_list", "snapshots"), 2);
-    expect_eq(unclaimed(rig), 0);
+    expect_eq(rig_unclaimed(rig), 0);
     rig_destroy(rig);
 }
 
