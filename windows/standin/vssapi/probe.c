@@ -121,6 +121,8 @@ static void hardware_providers_are_for_servers_only(void)
 static void the_names_that_requesters_bind_are_there(void)
 {
     static const char *const names[] = {
+        "CreateVssBackupComponentsInternal",
+        "?CreateVssBackupComponents@@YAJPEAPEAVIVssBackupComponents@@@Z",
         "CreateVssExamineWriterMetadataInternal",
         "?CreateVssExamineWriterMetadata@@YAJPEAGPEAPEAVIVssExamineWriterMetadata@@@Z",
         "VssFreeSnapshotProperties",

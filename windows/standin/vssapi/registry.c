@@ -51,3 +51,21 @@ unsigned standin_registered(struct si_registered ret[SI_PROVIDERS_MAX])
     RegCloseKey(providers);
     return count;
 }
+
+static unsigned list(struct si_registry *r, struct si_registered ret[SI_PROVIDERS_MAX])
+{
+    (void)r;
+    return standin_registered(ret);
+}
+
+static struct si_provider *load(struct si_registry *r, const struct si_registered *which)
+{
+    (void)r;
+    return standin_provider_load(which);
+}
+
+struct si_registry *standin_registry(void)
+{
+    static struct si_registry registry = {list, load};
+    return &registry;
+}

@@ -15,7 +15,5 @@
 #define STANDIN_PROVIDERS L"SYSTEM\\CurrentControlSet\\Services\\VSS\\Providers"
 
 unsigned standin_registered(struct si_registered ret[SI_PROVIDERS_MAX]);
-/* The same for who asks VSS. */
-HRESULT standin_providers(IVssEnumObject **ret);
 
 #endif

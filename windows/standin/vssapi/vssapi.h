@@ -36,7 +36,8 @@
 /* ---- Objects (each starts with one reference) ------------------------------------------------ */
 
 HRESULT standin_admin_create(IVssAdmin **ret);
-HRESULT standin_backup_create(IVssBackupComponents **ret);
+/* The registered providers, for who asks VSS. */
+HRESULT standin_providers(IVssEnumObject **ret);
 /* Takes over the properties and their texts, whatever happens. */
 HRESULT standin_enum_create(VSS_OBJECT_PROP *properties, ULONG count, IVssEnumObject **ret);
 /* deed runs on a thread of its own; cancel, which may be NULL, on that of the caller.  owner is held
@@ -59,9 +60,6 @@ struct si_registry *standin_registry(void);
 struct si_memory *standin_memory(void);
 /* NULL: such a class cannot be made. */
 struct si_provider *standin_provider_load(const struct si_registered *which);
-/* NULL where the test has no machine, or it does not answer. */
-struct si_machine *standin_machine(void);
-struct si_host *standin_host(void);
 
 /* ---- What the test wants --------------------------------------------------------------------- */
 

@@ -1,0 +1,78 @@
+/* IVssBackupComponents: writers, of which the stand-in has none, and what it does not do. */
+#include "windows/standin/vssapi/session.h"
+
+static struct session *of(IVssBackupComponentsEx4 *iface)
+{
+    return (struct session *)iface;
+}
+
+/* On x64 the caller clears the stack, so that this one fits every method. */
+static HRESULT STDMETHODCALLTYPE not_done(IVssBackupComponentsEx4 *iface)
+{
+    (void)iface;
+    return E_NOTIMPL;
+}
+
+static HRESULT nothing_to_do(void *context)
+{
+    (void)context;
+    return S_OK;
+}
+
+static HRESULT STDMETHODCALLTYPE count_components(IVssBackupComponentsEx4 *iface, UINT *ret_count)
+{
+    (void)iface;
+    if (!ret_count) return E_INVALIDARG;
+    *ret_count = 0;
+    return S_OK;
+}
+
+static HRESULT STDMETHODCALLTYPE count_writers(IVssBackupComponentsEx4 *iface, UINT *ret_count)
+{
+    if (!ret_count) return E_INVALIDARG;
+    *ret_count = 0;
+    return of(iface)->steps & SESSION_GATHERED ? S_OK : VSS_E_BAD_STATE;
+}
+
+static HRESULT STDMETHODCALLTYPE forget(IVssBackupComponentsEx4 *iface)
+{
+    return of(iface)->steps & SESSION_INITIALIZED ? S_OK : VSS_E_BAD_STATE;
+}
+
+static HRESULT STDMETHODCALLTYPE gather_status(IVssBackupComponentsEx4 *iface, IVssAsync **ret)
+{
+    if (!ret) return E_INVALIDARG;
+    if (!(of(iface)->steps & SESSION_GATHERED)) return VSS_E_BAD_STATE;
+    return standin_async_create(nothing_to_do, NULL, of(iface), (IUnknown *)iface, ret);
+}
+
+static HRESULT STDMETHODCALLTYPE tell_restore(IVssBackupComponentsEx4 *iface, IVssAsync **ret)
+{
+    if (!ret) return E_INVALIDARG;
+    if (!(of(iface)->steps & SESSION_RESTORE)) return VSS_E_BAD_STATE;
+    return standin_async_create(nothing_to_do, NULL, of(iface), (IUnknown *)iface, ret);
+}
+
+static HRESULT STDMETHODCALLTYPE session_id(IVssBackupComponentsEx4 *iface, VSS_ID *ret)
+{
+    if (!ret) return E_INVALIDARG;
+    *ret = of(iface)->id;
+    return S_OK;
+}
+
+void session_fill_rest(IVssBackupComponentsEx4Vtbl *methods)
+{
+    typedef void (*slot)(void);
+    slot *slots = (slot *)(void *)methods;
+    for (size_t i = 0; i < sizeof *methods / sizeof *slots; i++)
+        slots[i] = (slot)(void *)not_done;
+    methods->GetWriterComponentsCount = count_components;
+    methods->GetWriterMetadataCount = count_writers;
+    methods->FreeWriterMetadata = forget;
+    methods->GatherWriterStatus = gather_status;
+    methods->GetWriterStatusCount = count_writers;
+    methods->FreeWriterStatus = forget;
+    methods->PreRestore = tell_restore;
+    methods->PostRestore = tell_restore;
+    methods->GetSessionId = session_id;
+}
