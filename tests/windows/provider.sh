@@ -100,6 +100,8 @@ prove "a server with another key gets nothing" wrong_pin_sends_nothing
 prove "the code is redeemed" runs "enrolled as db1" tarn-vss.exe enrol "$CODE"
 prove "a code is good for one use" ends_with 1 tarn-vss.exe enrol "$CODE"
 prove "the server answers signed requests" runs "the server answers" tarn-vss.exe status
+install_vssapi
+product_type ServerNT
 prove "the service is registered" runs "registered" tarn-vss.exe register
 prove "and the stand-in's proxy" runs "" windows/system32/regsvr32.exe /s 'C:\vssps.dll'
 

@@ -31,8 +31,8 @@ static int usage(void)
           "  enrol CODE  make this host known to a Tarn server; the code comes from: tarn host "
           "enrol HOST\n"
           "  status      say which host this is, and whether its server answers\n"
-          "  register    make the service and its COM class\n"
-          "  unregister  remove them\n"
+          "  register    make the service and its COM class, and register with VSS\n"
+          "  unregister  undo that\n"
           "  service     what the service control manager runs\n"
           "  version     say which version this is\n",
           stderr);

@@ -1,5 +1,6 @@
 #include "windows/provider/com/service.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 
 #include <windows.h>
@@ -10,6 +11,7 @@
 #include "windows/provider/com/ids.h"
 #include "windows/provider/com/object.h"
 #include "windows/provider/com/os.h"
+#include "windows/provider/com/register.h"
 #include "windows/provider/com/trace.h"
 
 /* Execute, local execute and local activation, for SYSTEM and Administrators (by SID: their names
@@ -156,9 +158,10 @@ static LSTATUS register_class(void)
     return status;
 }
 
-static DWORD register_service(void)
+static DWORD register_service(bool *ret_made)
 {
     wchar_t path[MAX_PATH], command[MAX_PATH + 16];
+    *ret_made = false;
     DWORD length = GetModuleFileNameW(NULL, path, MAX_PATH);
     if (length == 0 || length == MAX_PATH) return ERROR_BAD_PATHNAME;
     swprintf(command, MAX_PATH + 16, L"\"%ls\" service", path);
@@ -169,28 +172,10 @@ static DWORD register_service(void)
                        SERVICE_WIN32_OWN_PROCESS, SERVICE_DEMAND_START, SERVICE_ERROR_NORMAL,
                        command, NULL, NULL, NULL, NULL, NULL);
     DWORD error = service ? NO_ERROR : GetLastError();
+    *ret_made = service != NULL;
     if (service) CloseServiceHandle(service);
     CloseServiceHandle(manager);
     return error == ERROR_SERVICE_EXISTS ? NO_ERROR : error;
-}
-
-static int failed(const char *what, DWORD error)
-{
-    fprintf(stderr, "tarn-vss: %s: error %lu%s\n", what, (unsigned long)error,
-            error == ERROR_ACCESS_DENIED ? "; run it as administrator" : "");
-    return 1;
-}
-
-int service_register(void)
-{
-    DWORD error = register_service();
-    if (error) return failed("the service could not be made", error);
-    error = (DWORD)register_class();
-    if (error) return failed("the COM class could not be registered", error);
-    error = event_source_register();
-    if (error) return failed("the source of events could not be registered", error);
-    puts("registered: service TarnVss, its COM class and its events");
-    return 0;
 }
 
 static DWORD unregister_service(void)
@@ -212,13 +197,81 @@ static DWORD unregister_service(void)
                : error;
 }
 
+static DWORD unregister_class(void)
+{
+    LSTATUS clsid = RegDeleteTreeW(HKEY_LOCAL_MACHINE, CLSID_KEY);
+    LSTATUS appid = RegDeleteTreeW(HKEY_LOCAL_MACHINE, APPID_KEY);
+    if (clsid && clsid != ERROR_FILE_NOT_FOUND) return (DWORD)clsid;
+    return appid == ERROR_FILE_NOT_FOUND ? NO_ERROR : (DWORD)appid;
+}
+
+static int failed(const char *what, DWORD error)
+{
+    fprintf(stderr, "tarn-vss: %s: error %lu%s\n", what, (unsigned long)error,
+            error == ERROR_ACCESS_DENIED ? "; run it as administrator" : "");
+    return 1;
+}
+
+/* With VSS; opened and closed again for each call, because that is all that a command does. */
+static HRESULT ask_vss(bool is_there)
+{
+    IVssAdmin *admin;
+    HRESULT result = CoInitializeEx(NULL, COINIT_MULTITHREADED);
+    if (FAILED(result)) return result;
+    result = registration_open(&admin);
+    if (SUCCEEDED(result)) {
+        result = is_there ? registration_add(admin, TARN_VERSION) : registration_remove(admin);
+        admin->lpVtbl->Release(admin);
+    }
+    CoUninitialize();
+    return result;
+}
+
+static int vss_refused(const char *what, HRESULT result)
+{
+    fprintf(stderr, "tarn-vss: %s: error %08lx\n  next: %s\n", what, (unsigned long)result,
+            registration_advice(result));
+    return 1;
+}
+
+/* VSS comes last, because it may ask for the class at once. What was made here goes again when VSS
+ * wants none of it. */
+int service_register(void)
+{
+    bool is_new;
+    DWORD error = register_service(&is_new);
+    if (error) return failed("the service could not be made", error);
+    error = (DWORD)register_class();
+    if (error) return failed("the COM class could not be registered", error);
+    error = event_source_register();
+    if (error) return failed("the source of events could not be registered", error);
+    HRESULT result = ask_vss(true);
+    if (FAILED(result)) {
+        if (is_new) {
+            unregister_service();
+            unregister_class();
+            event_source_unregister();
+        }
+        return vss_refused("Windows did not register the provider", result);
+    }
+    puts("registered: service TarnVss, its COM class, its events, and the provider with VSS");
+    return 0;
+}
+
+/* Each part is tried, whatever became of the others: an uninstall must leave as little as it can.
+ * What VSS says is told and is no failure: without service and class its entry does nothing, and
+ * registering again puts it right. */
 int service_unregister(void)
 {
+    int status = 0;
+    HRESULT result = ask_vss(false);
+    if (FAILED(result)) vss_refused("Windows did not unregister the provider", result);
     DWORD error = unregister_service();
-    if (error) return failed("the service could not be removed", error);
-    RegDeleteTreeW(HKEY_LOCAL_MACHINE, CLSID_KEY);
-    RegDeleteTreeW(HKEY_LOCAL_MACHINE, APPID_KEY);
+    if (error) status = failed("the service could not be removed", error);
+    error = unregister_class();
+    if (error) status = failed("the COM class could not be removed", error);
     event_source_unregister();
-    puts("unregistered: service TarnVss, its COM class and its events");
-    return 0;
+    if (status == 0)
+        puts("unregistered: service TarnVss, its COM class, its events, and the provider");
+    return status;
 }

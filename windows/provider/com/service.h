@@ -10,7 +10,7 @@
 #define TARN_WINDOWS_COM_SERVICE_H
 
 int service_run(void);
-/* Makes the service, and the class that it serves; done already is fine. */
+/* Makes the service and the class that it serves, and registers the provider with VSS; done already is fine. */
 int service_register(void);
 /* Undoes it; what is not there is fine. */
 int service_unregister(void);
