@@ -186,6 +186,39 @@ static void an_unloaded_provider_leaves_nothing_half_made(void)
     end();
 }
 
+/* After PostCommitSnapshots VSS may unload us and ask another process for the identities. */
+static void an_unloaded_provider_keeps_what_was_confirmed(void)
+{
+    VDS_LUN_INFORMATION one;
+    begin();
+    advance(1, 5);
+    provider_unload(&provider);
+    restart();
+    require(target(1, &one) == S_OK);
+    expect_str(state_of(1), "created");
+    rig_free_lun(&one);
+    end();
+}
+
+/* Another thread's AbortSnapshots, in the middle of PreCommitSnapshots: the volumes are frozen. */
+static void abort_beside_arm(struct fake_server *s, const struct api_request *request)
+{
+    if (!strstr(request->path, "/arm")) return;
+    s->before = NULL;
+    provider_abort(&provider, set_id(1));
+}
+
+static void an_abort_beside_pre_commit_writes_no_event(void)
+{
+    begin();
+    advance(1, 2);
+    server.before = abort_beside_arm;
+    expect_eq(provider_pre_commit(&provider, set_id(1)), VSS_E_OBJECT_NOT_FOUND);
+    expect_eq(server.events, 0);
+    expect_eq(fake_snapshot_count(&server), 0);
+    end();
+}
+
 /* Another thread's AbortSnapshots, in the middle of EndPrepareSnapshots' request. */
 static void abort_meanwhile(struct fake_server *s, const struct api_request *request)
 {
@@ -664,6 +697,8 @@ int main(void)
     run(an_abort_of_another_set_is_not_one_of_ours);
     run(another_set_gives_up_the_one_before);
     run(an_unloaded_provider_leaves_nothing_half_made);
+    run(an_unloaded_provider_keeps_what_was_confirmed);
+    run(an_abort_beside_pre_commit_writes_no_event);
     run(an_abort_ends_a_prepare_that_is_under_way);
     run(calls_out_of_order_are_refused_and_change_nothing);
     run(a_veto_in_the_freeze_is_told_after_it);

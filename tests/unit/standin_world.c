@@ -228,9 +228,8 @@ static unsigned add_disk(struct world *w, unsigned host, uint64_t blocks, unsign
           WORLD_FIRST_LBA + volumes * WORLD_VOLUME_BLOCKS + TABLE_BLOCKS + 1 <= blocks);
     unsigned n = w->lun_count++;
     struct world_lun *lun = &w->luns[n];
-    *lun = (struct world_lun){.data = calloc(blocks, WORLD_BLOCK),
-                              .block_count = blocks,
-                              .volume_count = volumes};
+    *lun = (struct world_lun){
+        .data = calloc(blocks, WORLD_BLOCK), .block_count = blocks, .volume_count = volumes};
     check(lun->data != NULL);
     snprintf(lun->serial, sizeof lun->serial, "d%031x", n);
     uint64_t backup = blocks - 1 - TABLE_BLOCKS;
@@ -341,8 +340,8 @@ static enum si_io read_blocks(struct si_machine *m, unsigned handle, uint64_t lb
     return SI_IO_OK;
 }
 
-static enum si_io write_blocks(struct si_machine *m, unsigned handle, uint64_t lba,
-                               uint32_t blocks, const void *data)
+static enum si_io write_blocks(struct si_machine *m, unsigned handle, uint64_t lba, uint32_t blocks,
+                               const void *data)
 {
     struct world_lun *lun = lun_at(m, handle, lba, blocks);
     if (!lun) return SI_IO_GONE;
@@ -495,12 +494,13 @@ static uint64_t os_now(struct provider_os *os)
     return HOST_OF(os, os)->world->now_ms;
 }
 
-static void os_event(struct provider_os *os, const char *text)
+static void os_event(struct provider_os *os, const struct event *event)
 {
     struct world_host *host = HOST_OF(os, os);
-    host->events++;
-    snprintf(host->last_event, sizeof host->last_event, "%s", text);
-    if (host->world->is_loud) printf("# %s EVENT %s\n", host->name, text);
+    host->io++;
+    host->events += event_kind(event->id)->severity == EVENT_ERROR;
+    event_text(event, host->last_event);
+    if (host->world->is_loud) printf("# %s EVENT %s\n", host->name, host->last_event);
 }
 
 /* ---- The provider as a process --------------------------------------------------------------- */
@@ -534,8 +534,7 @@ static HRESULT on_unload(struct si_provider *p, BOOL force)
 }
 
 static HRESULT are_luns_supported(struct si_provider *p, LONG count, LONG context,
-                                  VSS_PWSZ *devices, VDS_LUN_INFORMATION *luns,
-                                  BOOL *ret_supported)
+                                  VSS_PWSZ *devices, VDS_LUN_INFORMATION *luns, BOOL *ret_supported)
 {
     return provider_are_luns_supported(core_of(p), count, context, devices, luns, ret_supported);
 }
@@ -658,11 +657,29 @@ static void release(struct si_provider *p)
 }
 
 static const struct si_provider tarn = {
-    on_load,          on_unload,         are_luns_supported, fill_in_lun_info, begin_prepare,
-    get_target_luns,  locate_luns,       on_lun_empty,       on_lun_state_change,
-    resync_luns,      async_wait,        async_query,        async_cancel,     async_release,
-    end_prepare,      pre_commit,        commit,             post_commit,      pre_final_commit,
-    post_final_commit, abort_set,        die,                release,
+    on_load,
+    on_unload,
+    are_luns_supported,
+    fill_in_lun_info,
+    begin_prepare,
+    get_target_luns,
+    locate_luns,
+    on_lun_empty,
+    on_lun_state_change,
+    resync_luns,
+    async_wait,
+    async_query,
+    async_cancel,
+    async_release,
+    end_prepare,
+    pre_commit,
+    commit,
+    post_commit,
+    pre_final_commit,
+    post_final_commit,
+    abort_set,
+    die,
+    release,
 };
 
 static const GUID tarn_id = {0x7A12, 1, 2, {3}};
@@ -705,10 +722,9 @@ static void init_host(struct world *w, unsigned index)
     host->os = (struct provider_os){com_memory, os_lock, os_unlock, os_now, os_event};
     snprintf(host->config.host, sizeof host->config.host, "%s", host->name);
     host->machine = (struct si_machine){rescan, read_blocks, write_blocks, flush};
-    host->host = (struct si_host){host_now,        host_guid,  freeze,    hold,
-                                  release_or_thaw, release_or_thaw, load_text, save_text,
-                                  list_texts,      say,        event_count, io_count,
-                                  beside};
+    host->host = (struct si_host){
+        host_now,  host_guid,  freeze, hold,        release_or_thaw, release_or_thaw, load_text,
+        save_text, list_texts, say,    event_count, io_count,        beside};
     host->registry = (struct si_registry){list_providers, load_provider};
 }
 

@@ -77,8 +77,8 @@ struct world_host {
     } texts[WORLD_TEXTS_MAX];
     unsigned lock_depth;
     bool is_commit_open, are_writers_stubborn, is_away;
-    char commit_path[API_PATH_MAX], last_event[PROVIDER_EVENT_MAX];
-    uint64_t events, io;
+    char commit_path[API_PATH_MAX], last_event[EVENT_TEXT_SIZE];
+    uint64_t events, io;    /* events: those of errors; io: all that was written */
     unsigned process_count; /* providers that were loaded */
 };
 

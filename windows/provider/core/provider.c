@@ -75,6 +75,15 @@ static bool arrive(struct provider *p, unsigned number, enum set_state state)
     return ok;
 }
 
+/* Neither aborted nor replaced meanwhile. */
+static bool is_still(struct provider *p, unsigned number)
+{
+    lock(p);
+    bool ok = p->set_number == number;
+    unlock(p);
+    return ok;
+}
+
 static bool is_known(struct provider *p, const char *id)
 {
     lock(p);
@@ -115,11 +124,16 @@ static void drop(struct provider *p, char ret_id[PROVIDER_ID_TEXT])
 void provider_unload(struct provider *p)
 {
     char id[PROVIDER_ID_TEXT];
+    lock(p);
+    bool is_complete = p->set.state == SET_CONFIRMED;
+    unlock(p);
     drop(p, id);
     p->transport->interrupt(p->transport);
     p->transport->commit_close(p->transport);
     thaw(p);
-    if (id[0]) abort_on_server(p, id);
+    /* After PostCommitSnapshots the set is VSS's to finish, with another process of ours; if nobody
+     * does, the server's lease ends it. */
+    if (id[0] && !is_complete) abort_on_server(p, id);
 }
 
 /* ---- BeginPrepareSnapshot -------------------------------------------------------------------- */
@@ -248,13 +262,16 @@ HRESULT provider_end_prepare(struct provider *p, VSS_ID set)
 
 /* The server holds the set armed for ten seconds; the request that commits it is sent but for its
  * body. */
-static HRESULT arm(struct provider *p, const char *id)
+static HRESULT arm(struct provider *p, const char *id, unsigned number)
 {
     struct api_reply reply;
     struct api_request request;
     HRESULT result = S_OK;
     ask(p, "POST", ASK_SHORT_MS, &reply, "/v1/sets", id, "arm");
-    if (!api_is_ok(&reply)) result = veto_reply(p, EVENT_ARM_REFUSED, id, &reply);
+    if (!is_still(p, number))
+        result = VSS_E_OBJECT_NOT_FOUND; /* aborted beside us: no veto, and no event in a freeze */
+    else if (!api_is_ok(&reply))
+        result = veto_reply(p, EVENT_ARM_REFUSED, id, &reply);
     api_reply_fini(&reply);
     if (result != S_OK) return result;
     api_request_init(&request, "POST", ASK_MS);
@@ -275,7 +292,7 @@ HRESULT provider_pre_commit(struct provider *p, VSS_ID set)
     lock(p);
     p->is_frozen = true;
     unlock(p);
-    HRESULT result = arm(p, id);
+    HRESULT result = arm(p, id, number);
     if (!arrive(p, number, result == S_OK ? state : SET_FAILED)) {
         p->transport->commit_close(p->transport);
         return VSS_E_OBJECT_NOT_FOUND;
