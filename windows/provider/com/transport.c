@@ -4,9 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "windows/provider/com/bounded.h"
 #include "windows/provider/com/http.h"
 
-enum { CALLS_MAX = 32, SIGN_TRIES = 3 };
+/* COMMIT_MS: all that Windows lets a commit take is ten seconds. */
+enum { CALLS_MAX = 32, SIGN_TRIES = 3, CONNECTING_MS = 2000, COMMIT_MS = 4000 };
+
+struct commit;
 
 struct host_transport {
     struct transport transport;
@@ -14,13 +18,10 @@ struct host_transport {
     HINTERNET session;
     CRITICAL_SECTION section;
     /* Under the section: */
-    char nonce[SIGNED_NONCE_SIZE];           /* "" = none */
-    unsigned address;                        /* that answered last */
-    struct http_call *long_calls[CALLS_MAX]; /* that interrupt may end */
-    /* The commit channel: one set at a time. */
-    struct http_call commit;
-    char commit_line[SIGNED_LINE_MAX];
-    bool is_commit_open;
+    char nonce[SIGNED_NONCE_SIZE];         /* "" = none */
+    unsigned address;                      /* that answered last */
+    struct bounded *long_calls[CALLS_MAX]; /* whose wait interrupt may end */
+    struct commit *commit;                 /* one set at a time; NULL: none is open */
 };
 
 static struct host_transport *host_of(struct transport *t)
@@ -48,8 +49,8 @@ static void set_nonce(struct host_transport *t, const char *nonce, unsigned addr
     LeaveCriticalSection(&t->section);
 }
 
-/* A long call can be ended by interrupt, until it is unlisted. */
-static void list_call(struct host_transport *t, struct http_call *call)
+/* The wait for a long call can be ended by interrupt, until it is unlisted. */
+static void list_call(struct host_transport *t, struct bounded *call)
 {
     EnterCriticalSection(&t->section);
     for (unsigned i = 0; i < CALLS_MAX; i++) {
@@ -60,7 +61,7 @@ static void list_call(struct host_transport *t, struct http_call *call)
     LeaveCriticalSection(&t->section);
 }
 
-static void unlist_call(struct host_transport *t, struct http_call *call)
+static void unlist_call(struct host_transport *t, struct bounded *call)
 {
     EnterCriticalSection(&t->section);
     for (unsigned i = 0; i < CALLS_MAX; i++)
@@ -73,10 +74,7 @@ static void interrupt(struct transport *transport)
     struct host_transport *t = host_of(transport);
     EnterCriticalSection(&t->section);
     for (unsigned i = 0; i < CALLS_MAX; i++) {
-        if (!t->long_calls[i]) continue;
-        /* The handle's end ends what waits on it; the connection is its owner's to close. */
-        if (t->long_calls[i]->request) WinHttpCloseHandle(t->long_calls[i]->request);
-        t->long_calls[i]->request = NULL;
+        if (t->long_calls[i]) bounded_interrupt(t->long_calls[i]);
         t->long_calls[i] = NULL;
     }
     LeaveCriticalSection(&t->section);
@@ -199,63 +197,171 @@ static bool try_exchange(struct host_transport *t, const struct api_request *req
         LeaveCriticalSection(&t->section);
         return false;
     }
-    bool is_long = request->timeout_ms > API_SHORT_MS;
-    if (is_long) list_call(t, &call);
     reply->http = http_receive(&call);
-    if (is_long) unlist_call(t, &call);
     if (reply->http && !http_read(&call, reply, nonce)) reply->http = 0;
     if (reply->http) set_nonce(t, nonce, address);
     http_end(&call);
     return !is_stale(reply);
 }
 
+/* One exchange on its worker. */
+struct exchange_job {
+    struct bounded job;
+    struct host_transport *t;
+    struct api_request request;
+    struct api_reply reply;
+};
+
+static void exchange_run(struct bounded *job)
+{
+    struct exchange_job *e = (struct exchange_job *)job;
+    for (unsigned i = 0; i < SIGN_TRIES; i++) {
+        api_reply_fini(&e->reply);
+        if (try_exchange(e->t, &e->request, &e->reply)) return;
+    }
+}
+
+static void exchange_free(struct bounded *job)
+{
+    struct exchange_job *e = (struct exchange_job *)job;
+    api_request_fini(&e->request);
+    api_reply_fini(&e->reply);
+    free(e);
+}
+
+static struct exchange_job *exchange_create(struct host_transport *t,
+                                            const struct api_request *request)
+{
+    struct exchange_job *e = calloc(1, sizeof *e);
+    if (!e) return NULL;
+    e->t = t;
+    e->request = *request;
+    e->request.body = request->body ? _strdup(request->body) : NULL;
+    if (request->body && !e->request.body) {
+        free(e);
+        return NULL;
+    }
+    return bounded_start(&e->job, exchange_run, exchange_free) ? e : NULL;
+}
+
 static void exchange(struct transport *transport, const struct api_request *request,
                      struct api_reply *ret_reply)
 {
     struct host_transport *t = host_of(transport);
-    for (unsigned i = 0; i < SIGN_TRIES; i++) {
-        api_reply_fini(ret_reply);
-        if (try_exchange(t, request, ret_reply)) return;
+    struct exchange_job *e = exchange_create(t, request);
+    api_reply_fini(ret_reply);
+    if (!e) return;
+    bool is_long = request->timeout_ms > API_SHORT_MS;
+    if (is_long) list_call(t, &e->job);
+    if (bounded_wait(&e->job, request->timeout_ms + CONNECTING_MS)) {
+        *ret_reply = e->reply;
+        e->reply = (struct api_reply){0};
     }
+    if (is_long) unlist_call(t, &e->job);
+    bounded_leave(&e->job);
 }
 
 /* ---- The commit channel ---------------------------------------------------------------------- */
 
-static bool commit_open(struct transport *transport, const struct api_request *request)
+/* Its worker opens it, waits for the word, and then writes the line and reads the status.  So a
+ * commit can be given up in time, whatever it hangs on. */
+struct commit {
+    struct bounded job;
+    struct host_transport *t;
+    struct api_request request;
+    HANDLE opened, go; /* opened: or it could not be */
+    volatile LONG is_open, is_wanted;
+    struct http_call call;
+    char line[SIGNED_LINE_MAX];
+    unsigned http;
+};
+
+static bool commit_connect(struct commit *c)
 {
-    struct host_transport *t = host_of(transport);
+    struct host_transport *t = c->t;
     struct job job;
     char nonce[SIGNED_NONCE_SIZE];
     unsigned address;
-    struct api_request empty = *request;
-    empty.body = NULL; /* of a commit nothing is asked but that it be done */
-    transport->commit_close(transport);
     get_nonce(t, nonce, &address); /* arm's answer had one */
-    if ((!nonce[0] && !fetch_nonce(t, nonce, &address)) || !job_init(t, &empty, nonce, &job))
+    if ((!nonce[0] && !fetch_nonce(t, nonce, &address)) || !job_init(t, &c->request, nonce, &job))
         return false;
-    if (!begin(t, address, true, "/v1/signed", job.line_size, request->timeout_ms, &t->commit))
-        return false;
-    if (!job_sign(t, &job, t->commit.pin, t->commit_line)) {
-        http_end(&t->commit);
-        return false;
-    }
-    t->is_commit_open = true;
-    return true;
+    return begin(t, address, true, "/v1/signed", job.line_size, c->request.timeout_ms, &c->call) &&
+           job_sign(t, &job, c->call.pin, c->line);
 }
 
-static unsigned commit_send(struct transport *transport)
+static void commit_run(struct bounded *job)
 {
-    struct host_transport *t = host_of(transport);
-    if (!t->is_commit_open || !http_send(&t->commit, t->commit_line, strlen(t->commit_line)))
-        return 0;
-    return http_receive(&t->commit);
+    struct commit *c = (struct commit *)job;
+    bool is_open = commit_connect(c);
+    InterlockedExchange(&c->is_open, is_open);
+    SetEvent(c->opened);
+    if (is_open) WaitForSingleObject(c->go, INFINITE);
+    if (is_open && c->is_wanted && http_send(&c->call, c->line, strlen(c->line)))
+        c->http = http_receive(&c->call);
+}
+
+static void commit_free(struct bounded *job)
+{
+    struct commit *c = (struct commit *)job;
+    http_end(&c->call);
+    if (c->opened) CloseHandle(c->opened);
+    if (c->go) CloseHandle(c->go);
+    free(c);
+}
+
+/* The commit that is open, with a hold on it of the caller's; `is_taken`: and it is open no more. */
+static struct commit *commit_of(struct host_transport *t, bool is_taken)
+{
+    EnterCriticalSection(&t->section);
+    struct commit *c = t->commit;
+    if (is_taken) t->commit = NULL;
+    if (c && !is_taken) bounded_enter(&c->job);
+    LeaveCriticalSection(&t->section);
+    return c;
 }
 
 static void commit_close(struct transport *transport)
 {
+    struct commit *c = commit_of(host_of(transport), true);
+    if (!c) return;
+    SetEvent(c->go); /* what was not wanted until now is not sent */
+    bounded_leave(&c->job);
+}
+
+static bool commit_open(struct transport *transport, const struct api_request *request)
+{
     struct host_transport *t = host_of(transport);
-    if (t->is_commit_open) http_end(&t->commit);
-    t->is_commit_open = false;
+    commit_close(transport);
+    struct commit *c = calloc(1, sizeof *c);
+    if (!c) return false;
+    c->t = t;
+    c->request = *request;
+    c->request.body = NULL; /* of a commit nothing is asked but that it be done */
+    c->opened = CreateEventW(NULL, TRUE, FALSE, NULL);
+    c->go = CreateEventW(NULL, TRUE, FALSE, NULL);
+    if (!c->opened || !c->go) {
+        commit_free(&c->job);
+        return false;
+    }
+    if (!bounded_start(&c->job, commit_run, commit_free)) return false;
+    EnterCriticalSection(&t->section);
+    t->commit = c;
+    LeaveCriticalSection(&t->section);
+    WaitForSingleObject(c->opened, request->timeout_ms);
+    if (InterlockedCompareExchange(&c->is_open, 1, 1)) return true;
+    commit_close(transport);
+    return false;
+}
+
+static unsigned commit_send(struct transport *transport)
+{
+    struct commit *c = commit_of(host_of(transport), false);
+    if (!c) return 0;
+    InterlockedExchange(&c->is_wanted, 1);
+    SetEvent(c->go);
+    unsigned http = bounded_wait(&c->job, COMMIT_MS) ? c->http : 0;
+    bounded_leave(&c->job);
+    return http;
 }
 
 struct transport *transport_create(const struct credential *credential)
