@@ -4,7 +4,7 @@
  *
  *     standin_host PORT PORTAL TARGET INITIATOR USER SECRET_FILE
  *
- * It does what a host does: repeats a command that met a unit attention or BUSY, logs in again when
+ * It does what a host does: answers the target's pings, repeats a command that met a unit attention or BUSY, logs in again when
  * the session is lost and repeats what was under way (for 15 seconds), and gives up on all else with
  * what the target said.  Says what happened, a line each:
  *
@@ -459,10 +459,19 @@ static void welcome(struct host *h, int listener)
     close(fd);
 }
 
+/* A session that is idle: the target's pings are answered. */
+static void serve_session(struct host *h, short revents)
+{
+    if (h->iscsi && revents && iscsi_service(h->iscsi, revents) != 0) lose_session(h);
+}
+
 static void turn(struct host *h, int listener)
 {
-    struct pollfd fds[1 + CLIENTS_MAX] = {{.fd = listener, .events = POLLIN}};
+    struct pollfd fds[2 + CLIENTS_MAX] = {{.fd = listener, .events = POLLIN}};
+    struct pollfd *session = &fds[1 + CLIENTS_MAX];
     int timeout_ms = -1;
+    session->fd = h->iscsi ? iscsi_get_fd(h->iscsi) : -1;
+    session->events = h->iscsi ? (short)iscsi_which_events(h->iscsi) : 0;
     for (unsigned i = 0; i < CLIENTS_MAX; i++) {
         const struct client *client = &h->clients[i];
         fds[1 + i] = (struct pollfd){.fd = client->fd, .events = client->is_waiting ? 0 : POLLIN};
@@ -471,7 +480,8 @@ static void turn(struct host *h, int listener)
         uint64_t now = now_ms();
         timeout_ms = now < h->hold_end_ms ? (int)(h->hold_end_ms - now) : 0;
     }
-    if (poll(fds, 1 + CLIENTS_MAX, timeout_ms) < 0 && errno != EINTR) exit(1);
+    if (poll(fds, 2 + CLIENTS_MAX, timeout_ms) < 0 && errno != EINTR) exit(1);
+    serve_session(h, session->revents);
     for (unsigned i = 0; i < CLIENTS_MAX; i++) {
         if (!fds[1 + i].revents || h->clients[i].fd < 0) continue;
         if (h->clients[i].is_waiting) {

@@ -35,10 +35,17 @@ static VDS_LUN_INFORMATION luns[LUNS_MAX], targets[LUNS_MAX];
 static unsigned lun_count, target_count;
 static wchar_t device_name[] = L"\\\\?\\GLOBALROOT\\Device\\Harddisk1";
 
+static const VSS_ID *set_in_progress; /* from EndPrepareSnapshots on: aborted when a call fails */
+
 static _Noreturn void fail(const char *format, ...) __attribute__((format(gnu_printf, 1, 2)));
 static _Noreturn void fail(const char *format, ...)
 {
     va_list args;
+    const VSS_ID *set = set_in_progress;
+    set_in_progress = NULL;
+    if (set)
+        printf("AbortSnapshots %08lx\n",
+               (unsigned long)creation->lpVtbl->AbortSnapshots(creation, *set));
     va_start(args, format);
     fputs("failed: ", stdout);
     vprintf(format, args);
@@ -208,7 +215,9 @@ static void command_create(char **words)
     if (FAILED(CoCreateGuid(&set))) fail("no GUID");
     read_disks(words[0]);
     begin(&set, words[2] ? strtol(words[2], NULL, 16) : 0);
+    set_in_progress = &set;
     commit(&set, UINT32_MAX);
+    set_in_progress = NULL;
     get_targets();
     write_document(words[1]);
 }
