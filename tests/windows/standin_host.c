@@ -4,9 +4,9 @@
  *
  *     standin_host PORT PORTAL TARGET INITIATOR USER SECRET_FILE
  *
- * It does what a host does: answers the target's pings, repeats a command that met a unit attention or BUSY, logs in again when
- * the session is lost and repeats what was under way (for 15 seconds), and gives up on all else with
- * what the target said.  Says what happened, a line each:
+ * It does what a host does: answers the target's pings, repeats a command that met a unit attention or
+ * BUSY, logs in again when the session is lost and repeats what was under way (for 15 seconds), and
+ * gives up on all else with what the target said.  Says what happened, a line each:
  *
  *     ready | login | session lost | attention LUN ASC/ASCQ | refused LUN OPCODE KEY/ASC/ASCQ
  *     held at N | released | hold lost

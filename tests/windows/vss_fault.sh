@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
-# vss_fault.sh - shadow copy sets that go wrong: the server or the way to it fails at each step, the commit comes late, half,
-# or unanswered, the pool is full.  Each ends with a failure that VSS sees, and with nothing left on the server; and the
-# next set is made as if nothing had been.
+# vss_fault.sh - shadow copy sets that go wrong: the commit comes late, half, or unanswered.  Each ends with a failure
+# that VSS sees, and with nothing left on the server; and the next set is made as if nothing had been.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/functions.sh"
 . "$(dirname "${BASH_SOURCE[0]}")/machine.sh"
@@ -51,7 +50,7 @@ fails() # WHAT: the set is not made, by what the proxy did
         WHY="it was made"
         return 1
     fi
-    [ "$(cat "$CONTROL")" = done ] || return 1
+    [ "$(cat "$CONTROL")" = "done" ] || return 1
 }
 
 # Of the sets that failed nothing is there, and no disk has a mark.
@@ -92,7 +91,9 @@ wine_install "$WINDOWS_BUILD/windows/provider/tarn-vss.exe" "$WINDOWS_BUILD/wind
 install_vssapi
 product_type ServerNT
 CODE=$(quietly_tarn host enrol db1 --json | json 'd["code"]')
-prove "the host is enrolled, through the proxy" runs "enrolled as db1" tarn-vss.exe enrol "${CODE/"$API"/127.0.0.1:$PROXY}"
+CODE=${CODE/"$API"/127.0.0.1:$PROXY}
+prove "the host is enrolled, through the proxy" runs "enrolled as db1" tarn-vss.exe enrol "$CODE"
+ln -s "$DRIVE_C/ProgramData/Tarn/tarn-vss.log" "$WORK/log/tarn-vss.log"
 prove "the service is registered" runs "registered" tarn-vss.exe register
 prove "and the stand-in's proxy" runs "" windows/system32/regsvr32.exe /s 'C:\vssps.dll'
 for lun in 1 2; do
@@ -111,5 +112,4 @@ spoiled unanswered
 prove "nothing is left of a commit that was done, but not answered" nothing_left
 prove "the next set is made" make_set
 prove "and deleted" delete_set
-[ -z "${KEEP_LOG:-}" ] || cp "$DRIVE_C/ProgramData/Tarn/tarn-vss.log" "$WORK/log/tarnd.log" "$WORK/log/proxy.log" "$KEEP_LOG"
 finish
