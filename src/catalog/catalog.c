@@ -8,7 +8,7 @@
 #include "base/log.h"
 #include "catalog/catalog_int.h"
 
-enum { SCHEMA_VERSION = 2, APPLICATION_ID = 0x5461726E /* "Tarn" */ };
+enum { SCHEMA_VERSION = 3, APPLICATION_ID = 0x5461726E /* "Tarn" */ };
 
 static const char schema[] =
 #include "catalog/schema.sql.inc"

@@ -122,7 +122,7 @@ struct catalog_set {
     bool application_consistent;
     char created_by[64];
     uint64_t created_ns;
-    bool is_volatile, transportable, vss; /* what the requester asked for */
+    bool is_volatile, transportable, vss, wants_full; /* what the requester asked for */
 };
 
 struct catalog_import {

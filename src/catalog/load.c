@@ -142,7 +142,8 @@ static struct err *load_set(void *arg, sqlite3_stmt *s)
                               .created_ns = take_u64(s, 11),
                               .is_volatile = take_u64(s, 12) != 0,
                               .transportable = take_u64(s, 13) != 0,
-                              .vss = take_u64(s, 14) != 0};
+                              .vss = take_u64(s, 14) != 0,
+                              .wants_full = take_u64(s, 15) != 0};
     take_text(s, 2, row.name, sizeof row.name);
     take_text(s, 10, row.created_by, sizeof row.created_by);
     row.state = (enum catalog_set_state)TAKE_NAME(s, 3, catalog_set_state_name, SET_STATE_COUNT);
@@ -296,8 +297,8 @@ struct err *catalog_load(struct catalog *catalog, const struct catalog_reader *r
          " os FROM host ORDER BY created_ns, uuid",
          load_host},
         {"SELECT uuid, pool, name, state, host, lease_s, generation, cut_ns, commit_ns,"
-         " application_consistent, created_by, created_ns, volatile, transportable, vss FROM "
-         "point_set"
+         " application_consistent, created_by, created_ns, volatile, transportable, vss, wants_full"
+         " FROM point_set"
          " ORDER BY created_ns, uuid",
          load_set},
         {"SELECT point_set, sequence, state, at_ns FROM set_history ORDER BY point_set, sequence",

@@ -116,15 +116,15 @@ struct err *catalog_put_set(struct catalog *catalog, const struct catalog_set *r
         catalog,
         "INSERT INTO point_set(uuid, pool, name, state, host, lease_s, generation, cut_ns, "
         "commit_ns,"
-        " application_consistent, created_by, created_ns, volatile, transportable, vss)"
-        " VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+        " application_consistent, created_by, created_ns, volatile, transportable, vss,"
+        " wants_full) VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
         " ON CONFLICT(uuid) DO UPDATE SET name = excluded.name, state = excluded.state,"
         " host = excluded.host, generation = excluded.generation, cut_ns = excluded.cut_ns,"
         " commit_ns = excluded.commit_ns, application_consistent = excluded.application_consistent",
-        "uuttuiiiiitiiii", &row->uuid, &row->pool, row->name, set_state_names[row->state], &row->host,
+        "uuttuiiiiitiiiii", &row->uuid, &row->pool, row->name, set_state_names[row->state], &row->host,
         row->lease_s, row->generation, row->cut_ns, row->commit_ns,
         (uint64_t)row->application_consistent, row->created_by, row->created_ns,
-        (uint64_t)row->is_volatile, (uint64_t)row->transportable, (uint64_t)row->vss);
+        (uint64_t)row->is_volatile, (uint64_t)row->transportable, (uint64_t)row->vss, (uint64_t)row->wants_full);
 }
 
 struct err *catalog_put_snapshot(struct catalog *catalog, const struct catalog_snapshot *row)

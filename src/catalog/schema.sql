@@ -108,7 +108,8 @@ CREATE TABLE point_set(
   created_ns INTEGER NOT NULL,
   volatile INTEGER NOT NULL,      -- goes with the requester's session, if nobody keeps it
   transportable INTEGER NOT NULL, -- made for another host
-  vss INTEGER NOT NULL) STRICT;   -- cut through VSS: its volumes are hidden and read-only
+  vss INTEGER NOT NULL,           -- cut through VSS: its volumes are hidden and read-only
+  wants_full INTEGER NOT NULL) STRICT; -- each member gets a copy of its own once it is created
 CREATE UNIQUE INDEX point_set_name ON point_set(name)
   WHERE state NOT IN ('aborted', 'trashed', 'deleting', 'broken');
 -- Group or host that a set belongs to; without a row it is an administrator's.

@@ -501,6 +501,7 @@ void doom_step_disks(struct op *op);
 void doom_step_rows(struct op *op);
 void doom_step_forget(struct op *op);
 struct err *check_snapshot_unused(const struct snapshot *snapshot) MUST_CHECK;
+struct err *check_snapshot_unserved(const struct snapshot *snapshot) MUST_CHECK;
 
 struct set_draft;
 /* branch_private.c: the writable branch of a snapshot that Windows gets, with the snapshot's identity. */
@@ -585,6 +586,8 @@ struct set_store {
     struct volume_cut_member *members; /* of all parts */
     uint64_t started_ns;
     struct set_draft draft;
+    struct catalog_job copy_row; /* of the job that makes the members full */
+    char *copy_text;             /* NULL: none */
 };
 struct set_store *set_store_begin(struct op *op); /* becomes op->data */
 /* Copies set and members; its events from `first_event` on. */
@@ -704,6 +707,14 @@ bool job_keeps_undo(struct control *control, const struct uuid *undo);
 
 /* plan_token.c */
 void token_draw(struct rt *rt, char text[80], uint8_t hash[32]);
+
+/* job_promote.c: is the snapshot's job one that only copies?  Such a one leaves it to who deletes or breaks it;
+ * true: it does so later, and calls done. */
+bool promotion_gives_way(const struct snapshot *snapshot);
+bool promotion_leave(struct snapshot *snapshot, void (*done)(void *arg), void *arg);
+/* plan_promote.c: the job that gives every member of a set a copy of its own; *ret_text is the row's. */
+struct err *promote_set_fill(struct op *op, const struct set *set, struct catalog_job *ret_row,
+                             char **ret_text) MUST_CHECK;
 
 /* start.c */
 extern op_step *const start_steps[], *const stop_steps[];

@@ -86,6 +86,11 @@ void doom_disk(struct doomed *doomed, struct disk *disk)
 struct err *check_snapshot_unused(const struct snapshot *snapshot)
 {
     TRY(check_snapshot_idle(snapshot));
+    return check_snapshot_unserved(snapshot);
+}
+
+struct err *check_snapshot_unserved(const struct snapshot *snapshot)
+{
     if (snapshot->map_count == 0) return NULL;
     return err_next(err_new(STATUS_IN_USE, "snapshot \"%s\" is served to %u host%s",
                             snapshot->row.name, snapshot->map_count,

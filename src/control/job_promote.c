@@ -18,6 +18,7 @@ struct target {
     struct uuid uuid;
     char name[CATALOG_NAME_SIZE]; /* of the disk that it becomes */
     char text[VSS_TEXT_MAX];      /* what became of the flags of VSS */
+    bool is_left;                 /* to somebody who deletes or breaks it */
 };
 
 struct run {
@@ -32,6 +33,9 @@ struct run {
     bool is_passed_over;    /* the target of now became a disk before */
     struct volume_promotion promotion;
     struct rt_timer timer;
+    unsigned left_count;
+    void (*left)(void *arg); /* once the engine has let go of the target of now; or NULL */
+    void *left_arg;
 };
 
 static void go(struct run *run);
@@ -55,6 +59,7 @@ static struct pool *pool_of(const struct run *run, unsigned index)
 static void mark(struct run *run, struct job *job)
 {
     for (unsigned i = 0; i < run->count; i++) {
+        if (run->targets[i].is_left) continue;
         struct snapshot *snapshot = snapshot_of(run, i);
         struct disk *disk = inventory_disk(run->control, &run->targets[i].uuid);
         if (snapshot) snapshot->job = job;
@@ -102,6 +107,9 @@ static json_t *result_of(const struct run *run)
 static void over(struct run *run, struct err *e)
 {
     struct job *job = run->job;
+    if (!e && run->left_count > 0)
+        e = err_new(STATUS_CANCELLED, "%u of %u snapshots were deleted or broken before",
+                    run->left_count, run->count);
     mark(run, NULL);
     rt_timer_cancel(run->control->rt, &run->timer);
     if (!e) job->result = result_of(run);
@@ -223,6 +231,10 @@ static void step_settle(struct op *op)
     struct run *run = op->finish_arg;
     struct settle *data = op_data(op, sizeof *data);
     op->data_free = doom_free;
+    if (run->targets[run->next].is_left) {
+        op_end(op);
+        return;
+    }
     data->run = run;
     data->snapshot = snapshot_of(run, run->next);
     data->disk = inventory_disk(op->control, &run->targets[run->next].uuid);
@@ -451,7 +463,13 @@ static void promoted(struct volume_promotion *promotion, struct err *e)
     run->in_engine = false;
     run->job->trouble[0] = '\0';
     rt_timer_cancel(run->control->rt, &run->timer);
-    if (!e) {
+    if (run->left) {
+        void (*left)(void *arg) = take_ptr(&run->left);
+        err_free(e);
+        run->next++;
+        go(run); /* queues behind the operation that waits */
+        left(run->left_arg);
+    } else if (!e) {
         settle(run);
     } else if (stops && err_status(e) == STATUS_CANCELLED) {
         err_free(e);
@@ -469,9 +487,13 @@ static void step_ready(struct op *op)
     struct snapshot *snapshot = snapshot_of(run, run->next);
     struct pool *pool = pool_of(run, run->next);
     struct volume_disk_info info;
-    run->is_passed_over = !run->of_disks && !snapshot && pool;
-    struct err *e = pool ? pool_check_open(pool)
-                         : err_new(STATUS_NOT_FOUND, "it was deleted meanwhile");
+    run->is_passed_over =
+        run->targets[run->next].is_left || (!run->of_disks && !snapshot && pool);
+    struct err *e = NULL;
+    if (!run->is_passed_over) {
+        e = pool ? pool_check_open(pool)
+                 : err_new(STATUS_NOT_FOUND, "it was deleted meanwhile");
+    }
     if (e || run->is_passed_over || run->of_disks) {
         op_done(op, e);
         return;
@@ -547,6 +569,17 @@ static bool uuid_of(const json_t *work, const char *key, struct uuid *ret_uuid)
     return text && uuid_parse(text, ret_uuid);
 }
 
+/* After a restart: what was left before. */
+static void note_left(struct run *run)
+{
+    for (unsigned i = 0; i < run->count && !run->of_disks && !run->is_split; i++) {
+        const struct snapshot *s = snapshot_of(run, i);
+        if (s && s->set->row.state != SET_BREAKING && s->row.state == SNAPSHOT_READY) continue;
+        run->targets[i].is_left = true;
+        run->left_count++;
+    }
+}
+
 static void start(struct job *job)
 {
     struct run *run = calloc(1, sizeof *run);
@@ -573,6 +606,7 @@ static void start(struct job *job)
     job->done_bytes = job->total_bytes = 0;
     for (unsigned i = 0; i < run->count; i++)
         job->total_bytes += size_of(run, i);
+    note_left(run);
     mark(run, job);
     go(run);
 }
@@ -596,6 +630,35 @@ static void cancel(struct job *job)
     } else if (!run->in_op) {
         go(run);
     }
+}
+
+/* ---- Stepping aside -------------------------------------------------------------------------- */
+
+/* What only copies gives way to who deletes or breaks the snapshot: for neither the copy is needed
+ * any more, or it is made all the same. */
+bool promotion_gives_way(const struct snapshot *snapshot)
+{
+    const struct job *job = snapshot->job;
+    if (!job || !job->run) return false;
+    return strcmp(job->row.verb, "set_promote") == 0 ||
+           strcmp(job->row.verb, "snapshot_promote") == 0;
+}
+
+bool promotion_leave(struct snapshot *snapshot, void (*done)(void *arg), void *arg)
+{
+    struct run *run = snapshot->job->run;
+    unsigned i = 0;
+    while (i < run->count && !uuid_equal(&run->targets[i].uuid, &snapshot->row.uuid))
+        i++;
+    check(i < run->count);
+    run->targets[i].is_left = true;
+    run->left_count++;
+    snapshot->job = NULL;
+    if (!run->in_engine || i != run->next) return false;
+    run->left = done;
+    run->left_arg = arg;
+    volume_promotion_cancel(&run->promotion);
+    return true;
 }
 
 #define TYPE(verb)                                                                                 \

@@ -388,6 +388,7 @@ json_t *json_set(struct control *control, struct set *set)
     json_object_set_new(json, "volatile", json_boolean(row->is_volatile));
     json_object_set_new(json, "transportable", json_boolean(row->transportable));
     json_object_set_new(json, "vss", json_boolean(row->vss));
+    json_object_set_new(json, "full", json_boolean(row->wants_full));
     json_object_set_new(json, "imports", imports_json(control, set));
     json_object_set_new(json, "pools", set_pools_json(set));
     json_object_set_new(json, "undecided", set_undecided_json(set));

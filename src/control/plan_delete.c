@@ -52,11 +52,11 @@ static struct err *check_snapshot(struct op *op, const struct snapshot *snapshot
     if (set->lane.busy)
         return err_new(STATUS_AGAIN, "set \"%s\" is being worked on", set->row.name);
     if (!snapshot->disk->pool->engine) TRY(pool_check_open(snapshot->disk->pool));
+    if (!promotion_gives_way(snapshot)) TRY(check_snapshot_idle(snapshot));
     if (arg_bool(op, "unmap")) {
-        TRY(check_snapshot_idle(snapshot));
         TRY(unmap_check(op, snapshot));
     } else {
-        TRY(check_snapshot_unused(snapshot));
+        TRY(check_snapshot_unserved(snapshot));
     }
     return snapshot_check_not_retained(op->control, snapshot);
 }
@@ -233,6 +233,9 @@ static json_t *would_do(struct op *op, const struct victims *victims, bool at_on
                                                victims->snapshots[i]->map_count,
                                                victims->snapshots[i]->map_count == 1 ? "" : "s"));
         }
+        if (promotion_gives_way(victims->snapshots[i]))
+            json_array_append_new(would, json_sprintf("give up the copy that job %s makes of it",
+                                                      victims->snapshots[i]->job->name));
         json_array_append_new(would, json_sprintf("delete snapshot \"%s\" of disk \"%s\"%s",
                                                   victims->snapshots[i]->row.name,
                                                   victims->snapshots[i]->disk->row.name, what));
@@ -295,6 +298,16 @@ static void carry_out(struct op *op, const struct victims *victims)
     }
 }
 
+/* false: a job that copies one of them is about to let go of it. */
+static bool is_left_alone(struct op *op, const struct victims *victims)
+{
+    for (unsigned i = 0; i < victims->count && !arg_bool(op, "dry_run"); i++) {
+        struct snapshot *s = victims->snapshots[i];
+        if (promotion_gives_way(s) && promotion_leave(s, op_unit_done, op)) return false;
+    }
+    return true;
+}
+
 static void delete_what(struct op *op, const char *kind,
                         struct err *(*take_fn)(struct op *op, struct victims *victims))
 {
@@ -306,6 +319,8 @@ static void delete_what(struct op *op, const char *kind,
         mapped += victims.snapshots[i]->map_count;
     if (e) {
         op_fail(op, e);
+    } else if (!is_left_alone(op, &victims)) {
+        op_repeat(op);
     } else if (mapped && !arg_bool(op, "dry_run")) {
         unmap_snapshots(op, victims.snapshots, victims.count);
     } else {

@@ -55,7 +55,7 @@ static struct err *take_snapshot(struct op *op, struct promote_data *data,
 {
     struct volume_point_info info;
     TRY(check_created(snapshot));
-    TRY(check_snapshot_idle(snapshot));
+    if (!data->is_break || !promotion_gives_way(snapshot)) TRY(check_snapshot_idle(snapshot));
     TRY(snapshot_check_branch(snapshot));
     if (!volume_point_find(snapshot->disk->pool->engine, &snapshot->row.point, &info)) {
         return err_new(STATUS_CONFLICT, "snapshot \"%s\" is missing in its pool",
@@ -278,6 +278,25 @@ static json_t *say(struct op *op, const struct promote_data *data)
 
 /* ---- Steps ----------------------------------------------------------------------------------- */
 
+struct err *promote_set_fill(struct op *op, const struct set *set, struct catalog_job *ret_row,
+                             char **ret_text)
+{
+    char uuid[UUID_TEXT_SIZE];
+    struct promote_data data = {.targets = json_array()};
+    list_for_each (node, &set->members) {
+        const struct snapshot *s = list_entry(node, struct snapshot, member_link);
+        push_target(&data, &s->row.uuid, s->row.name);
+    }
+    json_t *work = json_pack("{s:s, s:s, s:o}", "actor", op->actor.name, "set",
+                             uuid_format(&set->row.uuid, uuid), "targets", data.targets);
+    char *text = work ? json_dumps(work, JSON_COMPACT) : NULL;
+    json_decref(work);
+    if (!text) return err_new(STATUS_NO_MEMORY, "job");
+    job_row_fill(op->control, "set_promote", set->row.name, text, ret_row);
+    *ret_text = text;
+    return NULL;
+}
+
 static struct err *fill_job(struct op *op, struct promote_data *data)
 {
     char set[UUID_TEXT_SIZE] = "";
@@ -325,8 +344,29 @@ static void begin(struct op *op, struct err *(*check_fn)(struct op *op, struct p
     } else if (arg_bool(op, "dry_run")) {
         op_end_dry_run(op, say(op, data));
     } else {
-        op_catalog_audited(op, begin_write);
+        op_next(op);
     }
+}
+
+/* A break does not wait for a copy that is being made: it goes on with it. */
+static void step_aside(struct op *op)
+{
+    const struct promote_data *data = op->data;
+    for (size_t i = 0; data->is_break && i < json_array_size(data->targets); i++) {
+        struct uuid uuid;
+        const json_t *target = json_array_get(data->targets, i);
+        check(uuid_parse(json_string_value(json_object_get(target, "uuid")), &uuid));
+        struct snapshot *s = inventory_snapshot(op->control, &uuid);
+        if (!promotion_gives_way(s) || !promotion_leave(s, op_unit_done, op)) continue;
+        op_repeat(op);
+        return;
+    }
+    op_next(op);
+}
+
+static void step_store(struct op *op)
+{
+    op_catalog_audited(op, begin_write);
 }
 
 static void step_one(struct op *op)
@@ -356,9 +396,9 @@ static void step_launch(struct op *op)
     op_next(op);
 }
 
-static op_step *const one_steps[] = {step_one, step_launch, NULL};
-static op_step *const set_steps[] = {step_set, step_launch, NULL};
-static op_step *const disk_steps[] = {step_disk, step_launch, NULL};
+static op_step *const one_steps[] = {step_one, step_store, step_launch, NULL};
+static op_step *const set_steps[] = {step_set, step_aside, step_store, step_launch, NULL};
+static op_step *const disk_steps[] = {step_disk, step_store, step_launch, NULL};
 
 const struct op_plan plans_promote[] = {
     {"snapshot_promote", OP_LANE_GENERAL, one_steps, NULL},

@@ -38,11 +38,20 @@ static struct err *check_disk(const struct disk *disk)
     return NULL;
 }
 
-static struct err *check_space(const struct pool *pool, unsigned member_count)
+/* At most so much is copied of it. */
+static uint64_t full_bytes(const struct disk *disk)
+{
+    struct volume_disk_info info = {0};
+    (void)volume_disk_find(disk->pool->engine, &disk->row.uuid, &info);
+    return info.depth == 0 ? min_of(info.own_bytes, info.size_bytes) : info.size_bytes;
+}
+
+static struct err *check_space(const struct pool *pool, unsigned member_count, uint64_t copies_bytes)
 {
     struct volume_pool_usage usage;
     volume_pool_usage(pool->engine, &usage);
-    uint64_t wanted = max_of(member_count * SPACE_PER_MEMBER, usage.capacity_bytes / SPACE_SHARE);
+    uint64_t wanted = max_of(member_count * SPACE_PER_MEMBER, usage.capacity_bytes / SPACE_SHARE) +
+                      copies_bytes;
     if (usage.free_bytes + usage.reclaiming_bytes >= wanted)
         return NULL; /* freed: it comes when asked for */
     char free_text[TEXT_SIZE_MAX], wanted_text[TEXT_SIZE_MAX];
@@ -59,9 +68,14 @@ static struct err *check_spaces(struct control *control, const struct set_draft 
         struct pool *pool =
             container_of(list_entry(node, struct object, link), struct pool, object);
         unsigned count = 0;
-        for (unsigned i = 0; i < draft->count; i++)
-            if (inventory_disk(control, &draft->snapshots[i].disk)->pool == pool) count++;
-        if (count > 0) TRY(check_space(pool, count));
+        uint64_t copies_bytes = 0;
+        for (unsigned i = 0; i < draft->count; i++) {
+            const struct disk *disk = inventory_disk(control, &draft->snapshots[i].disk);
+            if (disk->pool != pool) continue;
+            count++;
+            if (draft->row.wants_full) copies_bytes += full_bytes(disk);
+        }
+        if (count > 0) TRY(check_space(pool, count, copies_bytes));
     }
     return NULL;
 }
@@ -178,6 +192,7 @@ struct err *set_draft_fill(struct op *op, struct set_draft *draft, bool name_alo
     if (!draft->snapshots) return err_new(STATUS_NO_MEMORY, "set");
     for (unsigned i = 0; i < draft->count; i++)
         TRY(take_disk(op, draft, i));
+    draft->row.wants_full = arg_bool(op, "full");
     TRY(check_spaces(op->control, draft));
     TRY(take_names(op, draft, name_alone));
     TRY(take_luns(op, draft));

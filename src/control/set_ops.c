@@ -81,6 +81,7 @@ static void store_free(void *data)
     free(store->members);
     free(store->parts);
     free(store->draft.snapshots);
+    free(store->copy_text);
     free(store);
 }
 
@@ -122,7 +123,7 @@ struct err *set_store_write(struct catalog *catalog, void *arg)
     for (unsigned i = 0; i < store->snapshot_count; i++) {
         TRY(catalog_put_snapshot(catalog, &store->snapshots[i]));
     }
-    return NULL;
+    return store->copy_text ? catalog_put_job(catalog, &store->copy_row) : NULL;
 }
 
 /* Rows as they will be once the decision is carried out; memory follows when they are durable. */
@@ -189,10 +190,26 @@ static void step_confirm(struct op *op)
     op_next(op);
 }
 
+/* Full copies begin where nothing can abort them any more, with the state that says so. */
+static void step_finish_store(struct op *op)
+{
+    struct set_store *store = op->data;
+    struct err *e = NULL;
+    store_next(op);
+    if (op->set->row.wants_full)
+        e = promote_set_fill(op, op->set, &store->copy_row, &store->copy_text);
+    if (e)
+        op_fail(op, e);
+    else
+        op_catalog_audited(op, set_store_write);
+}
+
 static void step_finish(struct op *op)
 {
+    const struct set_store *store = op->data;
     apply(op);
     set_release_attention(op->control, op->set); /* a set that was never confirmed holds it still */
+    if (store->copy_text) job_launch(op->control, &store->copy_row);
     op_next(op);
 }
 
@@ -257,7 +274,7 @@ static op_step *const renew_steps[] = {step_renew, step_answer_set, NULL};
 static op_step *const arm_steps[] = {step_store, step_arm, step_answer_set, NULL};
 static op_step *const cut_steps[] = {step_cut, step_cut_answer, step_cut_store, NULL};
 static op_step *const confirm_steps[] = {step_store, step_confirm, step_answer_set, NULL};
-static op_step *const finish_steps[] = {step_store, step_finish, step_answer_set, NULL};
+static op_step *const finish_steps[] = {step_finish_store, step_finish, step_answer_set, NULL};
 static op_step *const abort_steps[] = {
     step_abort_store, step_abort, doom_step_points, doom_step_rows, doom_step_forget,
     step_answer_set,  NULL};
@@ -408,10 +425,28 @@ void set_lease_tick(struct rt_timer *timer)
 
 /* ---- Prepare --------------------------------------------------------------------------------- */
 
+static json_t *would_prepare(const struct set_draft *draft)
+{
+    json_t *would = json_array();
+    if (draft->exists) return would; /* it is there */
+    json_array_append_new(would, json_sprintf("prepare set \"%s\"", draft->row.name));
+    for (unsigned i = 0; i < draft->count; i++)
+        json_array_append_new(would, json_sprintf("prepare snapshot \"%s\"%s",
+                                                  draft->snapshots[i].name,
+                                                  draft->row.wants_full
+                                                      ? ", to be copied in full"
+                                                      : ""));
+    return would;
+}
+
 static void step_prepare_check(struct op *op)
 {
     struct set_store *store = set_store_begin(op);
-    op_done(op, set_draft_fill(op, &store->draft, false));
+    struct err *e = set_draft_fill(op, &store->draft, false);
+    if (!e && arg_bool(op, "dry_run"))
+        op_end_dry_run(op, would_prepare(&store->draft));
+    else
+        op_done(op, e);
 }
 
 static struct err *prepare_write(struct catalog *catalog, void *arg)

@@ -20,7 +20,7 @@ static const char *const destroys_nothing[] = {
     "pool_set",        "disk_create",     "disk_list",       "disk_show",     "disk_grow",
     "disk_rename",     "host_create",     "host_list",       "host_show",     "host_set",
     "group_create",    "group_list",      "group_show",      "group_add",     "grant_add",
-    "grant_list",      "map_add",         "map_list",        "set_prepare",   "set_renew",
+    "grant_list",      "map_add",         "map_list",        "set_renew",
     "set_arm",         "set_commit",      "set_confirm",     "set_finish",    "set_list",
     "set_show",        "set_import",      "snapshot_list",   "snapshot_show", "snapshot_create",
     "snapshot_rename", "snapshot_branch", "snapshot_verify", "trash_list",    "event_list",
@@ -51,6 +51,7 @@ static const struct deed {
     {"group_delete", "{'name':'k'}"},
     {"grant_remove", "{'to':'k','from':'g'}"},
     {"map_remove", "{'host':'h','lun':5}"},
+    {"set_prepare", "{'disks':['a','b'],'name':'fresh','full':true}"},
     {"set_abort", "{'name':'made'}"},
     {"set_mask", "{'name':'n'}"},
     {"set_promote", "{'name':'n'}"},
@@ -366,6 +367,9 @@ static const struct {
     const char *kind;
     int which;
 } sentences[] = {
+    {"prepare set \"*\"", 1, "set", 1},
+    {"prepare snapshot \"*\"", 1, "snapshot", 1},
+    {"give up the copy that job ", 0, "", -1},
     {"delete snapshot \"*\" of disk", -1, "snapshot", 1},
     {"delete disk \"*\" and its data", -1, "disk", 1},
     {"delete set \"*\"", -1, "set", 1},
