@@ -165,6 +165,8 @@ static unsigned import(struct world_host *host, struct world_set *set, struct te
         if (!w->luns[lun].is_gone && !world_is_served(w, host->index, lun))
             world_serve(w, host->index, lun);
     }
+    if (w->stowaway != UINT32_MAX) world_serve(w, host->index, w->stowaway);
+    w->stowaway = UINT32_MAX;
     say_set(w, text, set);
     return 200;
 }

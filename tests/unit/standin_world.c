@@ -280,7 +280,7 @@ static void describe(const struct world_lun *lun, unsigned number, struct si_dis
     *ret = (struct si_disk){.handle = number, .lun = number, .block_bytes = WORLD_BLOCK};
     ret->block_count = lun->block_count;
     memset(ret->inquiry + 8, ' ', 28);
-    memcpy(ret->inquiry + 8, "TARN", 4);
+    memcpy(ret->inquiry + 8, lun->is_foreign ? "ACME" : "TARN", 4);
     memcpy(ret->inquiry + 16, "VIRTUAL DISK", 12);
     memcpy(ret->inquiry + 32, "0001", 4);
     ret->inquiry[4] = 31;
@@ -301,7 +301,8 @@ static void describe(const struct world_lun *lun, unsigned number, struct si_dis
         naa[i] = (uint8_t)byte;
     }
     at = put_designator(at, 1, 3, naa, sizeof naa);
-    snprintf(t10, sizeof t10, "%-8s%-16s%s", "TARN", "VIRTUAL DISK", lun->serial);
+    snprintf(t10, sizeof t10, "%-8s%-16s%s", lun->is_foreign ? "ACME" : "TARN", "VIRTUAL DISK",
+             lun->serial);
     at = put_designator(at, 2, 1, t10, 56);
     at = put_designator(at, 3, 8, name, sizeof name);
     at = put_designator(at, 1, 0x14, "\0\0\0\1", 4); /* of the port */
@@ -734,6 +735,7 @@ void world_init(struct world *w, uint64_t seed)
         .memory = {memory_alloc, memory_free, memory_is_block, memory_live_count},
         .now_ms = 1000000,
         .seed = seed,
+        .stowaway = UINT32_MAX,
     };
     for (unsigned i = 0; i < WORLD_HOSTS; i++)
         init_host(w, i);

@@ -40,7 +40,7 @@ struct world_lun {
     char serial[33];
     uint8_t *data;
     uint64_t block_count;
-    bool is_snapshot, is_gone, is_write_protected, is_reserved;
+    bool is_snapshot, is_gone, is_foreign, is_write_protected, is_reserved;
     unsigned set, source, volume_count;
 };
 
@@ -94,6 +94,7 @@ struct world {
     bool new_process_each_call, is_loud;
     const char *fail; /* a request whose path has this in it fails */
     unsigned jobs;
+    unsigned stowaway; /* a disk that appears at the next host that imports; UINT32_MAX: none */
     bool is_job_failing;
     struct {
         bool is_running;

@@ -310,8 +310,11 @@ static void scrub_record(struct si_memory *m, VDS_LUN_INFORMATION *lun)
     char **strings[] = {&lun->m_szVendorId, &lun->m_szProductId, &lun->m_szProductRevision,
                         &lun->m_szSerialNumber};
     VDS_STORAGE_DEVICE_ID_DESCRIPTOR *ids = &lun->m_deviceIdDescriptor;
-    for (unsigned i = 0; i < sizeof strings / sizeof *strings; i++)
+    for (unsigned i = 0; i < sizeof strings / sizeof *strings; i++) {
         if (*strings[i] && !m->is_block(m, *strings[i])) *strings[i] = NULL;
+        for (unsigned j = 0; j < i; j++)
+            if (*strings[i] == *strings[j]) *strings[i] = NULL;
+    }
     if (!ids->m_rgIdentifiers || !m->is_block(m, ids->m_rgIdentifiers)) {
         ids->m_rgIdentifiers = NULL;
         ids->m_cIdentifiers = 0;
