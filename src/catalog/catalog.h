@@ -100,6 +100,7 @@ struct catalog_map {
     enum catalog_kind kind;
     struct uuid object;
     bool read_only;
+    bool keep_vss_flags; /* of a snapshot cut through VSS: shows the point, not the view */
     uint64_t created_ns;
 };
 
@@ -156,6 +157,7 @@ struct catalog_snapshot {
     unsigned position; /* within the set */
     struct uuid point; /* of the engine; at first the same as uuid */
     struct uuid other_point;         /* nil, or the next or last one while it is updated */
+    struct uuid view; /* nil, or the branch that hosts but Windows see; catalog_put_snapshot leaves it alone */
     uint64_t trashed_ns, expires_ns; /* as of disks */
     uint64_t retain_until_ns;        /* on the server's own clock; only grows */
     bool has_sha256;
@@ -267,6 +269,8 @@ struct err *catalog_put_pool(struct catalog *catalog, const struct catalog_pool 
 struct err *catalog_put_disk(struct catalog *catalog, const struct catalog_disk *row) MUST_CHECK;
 struct err *catalog_put_host(struct catalog *catalog, const struct catalog_host *row) MUST_CHECK;
 struct err *catalog_put_set(struct catalog *catalog, const struct catalog_set *row) MUST_CHECK;
+struct err *catalog_put_snapshot_view(struct catalog *catalog, const struct uuid *snapshot,
+                                      const struct uuid *view) MUST_CHECK;
 struct err *catalog_put_snapshot(struct catalog *catalog,
                                  const struct catalog_snapshot *row) MUST_CHECK;
 struct err *catalog_put_undo(struct catalog *catalog, const struct catalog_undo *row) MUST_CHECK;

@@ -182,7 +182,7 @@ static struct err *load_snapshot(void *arg, sqlite3_stmt *s)
     row.state = (enum catalog_snapshot_state)TAKE_NAME(s, 4, catalog_snapshot_state_name, 4);
     if (!take_uuid(s, 0, &row.uuid) || !take_uuid(s, 1, &row.set) || !take_uuid(s, 2, &row.disk) ||
         !take_naa(s, 6, row.naa) || !take_uuid(s, 9, &row.point) ||
-        !take_uuid(s, 10, &row.other_point) || (unsigned)row.state == 4) {
+        !take_uuid(s, 10, &row.other_point) || !take_uuid(s, 18, &row.view) || (unsigned)row.state == 4) {
         return catalog_damaged("snapshot");
     }
     return load->reader->snapshot(load->arg, &row);
@@ -221,6 +221,7 @@ static struct err *load_map(void *arg, sqlite3_stmt *s)
     struct load *load = arg;
     struct catalog_map row = {.lun = (unsigned)take_u64(s, 1),
                               .read_only = take_u64(s, 4) != 0,
+                              .keep_vss_flags = take_u64(s, 6) != 0,
                               .created_ns = take_u64(s, 5)};
     row.kind = (enum catalog_kind)TAKE_NAME(s, 2, catalog_kind_name, 2);
     if (!take_uuid(s, 0, &row.host) || !take_uuid(s, 3, &row.object) || (unsigned)row.kind == 2) {
@@ -305,7 +306,7 @@ struct err *catalog_load(struct catalog *catalog, const struct catalog_reader *r
          load_event},
         {"SELECT uuid, point_set, disk, name, state, size_bytes, naa, lun, position,"
          " point, other_point, trashed_ns, expires_ns, retain_until_ns, sha256, verified_ns,"
-         " is_full, branch_used FROM snapshot"
+         " is_full, branch_used, view FROM snapshot"
          " ORDER BY point_set, position",
          load_snapshot},
         {"SELECT uuid, disk, name, state, cause, size_bytes, made_ns, expires_ns FROM undo"
@@ -313,7 +314,7 @@ struct err *catalog_load(struct catalog *catalog, const struct catalog_reader *r
          load_undo},
         {"SELECT clock_ns, clock_slack_ns FROM server", load_clock},
         {"SELECT trash_s, recovery_bytes FROM server", load_settings},
-        {"SELECT host, lun, kind, object, read_only, created_ns FROM map ORDER BY host, lun",
+        {"SELECT host, lun, kind, object, read_only, created_ns, keep_vss_flags FROM map ORDER BY host, lun",
          load_map},
         {"SELECT host, lun, object, freed_sequence, freed_ns FROM lun_slot", load_slot},
         {"SELECT uuid, name, role, hash, created_ns FROM token ORDER BY created_ns, uuid",

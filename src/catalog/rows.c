@@ -149,6 +149,12 @@ struct err *catalog_put_snapshot(struct catalog *catalog, const struct catalog_s
         (uint64_t)row->is_full, (uint64_t)row->branch_used);
 }
 
+struct err *catalog_put_snapshot_view(struct catalog *catalog, const struct uuid *snapshot,
+                                      const struct uuid *view)
+{
+    return catalog_run(catalog, "UPDATE snapshot SET view = ? WHERE uuid = ?", "uu", view, snapshot);
+}
+
 struct err *catalog_put_token(struct catalog *catalog, const struct catalog_token *row)
 {
     return catalog_run(
@@ -180,10 +186,11 @@ struct err *catalog_add_map(struct catalog *catalog, const struct catalog_map *r
     TRY(catalog_run(catalog, "DELETE FROM lun_slot WHERE host = ? AND lun = ?", "ui", &row->host,
                     (uint64_t)row->lun));
     return catalog_run(catalog,
-                       "INSERT INTO map(host, lun, kind, object, read_only, created_ns)"
-                       " VALUES(?,?,?,?,?,?)",
-                       "uituii", &row->host, (uint64_t)row->lun, kind_names[row->kind],
-                       &row->object, (uint64_t)row->read_only, row->created_ns);
+                       "INSERT INTO map(host, lun, kind, object, read_only, created_ns,"
+                       " keep_vss_flags) VALUES(?,?,?,?,?,?,?)",
+                       "uituiii", &row->host, (uint64_t)row->lun, kind_names[row->kind],
+                       &row->object, (uint64_t)row->read_only, row->created_ns,
+                       (uint64_t)row->keep_vss_flags);
 }
 
 struct err *catalog_maps_become_disk(struct catalog *catalog, const struct uuid *object,

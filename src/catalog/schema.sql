@@ -80,6 +80,7 @@ CREATE TABLE map(
   kind TEXT NOT NULL CHECK (kind IN ('disk', 'snapshot')),
   object TEXT NOT NULL,
   read_only INTEGER NOT NULL,
+  keep_vss_flags INTEGER NOT NULL, -- shows the point of a VSS snapshot as it was cut
   created_ns INTEGER NOT NULL,
   PRIMARY KEY (host, lun),
   UNIQUE (host, object)) STRICT;
@@ -141,6 +142,7 @@ CREATE TABLE snapshot(
   position INTEGER NOT NULL,
   point TEXT NOT NULL UNIQUE,               -- of the engine; another one after an update
   other_point TEXT UNIQUE,                  -- while it is updated: the next or the last one
+  view TEXT UNIQUE,                         -- branch that hosts but Windows see: the marks of VSS are off
   trashed_ns INTEGER NOT NULL DEFAULT 0,    -- in the trash since
   expires_ns INTEGER NOT NULL DEFAULT 0,    -- and until, on the server's own clock
   retain_until_ns INTEGER NOT NULL DEFAULT 0, -- not deleted before, on that clock; only grows

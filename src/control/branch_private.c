@@ -46,6 +46,21 @@ bool host_wants_branch(const struct host *host)
     return host->row.os == OS_WINDOWS;
 }
 
+/* Who has it should know that another asked (DESIGN 6.6); who asks again and again is noted once a minute. */
+static void note_refusal(struct control *control, struct set *set, const struct host *host,
+                         const struct host *holder)
+{
+    uint64_t now = rt_now(control->rt);
+    if (set->refusal_noted_ns && now - set->refusal_noted_ns < 60 * RT_SECOND &&
+        uuid_equal(&set->refused_host, &host->row.uuid))
+        return;
+    set->refusal_noted_ns = now;
+    set->refused_host = host->row.uuid;
+    event_note(control, LEVEL_WARNING, "set", set->row.name,
+               "host \"%s\" asked for it and was refused: it is writable on host \"%s\"",
+               host->row.name, holder->row.name);
+}
+
 struct err *branch_check_host(struct control *control, const struct snapshot *snapshot,
                               const struct host *host)
 {
@@ -55,6 +70,7 @@ struct err *branch_check_host(struct control *control, const struct snapshot *sn
         const struct map *map =
             hosts_are_together(other, host) ? NULL : host_map_of(other, &snapshot->row.uuid);
         if (!map || map->row.read_only) continue;
+        note_refusal(control, snapshot->set, host, other);
         return err_next(err_new(STATUS_IN_USE,
                                 "snapshot \"%s\" is writable on host \"%s\" (LUN %u), and only on"
                                 " one host or host group at a time",

@@ -120,6 +120,8 @@ struct set {
     bool gone;    /* forgotten; freed when its lane is empty */
     bool changed; /* at start: its state is to be written */
     bool undecided; /* since the start: a pool is absent that may have its cut or not (E23) */
+    uint64_t refusal_noted_ns; /* rt_now; of an import that another host's branch stood against; 0 = never */
+    struct uuid refused_host;
     bool is_stale; /* volatile, and none of its hosts was there for a day */
     unsigned holder_count;
     struct uuid holders[SET_HOLDERS_MAX]; /* hosts whose unit attention is held */
@@ -134,8 +136,9 @@ struct snapshot {
     struct set *set;
     struct disk *disk;
     struct served served; /* the point, write-protected */
+    struct served view;   /* the same without the marks of VSS (view.c) */
     struct served branch; /* its private branch */
-    unsigned map_count;   /* of both */
+    unsigned map_count;   /* of all three */
     struct job *job;      /* that promotes or splits it; NULL */
 };
 
@@ -507,6 +510,22 @@ struct set_draft;
 /* branch_private.c: the writable branch of a snapshot that Windows gets, with the snapshot's identity. */
 bool snapshot_branch_find(const struct snapshot *snapshot, struct volume_disk_info *ret_info);
 struct err *snapshot_check_branch(const struct snapshot *snapshot) MUST_CHECK; /* can one be made? */
+enum { VSS_TEXT_MAX = 320 };
+/* view.c: the write-protected view of a snapshot cut through VSS for hosts that are not Windows. */
+struct snapshot_viewing { /* the caller's, until done */
+    struct snapshot *snapshot;
+    struct uuid view;
+    char text[VSS_TEXT_MAX]; /* what was found and done */
+    volume_done_fn *done;
+    void *arg;
+};
+bool snapshot_needs_view(const struct snapshot *snapshot, bool keeps_flags);
+struct err *snapshot_check_view(const struct snapshot *snapshot) MUST_CHECK; /* can it be made? */
+bool snapshot_view_find(const struct snapshot *snapshot, struct volume_disk_info *ret_info);
+/* Makes it if there is none; done later either way.  The caller holds the general lane. */
+void snapshot_view_make(struct control *control, struct snapshot *snapshot,
+                        struct snapshot_viewing *viewing, volume_done_fn *done, void *arg);
+struct snapshot *inventory_snapshot_of_view(struct control *control, const struct uuid *view);
 /* plan_import.c.  Takes the LUNs of snapshots away from all hosts, and begins the operation anew. */
 void unmap_snapshots(struct op *op, struct snapshot *const *snapshots, unsigned count);
 /* IN_USE when a host calls and another group's host has it. */
@@ -519,7 +538,6 @@ struct err *branch_check_host(struct control *control, const struct snapshot *sn
                               const struct host *host) MUST_CHECK;
 /* Clears what VSS leaves in the partition table of what it cuts (hidden, read-only, shadow copy, no drive
  * letter), by ordinary writes to the live view of a disk; done later. */
-enum { VSS_TEXT_MAX = 320 };
 /* text (may be NULL): what was found and done, for people, when done comes without an error. */
 void vss_flags_clear(struct control *control, struct volume_pool *engine, const struct uuid *disk,
                      char text[VSS_TEXT_MAX], volume_done_fn *done, void *arg);

@@ -279,6 +279,11 @@ void doom_step_points(struct op *op)
         struct volume_pool *engine = snapshot->disk->pool->engine;
         struct volume_disk_info branch;
         if (!engine) continue;
+        if (snapshot_view_find(snapshot, &branch)) {
+            op_repeat(op);
+            volume_disk_delete(engine, &snapshot->row.view, branch_deleted, op);
+            return;
+        }
         /* Its private branch goes first, unless that became a disk of its own. */
         if (snapshot_branch_find(snapshot, &branch) &&
             !inventory_disk(op->control, &snapshot->row.uuid)) {

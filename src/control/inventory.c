@@ -345,7 +345,8 @@ void inventory_remove_set(struct control *control, struct set *set)
 
 void inventory_remove_snapshot(struct snapshot *snapshot)
 {
-    check(snapshot->map_count == 0 && !snapshot->served.volume && !snapshot->branch.volume);
+    check(snapshot->map_count == 0 && !snapshot->served.volume && !snapshot->view.volume &&
+          !snapshot->branch.volume);
     list_remove(&snapshot->member_link);
     index_remove(&snapshot->object);
     list_remove(&snapshot->object.link);
@@ -402,7 +403,8 @@ void inventory_free(struct control *control)
     FREE_ALL(&control->jobs, job, inventory_remove_job(gone));
     credential_forget(control, NULL);
     FREE_ALL(&control->hosts, host, inventory_remove_host(gone));
-    FREE_ALL(&control->snapshots, snapshot, serve_free(&gone->served); serve_free(&gone->branch);
+    FREE_ALL(&control->snapshots, snapshot, serve_free(&gone->served); serve_free(&gone->view);
+             serve_free(&gone->branch);
              inventory_remove_snapshot(gone));
     list_for_each (node, &control->sets) { /* no operation is left to wait for */
         lane_init(&container_of(list_entry(node, struct object, link), struct set, object)->lane);
@@ -437,6 +439,16 @@ void inventory_branch_becomes_disk(struct control *control, struct snapshot *sna
         snapshot->map_count--;
         disk->map_count++;
     }
+}
+
+struct snapshot *inventory_snapshot_of_view(struct control *control, const struct uuid *view)
+{
+    list_for_each (node, &control->snapshots) {
+        struct snapshot *snapshot =
+            container_of(list_entry(node, struct object, link), struct snapshot, object);
+        if (uuid_equal(&snapshot->row.view, view)) return snapshot;
+    }
+    return NULL;
 }
 
 void inventory_forget_hosts_of_sets(struct control *control)

@@ -351,11 +351,17 @@ static void step_publish(struct op *op)
     op_next(op);
 }
 
-static bool shows_point(const struct map *map, const struct settle *data)
+static bool is_of(const struct scsi_lun *lun, const struct served *served)
 {
-    const struct served *view = &data->snapshot->served;
-    return map->disk == data->disk && map->lun &&
-           (map->lun == view->lun[0] || map->lun == view->lun[1]);
+    return lun && (lun == served->lun[0] || lun == served->lun[1]);
+}
+
+/* What the map still shows of the snapshot, write-protected; NULL: the disk already. */
+static struct served *shown_of_point(const struct map *map, const struct settle *data)
+{
+    if (map->disk != data->disk) return NULL;
+    if (is_of(map->lun, &data->snapshot->served)) return &data->snapshot->served;
+    return is_of(map->lun, &data->snapshot->view) ? &data->snapshot->view : NULL;
 }
 
 /* Hosts that read the point, write-protected, read the disk from now on: it holds the same. */
@@ -368,10 +374,10 @@ static void step_switch(struct op *op)
         struct map *map = host_map_of(host, &data->disk->row.uuid);
         if (!map) continue;
         if (data->run->is_writable) map->row.read_only = false;
-        if (!shows_point(map, data)) continue;
+        struct served *old = shown_of_point(map, data);
+        if (!old) continue;
         op_repeat(op);
-        struct err *e =
-            serve_switch(op->control, map, &data->snapshot->served, op_unit_done, op);
+        struct err *e = serve_switch(op->control, map, old, op_unit_done, op);
         if (e) op_fail(op, e);
         return;
     }

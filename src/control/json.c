@@ -131,6 +131,7 @@ static void note_unclaimed_disk(void *arg, const struct volume_disk_info *info)
     struct unclaimed *unclaimed = arg;
     if (inventory_disk(unclaimed->control, &info->uuid)) return;
     if (inventory_snapshot(unclaimed->control, &info->uuid)) return; /* its private branch */
+    if (inventory_snapshot_of_view(unclaimed->control, &info->uuid)) return;
     unclaimed->count++;
 }
 
@@ -417,7 +418,9 @@ json_t *json_snapshot(struct control *control, struct snapshot *snapshot)
     const char *state = snapshot_state_text(snapshot, &info);
     struct set *set = snapshot->set;
     struct volume_disk_info branch;
+    struct volume_disk_info view;
     bool has_branch = snapshot_branch_find(snapshot, &branch);
+    unsigned own = (has_branch ? 1U : 0) + (snapshot_view_find(snapshot, &view) ? 1U : 0);
     json_t *json = json_pack(
         "{s:s, s:o, s:s, s:s, s:o, s:s, s:s, s:o, s:s, s:I, s:o, s:o, s:b, s:o, s:o, s:i, s:o}",
         "name", snapshot->row.name, "uuid", uuid_json(&snapshot->row.uuid), "state", state, "set",
@@ -429,7 +432,7 @@ json_t *json_snapshot(struct control *control, struct snapshot *snapshot)
         json_time(set->row.cut_ns), "application_consistent", set->row.application_consistent,
         "serial", hex_json(snapshot->row.uuid.bytes, 16), "naa",
         hex_json(snapshot->row.naa, CATALOG_NAA_BYTES), "branch_count",
-        (int)(info.branch_count - (has_branch && info.branch_count)), "maps",
+        (int)(info.branch_count - min_of(own, info.branch_count)), "maps",
         maps_of(control, &snapshot->row.uuid));
     json_object_set_new(json, "type", json_string(snapshot->row.is_full ? "full" : "differential"));
     json_object_set_new(json, "vss", json_boolean(set->row.vss));

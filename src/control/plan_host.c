@@ -290,6 +290,7 @@ struct map_data {
     struct catalog_snapshot snapshot_row; /* its kept LUN number changes */
     bool write_snapshot;
     char text[VSS_TEXT_MAX];
+    struct snapshot_viewing viewing;
 };
 
 static struct err *find_object(struct op *op, struct map_data *data)
@@ -322,7 +323,11 @@ static struct err *find_object(struct op *op, struct map_data *data)
     data->row.object = data->snapshot->row.uuid;
     data->row.kind = CATALOG_SNAPSHOT;
     data->row.read_only = !host_wants_branch(data->host);
-    if (data->row.read_only) return NULL;
+    data->row.keep_vss_flags = data->row.read_only && arg_bool(op, "keep_vss_flags");
+    if (data->row.read_only) {
+        bool needs_view = snapshot_needs_view(data->snapshot, data->row.keep_vss_flags);
+        return needs_view ? snapshot_check_view(data->snapshot) : NULL;
+    }
     TRY(branch_check_host(op->control, data->snapshot, data->host));
     return snapshot_check_branch(data->snapshot);
 }
@@ -336,7 +341,8 @@ static struct err *map_check(struct op *op, struct map_data *data)
     uint64_t lun = arg_uint(op, "lun", 0);
     struct map *there = host_map_of(host, &data->row.object);
     if (there) {
-        if ((!lun_given || lun == there->row.lun) && there->row.read_only == data->row.read_only) {
+        if ((!lun_given || lun == there->row.lun) && there->row.read_only == data->row.read_only &&
+            there->row.keep_vss_flags == data->row.keep_vss_flags) {
             data->map = there; /* asked for twice: the same answer */
             return NULL;
         }
@@ -417,6 +423,18 @@ static void step_map_flags(struct op *op)
                     data->text, op_done, op);
 }
 
+/* The same for hosts that only read it. */
+static void step_map_view(struct op *op)
+{
+    struct map_data *data = op->data;
+    if (!data->snapshot || !data->row.read_only ||
+        !snapshot_needs_view(data->snapshot, data->row.keep_vss_flags)) {
+        op_next(op);
+        return;
+    }
+    snapshot_view_make(op->control, data->snapshot, &data->viewing, op_done, op);
+}
+
 static void step_map_store(struct op *op)
 {
     op_catalog_audited(op, map_write);
@@ -437,7 +455,8 @@ static void step_map_serve(struct op *op)
         return;
     }
     op->result = json_map(data->map);
-    if (data->text[0]) json_object_set_new(op->result, "note", json_string(data->text));
+    const char *text = data->text[0] ? data->text : data->viewing.text;
+    if (text[0]) json_object_set_new(op->result, "note", json_string(text));
     op_next(op);
 }
 
@@ -527,7 +546,7 @@ static void step_remove_forget(struct op *op)
     op_next(op);
 }
 
-static op_step *const map_add_steps[] = {step_map_check, step_map_branch, step_map_flags,
+static op_step *const map_add_steps[] = {step_map_check, step_map_branch, step_map_flags, step_map_view,
                                          step_map_store, step_map_serve,  NULL};
 static op_step *const map_undo_steps[] = {step_map_undo, NULL};
 static op_step *const map_remove_steps[] = {step_remove_check, step_remove_unserve,

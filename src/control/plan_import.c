@@ -15,7 +15,6 @@ struct entry {
     struct catalog_map row;
     struct catalog_slot slot; /* mask */
     struct map *map;
-    bool is_fresh; /* its private branch was made for this */
 };
 
 struct import_data {
@@ -25,6 +24,7 @@ struct import_data {
     struct entry *entries;
     unsigned row_count;
     struct catalog_import *rows;
+    struct snapshot_viewing viewing;
     uint64_t at_ns;
 };
 
@@ -91,6 +91,7 @@ static struct err *take_member(struct op *op, struct import_data *data, struct s
 {
     struct host *host = data->host;
     bool wants_branch = host_wants_branch(host);
+    bool keeps_flags = !wants_branch && arg_bool(op, "keep_vss_flags");
     if (host_map_of(host, &snapshot->row.uuid)) return NULL; /* it has it */
     TRY(pool_check_open(snapshot->disk->pool));
     if (snapshot->row.state != SNAPSHOT_READY) {
@@ -100,6 +101,8 @@ static struct err *take_member(struct op *op, struct import_data *data, struct s
     if (wants_branch) {
         TRY(branch_check_host(op->control, snapshot, host));
         TRY(snapshot_check_branch(snapshot));
+    } else if (snapshot_needs_view(snapshot, keeps_flags)) {
+        TRY(snapshot_check_view(snapshot));
     }
     unsigned lun = 0;
     TRY(choose_lun(op->control, host, &snapshot->row.uuid, CATALOG_SNAPSHOT, taken, &lun));
@@ -110,6 +113,7 @@ static struct err *take_member(struct op *op, struct import_data *data, struct s
                                      .kind = CATALOG_SNAPSHOT,
                                      .object = snapshot->row.uuid,
                                      .read_only = !wants_branch,
+                                     .keep_vss_flags = keeps_flags,
                                      .created_ns = data->at_ns};
     entry.snapshot_row.branch_used = snapshot->row.branch_used || wants_branch;
     if (uuid_equal(&data->set->row.host, &host->row.uuid)) entry.snapshot_row.lun = (int)lun;
@@ -156,9 +160,18 @@ static void step_branches(struct op *op)
     struct volume_disk_info info;
     while (data->next < data->count) {
         struct entry *entry = &data->entries[data->next++];
-        if (entry->row.read_only || snapshot_branch_find(entry->snapshot, &info)) continue;
+        bool needs_view = entry->row.read_only &&
+                          snapshot_needs_view(entry->snapshot, entry->row.keep_vss_flags);
+        bool needs_branch =
+            !entry->row.read_only && !snapshot_branch_find(entry->snapshot, &info);
+        if (!needs_view && !needs_branch) continue;
         op_repeat(op);
-        snapshot_branch_make(entry->snapshot, op_done, op);
+        if (needs_branch) {
+            snapshot_branch_make(entry->snapshot, op_done, op);
+        } else {
+            data->viewing = (struct snapshot_viewing){0};
+            snapshot_view_make(op->control, entry->snapshot, &data->viewing, op_done, op);
+        }
         return;
     }
     data->next = 0;

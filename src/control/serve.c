@@ -8,10 +8,17 @@
 
 /* ---- Views ----------------------------------------------------------------------------------- */
 
+/* Made before the map was. */
+static bool shows_view(const struct map *map)
+{
+    return snapshot_needs_view(map->snapshot, map->row.keep_vss_flags);
+}
+
 static struct served *served_of(struct map *map)
 {
     if (map->disk) return &map->disk->served;
-    return map->row.read_only ? &map->snapshot->served : &map->snapshot->branch;
+    if (!map->row.read_only) return &map->snapshot->branch;
+    return shows_view(map) ? &map->snapshot->view : &map->snapshot->served;
 }
 
 static struct scsi_identity identity_of(const struct map *map)
@@ -33,6 +40,10 @@ static struct err *open_view(struct map *map, struct volume **ret_volume)
 {
     struct pool *pool = pool_of(map);
     if (!pool->engine) return pool_check_open(pool);
+    if (!map->disk && map->row.read_only && shows_view(map)) {
+        return volume_open(pool->engine, &map->snapshot->row.view, NULL, VOLUME_READ_ONLY,
+                           ret_volume);
+    }
     if (!map->disk && map->row.read_only) {
         return volume_open(pool->engine, NULL, &map->snapshot->row.point, VOLUME_READ_ONLY,
                            ret_volume);

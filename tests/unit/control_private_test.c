@@ -170,6 +170,21 @@ static void one_unit_attention_tells_of_a_whole_set(void)
     rig_destroy(rig);
 }
 
+static unsigned refusals_noted(struct rig *rig)
+{
+    unsigned count = 0;
+    json_t *list = rig_ok(rig, "event_list", NULL);
+    const json_t *events = json_object_get(list, "events");
+    for (size_t i = 0; i < json_array_size(events); i++) {
+        const json_t *event = json_array_get(events, i);
+        count += strcmp(rig_text(event, "object"), "s") == 0 &&
+                 strcmp(rig_text(event, "text"), "host \"win2\" asked for it and was refused: it is writable"
+                                                 " on host \"win\"") == 0;
+    }
+    json_decref(list);
+    return count;
+}
+
 static void another_windows_host_is_refused_until_the_set_is_masked(void)
 {
     struct rig *rig = furnished();
@@ -180,6 +195,12 @@ static void another_windows_host_is_refused_until_the_set_is_masked(void)
     expect_eq(rig_fails(rig, "set_import", "{s:s, s:s}", "name", "s", "host", "win2"), STATUS_IN_USE);
     expect(strstr(rig->message, "\"win\"") != NULL);
     expect(strstr(rig->next, "tarn set mask s --host win") != NULL);
+    expect_eq(refusals_noted(rig), 1);
+    expect_eq(rig_fails(rig, "set_import", "{s:s, s:s}", "name", "s", "host", "win2"), STATUS_IN_USE);
+    expect_eq(refusals_noted(rig), 1); /* who asks all the time does not fill the list */
+    sim_run_for(rig->sim, 61 * RT_SECOND);
+    expect_eq(rig_fails(rig, "set_import", "{s:s, s:s}", "name", "s", "host", "win2"), STATUS_IN_USE);
+    expect_eq(refusals_noted(rig), 2);
     expect_eq(rig_fails(rig, "map_add", "{s:s, s:s}", "host", "win2", "snapshot", "s-a"),
               STATUS_IN_USE);
     expect_eq(lun_of(rig, "win2", "s-a"), -1);

@@ -226,6 +226,147 @@ static void a_vss_snapshot_served_to_windows_outside_of_vss_has_visible_volumes(
     rig_destroy(rig);
 }
 
+/* ---- Hosts that are not Windows: they see what nothing is written to -------------------------------- */
+
+static struct snapshot *snapshot_at(struct rig *rig, const char *name)
+{
+    struct snapshot *snapshot = NULL;
+    struct err *e = find_snapshot(rig->control, name, &snapshot);
+    check(!e);
+    return snapshot;
+}
+
+/* What the LUN of the host shows, whatever stands behind it. */
+static bool lun_to_file(struct rig *rig, const char *host_name, const char *file)
+{
+    struct host *host = NULL;
+    struct err *e = find_host(rig->control, host_name, &host);
+    check(!e);
+    const struct map *map = list_entry(list_front(&host->maps), struct map, link);
+    const struct served *served = map->disk               ? &map->disk->served
+                                  : map->row.keep_vss_flags ? &map->snapshot->served
+                                                            : &map->snapshot->view;
+    if (!map->lun || !served->lun[1] || map->lun != served->lun[1]) return false;
+    for (uint64_t at = 0; at < IMAGE_BYTES; at += MIB) {
+        struct transfer t = {.iov = {.iov_base = image + at, .iov_len = MIB}};
+        t.io = (struct volume_io){.op = VOLUME_READ,
+                                  .sector = at / SECTOR_BYTES,
+                                  .sector_count = MIB / SECTOR_BYTES,
+                                  .iov = &t.iov,
+                                  .iov_count = 1,
+                                  .done = on_done};
+        volume_submit(served->volume, &t.io);
+        if (!sim_run_until(rig->sim, is_done, &t, 60 * RT_SECOND)) return false;
+        if (t.io.status != STATUS_OK) return false;
+    }
+    image_save(file);
+    return true;
+}
+
+static void linux_host(struct rig *rig, const char *name, const char *initiator)
+{
+    check(rig_do(rig, "host_create", "{s:s, s:[s], s:s}", "name", name, "initiators", initiator, "os",
+                 "linux"));
+}
+
+static bool verifies(struct rig *rig)
+{
+    json_t *job = NULL;
+    bool ok = ends_well(rig, rig_ok(rig, "snapshot_verify", "{s:s}", "name", "s-a"), &job);
+    json_decref(job);
+    return ok;
+}
+
+static void a_host_that_is_not_windows_sees_visible_volumes_and_the_point_stays(void)
+{
+    struct rig *rig = furnished(true);
+    linux_host(rig, "lin", "iqn.l");
+    linux_host(rig, "raw", "iqn.r");
+    expect(verifies(rig));
+    json_t *map = rig_ok(rig, "map_add", "{s:s, s:s}", "host", "lin", "snapshot", "s-a");
+    expect(strstr(rig_text(map, "note"), "the marks were taken off") != NULL);
+    json_decref(map);
+    expect(lun_to_file(rig, "lin", "disk") && is_clean("disk"));
+    expect(rig_do(rig, "map_add", "{s:s, s:s, s:b}", "host", "raw", "snapshot", "s-a", "keep_vss_flags", 1));
+    expect(lun_to_file(rig, "raw", "disk") && is_marked("disk"));
+    struct lun_host *lun = lun_login(rig, "iqn.l");
+    expect_eq(lun_put(lun, 1, 100, 1), 0x2700); /* DATA PROTECT */
+    lun_logout(lun);
+    expect(point_to_file(rig, "s-a", "disk") && is_marked("disk"));
+    expect(verifies(rig)); /* the same digest as before */
+    require(rig_restart(rig));
+    expect(lun_to_file(rig, "lin", "disk") && is_clean("disk"));
+    expect(lun_to_file(rig, "raw", "disk") && is_marked("disk"));
+    expect_eq(rig_unclaimed(rig), 0);
+    json_t *snapshot = rig_ok(rig, "snapshot_show", "{s:s}", "name", "s-a");
+    expect_eq(rig_number(snapshot, "branch_count"), 0);
+    json_decref(snapshot);
+    rig_destroy(rig);
+}
+
+static void an_imported_set_shows_visible_volumes_and_leaves_nothing_when_it_goes(void)
+{
+    struct rig *rig = furnished(true);
+    linux_host(rig, "lin", "iqn.l");
+    expect(rig_do(rig, "set_import", "{s:s, s:s}", "name", "s", "host", "lin"));
+    expect(lun_to_file(rig, "lin", "disk") && is_clean("disk"));
+    struct uuid view = snapshot_at(rig, "s-a")->row.view;
+    struct volume_disk_info info;
+    expect(volume_disk_find(the_pool(rig)->engine, &view, &info));
+    expect(rig_do(rig, "set_mask", "{s:s}", "name", "s"));
+    expect(rig_do(rig, "set_import", "{s:s, s:s}", "name", "s", "host", "lin")); /* the same again */
+    expect(uuid_equal(&view, &snapshot_at(rig, "s-a")->row.view));
+    expect(lun_to_file(rig, "lin", "disk") && is_clean("disk"));
+    expect(rig_do(rig, "set_mask", "{s:s}", "name", "s"));
+    expect(rig_do(rig, "set_import", "{s:s, s:s, s:b}", "name", "s", "host", "lin", "keep_vss_flags", 1));
+    expect(lun_to_file(rig, "lin", "disk") && is_marked("disk"));
+    expect(rig_do(rig, "set_mask", "{s:s}", "name", "s"));
+    expect(rig_do(rig, "set_delete", "{s:s, s:b}", "name", "s", "now", 1));
+    expect(!volume_disk_find(the_pool(rig)->engine, &view, &info));
+    expect_eq(rig_unclaimed(rig), 0);
+    rig_destroy(rig);
+}
+
+static void a_split_keeps_the_lun_of_a_host_that_sees_the_view(void)
+{
+    struct rig *rig = furnished(true);
+    linux_host(rig, "lin", "iqn.l");
+    expect(rig_do(rig, "map_add", "{s:s, s:s}", "host", "lin", "snapshot", "s-a"));
+    struct uuid view = snapshot_at(rig, "s-a")->row.view;
+    struct volume_disk_info info;
+    expect(ends_well(rig, rig_ok(rig, "snapshot_split", "{s:s}", "name", "s-a"), NULL));
+    expect(lun_to_file(rig, "lin", "disk") && is_clean("disk"));
+    expect(!volume_disk_find(the_pool(rig)->engine, &view, &info));
+    expect_eq(rig_unclaimed(rig), 0);
+    rig_destroy(rig);
+}
+
+static void a_view_that_crashes_while_it_is_made_is_made_the_next_time(void)
+{
+    unsigned there = 0, gone = 0;
+    for (unsigned place = 1; place < 80; place += 4) {
+        struct rig *rig = furnished(true);
+        linux_host(rig, "lin", "iqn.l");
+        sim_node_crash_at_write(rig->node, place, place % 8 == 1 ? SIM_CRASH_PROCESS : SIM_CRASH_POWER);
+        json_decref(rig_call(rig, "set_import", json_pack("{s:s, s:s}", "name", "s", "host", "lin")));
+        rig_crash(rig, SIM_CRASH_PROCESS);
+        sim_node_crash_at_write(rig->node, 0, SIM_CRASH_PROCESS);
+        require(rig_boot(rig));
+        json_t *set = rig_ok(rig, "set_show", "{s:s}", "name", "s");
+        bool is_there = strcmp(rig_text(set, "imports.0.state"), "imported") == 0;
+        json_decref(set);
+        there += is_there;
+        gone += !is_there;
+        expect_eq(rig_unclaimed(rig), 0);
+        expect(rig_do(rig, "set_import", "{s:s, s:s}", "name", "s", "host", "lin"));
+        expect(lun_to_file(rig, "lin", "disk") && is_clean("disk"));
+        expect(point_to_file(rig, "s-a", "disk") && is_marked("disk"));
+        rig_destroy(rig);
+    }
+    printf("# %u there, %u not\n", there, gone);
+    expect(there > 0 && gone > 0);
+}
+
 static void what_was_not_cut_through_vss_is_left_alone(void)
 {
     struct rig *rig = furnished(false);
@@ -372,6 +513,10 @@ int main(void)
     run(a_revert_to_a_vss_snapshot_that_is_asked_for_again_is_not_made_again);
     run(import_and_break_leave_the_flags_to_vss);
     run(a_vss_snapshot_served_to_windows_outside_of_vss_has_visible_volumes);
+    run(a_host_that_is_not_windows_sees_visible_volumes_and_the_point_stays);
+    run(an_imported_set_shows_visible_volumes_and_leaves_nothing_when_it_goes);
+    run(a_split_keeps_the_lun_of_a_host_that_sees_the_view);
+    run(a_view_that_crashes_while_it_is_made_is_made_the_next_time);
     run(what_was_not_cut_through_vss_is_left_alone);
     run(a_branch_that_crashes_is_not_there_or_clean);
     run(a_revert_that_crashes_is_finished_with_visible_volumes);
