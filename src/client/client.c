@@ -70,6 +70,8 @@ struct err *client_open(const struct client_config *config, struct client **ret_
 {
     struct transport_options options = {
         .server = config->server,
+        .others = (const char *const *)config->others,
+        .other_count = config->other_count,
         .pins = (const char *const *)config->pins,
         .pin_count = config->pin_count,
         .token = config->token,

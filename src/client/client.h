@@ -27,11 +27,13 @@
 #include "base/err.h"
 #include "client/transport.h"
 
-enum { CLIENT_PINS_MAX = 2, CLIENT_TIMEOUT_MS = 60 * 1000 };
+enum { CLIENT_PINS_MAX = 2, CLIENT_SERVERS_MAX = 8, CLIENT_TIMEOUT_MS = 60 * 1000 };
 
 struct client_config {
     char *path; /* the file it came from */
     char *server, *token;
+    char *others[CLIENT_SERVERS_MAX]; /* further addresses of the same server: "servers" */
+    unsigned other_count;
     char *credential, *key; /* of a host: its requests are signed, and there is no token */
     char *pins[CLIENT_PINS_MAX];
     unsigned pin_count;

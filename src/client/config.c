@@ -14,6 +14,8 @@ void client_config_fini(struct client_config *config)
 {
     free(config->path);
     free(config->server);
+    for (unsigned i = 0; i < config->other_count; i++)
+        free(config->others[i]);
     if (config->token) explicit_bzero(config->token, strlen(config->token));
     free(config->token);
     free(config->credential);
@@ -49,10 +51,32 @@ static struct err *copy_text(const json_t *root, const char *key, char **ret_tex
     return *ret_text ? NULL : err_new(STATUS_NO_MEMORY, "read a configuration");
 }
 
+/* host.json lists all addresses of the code, the one that was enrolled at among them. */
+static struct err *add_servers(struct client_config *config, const json_t *servers)
+{
+    if (!servers) return NULL;
+    if (!json_is_array(servers) || json_array_size(servers) > CLIENT_SERVERS_MAX) {
+        return err_new(STATUS_BAD_CONFIG, "\"servers\" is not a list of at most %d addresses",
+                       CLIENT_SERVERS_MAX);
+    }
+    for (size_t i = 0; i < json_array_size(servers); i++) {
+        const char *text = json_string_value(json_array_get(servers, i));
+        if (!text)
+            return err_new(STATUS_BAD_CONFIG, "\"servers\" holds something that is not a string");
+        char **to = config->server ? &config->others[config->other_count] : &config->server;
+        if (config->server && strcmp(text, config->server) == 0) continue;
+        *to = strdup(text);
+        if (!*to) return err_new(STATUS_NO_MEMORY, "read a configuration");
+        if (to != &config->server) config->other_count++;
+    }
+    return NULL;
+}
+
 static struct err *fill(struct client_config *config, const json_t *root)
 {
     if (!json_is_object(root)) return err_new(STATUS_BAD_CONFIG, "it is not a JSON object");
     TRY(copy_text(root, "server", &config->server));
+    TRY(add_servers(config, json_object_get(root, "servers")));
     TRY(copy_text(root, "token", &config->token));
     TRY(copy_text(root, "credential", &config->credential));
     TRY(copy_text(root, "key", &config->key));

@@ -49,6 +49,8 @@ struct transport_ops {
 
 struct transport_options {
     const char *server;      /* "https://192.0.2.1:7260" */
+    const char *const *others; /* further addresses of the same server, tried in turn where nothing can be sent */
+    unsigned other_count;
     const char *const *pins; /* hex SHA-256 of SubjectPublicKeyInfo; any of them will do */
     unsigned pin_count;      /* 0: the certificate is checked against the system's authorities */
     const char *token;       /* bearer token or NULL */

@@ -4,6 +4,9 @@
  * With a pin, the server's public key is its identity: the chain and the name in the certificate
  * are not looked at (the server signed it itself), the key must be the pinned one, and it is
  * checked in the TLS handshake, before the token is sent.
+ *
+ * Of several addresses the one that answered last is asked first.  The next is tried only where
+ * nothing of the request was sent, so that nothing is ever done twice.
  */
 #include <curl/curl.h>
 #include <stdint.h>
@@ -11,18 +14,22 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 
 #include "base/check.h"
 #include "base/text.h"
 #include "client/transport.h"
 
-enum { CONNECT_TIMEOUT_MS = 5000, FIRST_CAPACITY = 64 * 1024 };
+enum { CONNECT_TIMEOUT_MS = 5000, FIRST_CAPACITY = 64 * 1024, SERVERS_MAX = 9 };
 
 struct transport_curl {
     struct transport base;
     CURL *easy;
     struct curl_slist *headers;
-    char *server, *authorization, *body;
+    char *servers[SERVERS_MAX], *urls[SERVERS_MAX]; /* urls: of the request that is prepared */
+    unsigned server_count, at;                      /* at: the one that answered last */
+    char *authorization, *body;
+    long timeout_ms;
     size_t capacity;
     char curl_error[CURL_ERROR_SIZE];
 };
@@ -95,21 +102,29 @@ static struct err *set_headers(struct transport_curl *t, const struct transport_
     return NULL;
 }
 
+static struct err *set_urls(struct transport_curl *t, const char *path)
+{
+    for (unsigned i = 0; i < t->server_count; i++) {
+        free(take_ptr(&t->urls[i]));
+        if (asprintf(&t->urls[i], "%s%s", t->servers[i], path) < 0) {
+            t->urls[i] = NULL;
+            return err_new(STATUS_NO_MEMORY, "prepare a request");
+        }
+    }
+    return NULL;
+}
+
 static struct err *curl_prepare(struct transport *transport,
                                 const struct transport_request *request)
 {
     struct transport_curl *t = curl_of(transport);
-    auto_free char *url = NULL;
-    if (asprintf(&url, "%s%s", t->server, request->path) < 0) {
-        url = NULL;
-        return err_new(STATUS_NO_MEMORY, "prepare a request");
-    }
+    TRY(set_urls(t, request->path));
     TRY(set_headers(t, request));
     free(t->body);
     t->body = request->body ? strdup(request->body) : NULL;
     if (request->body && !t->body) return err_new(STATUS_NO_MEMORY, "prepare a request");
 
-    CURLcode c = curl_easy_setopt(t->easy, CURLOPT_URL, url);
+    CURLcode c = curl_easy_setopt(t->easy, CURLOPT_URL, t->urls[t->at]);
     curl_easy_setopt(t->easy, CURLOPT_HTTPGET, 1L);
     if (t->body) {
         curl_easy_setopt(t->easy, CURLOPT_POSTFIELDS, t->body);
@@ -119,7 +134,8 @@ static struct err *curl_prepare(struct transport *transport,
         curl_easy_setopt(t->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)0);
     }
     if (c == CURLE_OK) c = curl_easy_setopt(t->easy, CURLOPT_CUSTOMREQUEST, request->method);
-    curl_easy_setopt(t->easy, CURLOPT_TIMEOUT_MS, (long)request->timeout_ms);
+    t->timeout_ms = (long)request->timeout_ms;
+    curl_easy_setopt(t->easy, CURLOPT_TIMEOUT_MS, t->timeout_ms);
     t->base.answer_bytes = 0;
     t->base.answer[0] = '\0';
     t->base.http_status = 0;
@@ -144,9 +160,8 @@ static enum status status_of_curl(CURLcode c, const struct transport_curl *t)
     return STATUS_UNREACHABLE;
 }
 
-static enum status curl_fire(struct transport *transport)
+static enum status curl_fire_once(struct transport_curl *t)
 {
-    struct transport_curl *t = curl_of(transport);
     t->curl_error[0] = '\0';
     CURLcode c = curl_easy_perform(t->easy);
     long code = 0, connects = 0;
@@ -163,12 +178,57 @@ static enum status curl_fire(struct transport *transport)
     return STATUS_OK;
 }
 
+static long now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (long)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* Another machine may have the address by now (its key is not the pinned one): that is no answer. */
+static bool was_not_sent(const struct transport_curl *t, enum status status)
+{
+    long sent = 0;
+    curl_easy_getinfo(t->easy, CURLINFO_REQUEST_SIZE, &sent);
+    return sent == 0 && (status == STATUS_UNREACHABLE || status == STATUS_UNAUTHENTICATED);
+}
+
+static enum status curl_fire(struct transport *transport)
+{
+    struct transport_curl *t = curl_of(transport);
+    long started_ms = now_ms();
+    unsigned first = t->at;
+    enum status status = curl_fire_once(t), worst = status;
+    while (status != STATUS_OK && was_not_sent(t, status)) {
+        unsigned next = (t->at + 1) % t->server_count;
+        long left_ms = t->timeout_ms - (now_ms() - started_ms);
+        if (next == first || left_ms <= 0) break;
+        t->at = next;
+        curl_easy_setopt(t->easy, CURLOPT_TIMEOUT_MS, left_ms);
+        if (curl_easy_setopt(t->easy, CURLOPT_URL, t->urls[next]) != CURLE_OK)
+            return STATUS_NO_MEMORY;
+        status = curl_fire_once(t);
+        if (status == STATUS_UNAUTHENTICATED) worst = status;
+    }
+    if (status == STATUS_OK || !was_not_sent(t, status)) return status;
+    t->at = 0;
+    if (t->server_count > 1) {
+        size_t used = strlen(t->base.error_text);
+        snprintf(t->base.error_text + used, sizeof t->base.error_text - used,
+                 " (nor do its %u other addresses do)", t->server_count - 1);
+    }
+    return worst;
+}
+
 static void curl_destroy(struct transport *transport)
 {
     struct transport_curl *t = curl_of(transport);
     curl_easy_cleanup(t->easy);
     curl_slist_free_all(t->headers);
-    free(t->server);
+    for (unsigned i = 0; i < SERVERS_MAX; i++) {
+        free(t->servers[i]);
+        free(t->urls[i]);
+    }
     free(t->authorization);
     free(t->body);
     free(t->base.answer);
@@ -229,15 +289,30 @@ static struct err *set_pins(struct transport_curl *t, const struct transport_opt
     return NULL;
 }
 
-static struct err *set_up(struct transport_curl *t, const struct transport_options *options)
+static struct err *add_server(struct transport_curl *t, const char *server)
 {
-    if (strncmp(options->server, "https://", 8) != 0) {
+    if (strncmp(server, "https://", 8) != 0) {
         return err_next(
-            err_new(STATUS_BAD_CONFIG, "server \"%s\" is not an https:// address", options->server),
+            err_new(STATUS_BAD_CONFIG, "server \"%s\" is not an https:// address", server),
             "write it as https://HOST:PORT; a token never travels in clear text");
     }
+    if (t->server_count == SERVERS_MAX)
+        return err_new(STATUS_BAD_CONFIG, "more than %d addresses", SERVERS_MAX);
+    char *copy = strdup(server);
+    if (!copy) return err_new(STATUS_NO_MEMORY, "make a client");
+    size_t length = strlen(copy);
+    while (length > 0 && copy[length - 1] == '/')
+        copy[--length] = '\0';
+    t->servers[t->server_count++] = copy;
+    return NULL;
+}
+
+static struct err *set_up(struct transport_curl *t, const struct transport_options *options)
+{
+    TRY(add_server(t, options->server));
+    for (unsigned i = 0; i < options->other_count; i++)
+        TRY(add_server(t, options->others[i]));
     t->easy = curl_easy_init();
-    t->server = strdup(options->server);
     t->base.answer = malloc(FIRST_CAPACITY);
     t->capacity = FIRST_CAPACITY;
     if (options->token &&
@@ -245,12 +320,8 @@ static struct err *set_up(struct transport_curl *t, const struct transport_optio
         t->authorization = NULL;
         return err_new(STATUS_NO_MEMORY, "make a client");
     }
-    if (!t->easy || !t->server || !t->base.answer)
-        return err_new(STATUS_NO_MEMORY, "make a client");
+    if (!t->easy || !t->base.answer) return err_new(STATUS_NO_MEMORY, "make a client");
     t->base.answer[0] = '\0';
-    size_t length = strlen(t->server);
-    while (length > 0 && t->server[length - 1] == '/')
-        t->server[--length] = '\0';
 
     curl_easy_setopt(t->easy, CURLOPT_PROTOCOLS_STR, "https");
     curl_easy_setopt(t->easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);

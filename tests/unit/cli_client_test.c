@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/check.h"
 #include "base/text.h"
 #include "client/client.h"
 #include "tests/lib/tap.h"
@@ -351,6 +352,67 @@ static void one_of_two_pins_is_enough(void)
     client_destroy(client);
 }
 
+/* A port of this machine that nobody listens on. */
+static unsigned closed_port(void)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof address;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    check(fd >= 0 && bind(fd, (struct sockaddr *)&address, size) == 0);
+    check(getsockname(fd, (struct sockaddr *)&address, &size) == 0);
+    close(fd);
+    return ntohs(address.sin_port);
+}
+
+static struct err *ask_several(const char *servers, const char *with_pin)
+{
+    char text[1024];
+    struct client_config config;
+    struct client *client = NULL;
+    json_t *answer = NULL;
+    snprintf(text, sizeof text, "{\"server\":\"https://127.0.0.1:%u\",\"servers\":[%s],\"pin\":\"%s\","
+             "\"token\":\"secret\"}", closed_port(), servers, with_pin);
+    struct err *e = client_config_parse(text, &config);
+    if (e) return e;
+    e = client_open(&config, &client);
+    check(!e);
+    client_config_fini(&config);
+    e = client_call(client, "GET", "/v1/server", NULL, &answer);
+    json_decref(answer);
+    if (!e) { /* the one that answered is asked first from then on, over its connection */
+        unsigned before = connections;
+        answer = NULL;
+        e = client_call(client, "GET", "/v1/server", NULL, &answer);
+        json_decref(answer);
+        expect_eq(connections, before);
+    }
+    client_destroy(client);
+    return e;
+}
+
+static void all_addresses_of_a_server_are_tried(void)
+{
+    char servers[256];
+    snprintf(servers, sizeof servers, "\"https://127.0.0.1:%u\",\"%s/\"", closed_port(), url);
+    struct err *e = ask_several(servers, pin);
+    expect(!e);
+    err_free(e);
+}
+
+static void an_address_with_another_key_gets_nothing_whatever_the_order(void)
+{
+    char servers[256];
+    last_authorization[0] = '\0';
+    snprintf(servers, sizeof servers, "\"%s\"", url);
+    struct err *e = ask_several(servers, wrong_pin);
+    expect_eq(err_status(e), STATUS_UNAUTHENTICATED);
+    expect_str(last_authorization, "");
+    err_free(e);
+    e = ask_several("1", pin);
+    expect_eq(err_status(e), STATUS_BAD_CONFIG);
+    err_free(e);
+}
+
 static void names_are_encoded_in_paths(void)
 {
     char *text = client_encode_segment("a b/ü?..");
@@ -373,6 +435,8 @@ int main(void)
     run(a_token_never_travels_in_clear_text);
     run(the_configuration_named_by_the_environment_is_used);
     run(one_of_two_pins_is_enough);
+    run(all_addresses_of_a_server_are_tried);
+    run(an_address_with_another_key_gets_nothing_whatever_the_order);
     run(names_are_encoded_in_paths);
     MHD_stop_daemon(httpd);
     return tap_done();
