@@ -191,6 +191,11 @@ static void say_copy(json_t *would, const char *what, const char *from, uint64_t
                             text_format_size(usage.free_bytes, free_text)));
 }
 
+static void say_no_copy(json_t *would, const char *what)
+{
+    json_array_append_new(would, json_sprintf("copy nothing: %s has all that it reads", what));
+}
+
 static void say_maps(struct control *control, json_t *would, const struct snapshot *snapshot,
                      bool writable)
 {
@@ -213,8 +218,12 @@ static void say_snapshot(struct op *op, const struct promote_data *data, json_t 
     char what[CATALOG_NAME_SIZE + 16], naa[2 * CATALOG_NAA_BYTES + 1];
     (void)snapshot_branch_find(snapshot, &info);
     snprintf(what, sizeof what, "snapshot \"%s\"", snapshot->row.name);
-    say_copy(would, what, snapshot->disk->row.name, snapshot->row.size_bytes, info.own_bytes,
-             snapshot->disk->pool);
+    if (snapshot->row.is_full) {
+        say_no_copy(would, what); /* its point never changes: nothing comes up anew */
+    } else {
+        say_copy(would, what, snapshot->disk->row.name, snapshot->row.size_bytes, info.own_bytes,
+                 snapshot->disk->pool);
+    }
     if (!data->is_split) return;
     json_array_append_new(
         would, json_sprintf("make disk \"%s\" of it, with the same identity (NAA %s)", name,
@@ -258,7 +267,12 @@ static json_t *say(struct op *op, const struct promote_data *data)
         char what[CATALOG_NAME_SIZE + 16];
         (void)volume_disk_find(data->disk->pool->engine, &data->disk->row.uuid, &info);
         snprintf(what, sizeof what, "branch \"%s\"", data->disk->row.name);
-        say_copy(would, what, "its snapshot", info.size_bytes, info.own_bytes, data->disk->pool);
+        if (info.is_promoted) {
+            say_no_copy(would, what);
+        } else {
+            say_copy(would, what, "its snapshot", info.size_bytes, info.own_bytes,
+                     data->disk->pool);
+        }
         if (data->is_split) {
             json_array_append_new(would, json_sprintf("make disk \"%s\" independent",
                                                       data->disk->row.name));

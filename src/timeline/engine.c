@@ -366,6 +366,7 @@ static void fill_disk(const struct tl_disk *d, struct volume_disk_info *ret_info
     for (unsigned i = 0; i < d->point_count; i++)
         if (d->points[i]->kind != VOLUME_POINT_PIN) ret_info->point_count++;
     if (!d->parent) return;
+    ret_info->is_promoted = d->is_promoted;
     ret_info->parent_point = d->parent_point;
     ret_info->parent_disk = d->parent_disk_uuid;
 }

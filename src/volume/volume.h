@@ -141,6 +141,7 @@ struct volume_disk_info {
     struct uuid parent_point; /* nil unless a branch */
     struct uuid parent_disk;
     unsigned depth; /* 0 = no parent */
+    bool is_promoted; /* reads nothing from its parent any more; found out again after the pool was opened */
     unsigned point_count;
     unsigned handle_count;
 };
