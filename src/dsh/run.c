@@ -304,9 +304,10 @@ static struct err *note_made(struct runner *r)
 static struct err *do_create(struct runner *r)
 {
     TRY(r->ops->create(r->context, &r->set));
-    TRY(note_made(r));
-    drop_set(r);
     if (r->state & IN_BACKUP) r->state |= BACKUP_CUT;
+    TRY(note_made(r));
+    if (r->ops->created) TRY(r->ops->created(r->context, &r->set, &r->aliases));
+    drop_set(r);
     return NULL;
 }
 

@@ -67,6 +67,9 @@ struct dsh_ops {
                                 const struct dsh_volume *volume);
     /* Fills the ids of the set and of its shadow copies. */
     struct err *(*create)(void *context, struct dsh_set *set);
+    /* Optional: the set is made and has its names; aliases are all of the script's. */
+    struct err *(*created)(void *context, const struct dsh_set *set,
+                           const struct dsh_aliases *aliases);
     struct err *(*end_backup)(void *context); /* tells the writers that the backup is complete */
     /* Restores the aliases that were saved. */
     struct err *(*load_metadata)(void *context, const char *file, struct dsh_aliases *aliases);

@@ -67,6 +67,25 @@ static void aliases_of_a_set_name_its_copies_in_later_commands(void)
     expect(strstr(fake.printed, "-> expose " ID2 " x:"));
 }
 
+static struct err *note_created(void *context, const struct dsh_set *set,
+                                const struct dsh_aliases *aliases)
+{
+    return dsh_fake_note(context, "created %s volumes=%u aliases=%u\n", set->id, set->volume_count,
+                         aliases->count);
+}
+
+static void what_is_made_is_told_with_all_names_of_the_script(void)
+{
+    ops = dsh_fake_ops();
+    ops.created = note_created;
+    require(runs_with("add alias again x\nadd volume c: alias one\ncreate\n", NULL, 0));
+    expect(strstr(fake.log, "\ncreated " ID1 " volumes=1 aliases=3\nreset\n"));
+    fails = "created";
+    expect(!runs_with("add volume c:\ncreate\nexec a", NULL, 0));
+    expect_str(refusal, "line 2: create: the fake was told to fail");
+    fails = NULL;
+}
+
 static void parameters_and_the_environment_are_names_too(void)
 {
     static const char *const parameters[] = {"a b.cab", "e:"};
@@ -201,6 +220,7 @@ int main(void)
 {
     run(a_set_gets_its_settings_volumes_and_writers);
     run(aliases_of_a_set_name_its_copies_in_later_commands);
+    run(what_is_made_is_told_with_all_names_of_the_script);
     run(parameters_and_the_environment_are_names_too);
     run(other_settings_have_the_volumes_checked_again);
     run(a_second_set_begins_empty);

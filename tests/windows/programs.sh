@@ -3,24 +3,33 @@
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/functions.sh"
 
-readonly PROGRAM=$WINDOWS_BUILD/windows/provider/tarn-vss.exe
+readonly PROGRAM=$WINDOWS_BUILD/windows/provider/tarn-vss.exe REQUESTER=$WINDOWS_BUILD/windows/shadow/tarn-shadow.exe
 
 # Only what every Windows has: nothing to ship beside the program.
-imports_only_windows()
+imports_only_windows() # PROGRAM
 {
     local dlls
-    dlls=$(x86_64-w64-mingw32-objdump -p "$PROGRAM" | sed -n 's/.*DLL Name: //p' | tr 'A-Z\n' 'a-z ')
+    dlls=$(x86_64-w64-mingw32-objdump -p "$1" | sed -n 's/.*DLL Name: //p' | tr 'A-Z\n' 'a-z ')
     # shellcheck disable=SC2034  # prove prints it
     WHY="it needs: $dlls"
     for dll in $dlls; do
         [[ " kernel32.dll msvcrt.dll advapi32.dll ole32.dll oleaut32.dll user32.dll winhttp.dll bcrypt.dll crypt32.dll \
-            rpcrt4.dll shell32.dll " == *" $dll "* ]] || return 1
+            rpcrt4.dll shell32.dll cabinet.dll " == *" $dll "* ]] || return 1
     done
 }
 
+without_vssapi()
+{
+    ! x86_64-w64-mingw32-objdump -p "$REQUESTER" | grep -qi 'DLL Name: vssapi'
+}
+
 wine_begin
-wine_install "$PROGRAM"
+wine_install "$PROGRAM" "$REQUESTER"
 prove "tarn-vss runs and tells its version" runs "tarn-vss 0." tarn-vss.exe version
 prove "what it does not know is refused with the usage" ends_with 2 tarn-vss.exe nonsense
-prove "it needs no library that Windows does not have" imports_only_windows
+prove "it needs no library that Windows does not have" imports_only_windows "$PROGRAM"
+prove "tarn-shadow runs and tells how it is used" runs "runs a DiskShadow script" tarn-shadow.exe --help
+prove "what it does not know is refused with the usage" ends_with 2 tarn-shadow.exe nonsense
+prove "it needs no library that Windows does not have" imports_only_windows "$REQUESTER"
+prove "and binds VSS when it runs, as requesters do" without_vssapi
 finish

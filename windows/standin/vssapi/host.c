@@ -62,7 +62,7 @@ void standin_state_path(const char *kind, const char *name, const char *end, cha
 {
     char directory[SI_NAME_MAX];
     standin_setting("STANDIN_STATE", directory);
-    if (!directory[0]) strcpy(directory, "C:\\standin");
+    if (!directory[0]) snprintf(directory, sizeof directory, "C:\\standin");
     CreateDirectoryA(directory, NULL);
     snprintf(ret, MAX_PATH, "%s\\%s", directory, kind);
     CreateDirectoryA(ret, NULL);
