@@ -47,11 +47,9 @@ static void pin_for_batch(struct batch *b, struct leaf *leaf)
 
 /* Names what is not needed of one block, oldest first, so that a hole never goes before what it
  * hides; false when the batch has no room for it. */
-static bool sweep_block(struct tl_sweep *sweep, struct leaf *leaf, unsigned block,
-                        const struct retained *retained, struct removals *removals)
+static bool sweep_block(struct tl_sweep *sweep, struct leaf *leaf, struct version *versions,
+                        unsigned count, const struct retained *retained, struct removals *removals)
 {
-    struct version *versions;
-    unsigned count = leaf_versions(leaf, block, &versions);
     if (count > sweep->needed_capacity) {
         sweep->needed_capacity = count * 2;
         sweep->needed = realloc(sweep->needed, sweep->needed_capacity * sizeof *sweep->needed);
@@ -61,7 +59,7 @@ static bool sweep_block(struct tl_sweep *sweep, struct leaf *leaf, unsigned bloc
     for (unsigned i = count; i-- > 0;) {
         if (sweep->needed[i] || (versions[i].flags & VERSION_REMOVING)) continue;
         if ((size_t)(removals->w->end - removals->w->at) < 2 * WAL_REMOVE_BYTES) return false;
-        removals_add(removals, leaf->disk->id, leaf->index * FORMAT_LEAF_BLOCKS + block,
+        removals_add(removals, leaf->disk->id, leaf->index * FORMAT_LEAF_BLOCKS + versions[i].block,
                      &versions[i]);
     }
     return true;
@@ -71,14 +69,15 @@ static bool sweep_block(struct tl_sweep *sweep, struct leaf *leaf, unsigned bloc
 static bool sweep_leaf(struct tl_sweep *sweep, struct leaf *leaf, struct removals *removals)
 {
     struct retained retained = disk_retained(leaf->disk);
-    for (uint32_t i = 0; i < leaf->version_count;) {
+    for (uint32_t i = 0, next; i < leaf->version_count; i = next) {
         unsigned block = leaf->versions[i].block;
-        if (block >= sweep->resume_block && !sweep_block(sweep, leaf, block, &retained, removals)) {
+        for (next = i + 1; next < leaf->version_count && leaf->versions[next].block == block;)
+            next++;
+        if (block >= sweep->resume_block &&
+            !sweep_block(sweep, leaf, &leaf->versions[i], next - i, &retained, removals)) {
             sweep->resume_block = block;
             return false;
         }
-        while (i < leaf->version_count && leaf->versions[i].block == block)
-            i++;
     }
     sweep->resume_block = 0;
     return true;
