@@ -69,6 +69,25 @@ static void a_new_process_takes_the_newest_set_of_the_disk(void)
     end();
 }
 
+/* A process that died was told of a volume that the set lacks now: its older copy is no answer. */
+static void an_older_set_is_never_given_out_for_a_new_one(void)
+{
+    VDS_LUN_INFORMATION one;
+    begin();
+    require(make(1, BACKUP) && target(1, &one) == S_OK);
+    rig_free_lun(&one);
+    server.now_ms += 1000;
+    require(prepare(2, 2, BACKUP) == S_OK && provider_end_prepare(&provider, set_id(2)) == S_OK &&
+            provider_pre_commit(&provider, set_id(2)) == S_OK &&
+            provider_commit(&provider, set_id(2)) == S_OK &&
+            provider_post_commit(&provider, set_id(2), 2) == S_OK);
+    expect_eq(target(1, &one), VSS_E_PROVIDER_VETO);
+    restart();
+    expect_eq(target(1, &one), VSS_E_PROVIDER_VETO);
+    expect_str(state_of(2), "confirmed"); /* an abort still ends it */
+    end();
+}
+
 static void two_volumes_on_one_lun_are_one_snapshot(void)
 {
     begin();
@@ -688,6 +707,7 @@ int main(void)
     run(finals_may_come_before_the_targets);
     run(targets_are_the_same_each_time_and_in_another_process);
     run(a_new_process_takes_the_newest_set_of_the_disk);
+    run(an_older_set_is_never_given_out_for_a_new_one);
     run(two_volumes_on_one_lun_are_one_snapshot);
     run(the_context_decides_what_the_server_is_told);
     run(sixty_four_volumes_and_no_more);

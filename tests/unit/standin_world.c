@@ -183,7 +183,8 @@ static uint32_t crc32_of(const uint8_t *data, size_t size)
     return ~crc;
 }
 
-enum { ENTRIES = 128, ENTRY_BYTES = 128, TABLE_BLOCKS = ENTRIES * ENTRY_BYTES / WORLD_BLOCK };
+/* Fewer entries than Windows makes: checksums are most of what these tests do. */
+enum { ENTRIES = 32, ENTRY_BYTES = 128, TABLE_BLOCKS = ENTRIES * ENTRY_BYTES / WORLD_BLOCK };
 
 /* UEFI 5.3.2 */
 static void put_header(struct world_lun *lun, uint64_t at, uint64_t other, uint64_t entries,

@@ -49,8 +49,9 @@ static HRESULT locate(struct coordinator *c, const struct snapshot_set *set)
     c->was_located = true;
     for (unsigned i = 0; i < set->lun_count; i++) {
         if (!slot_find(c, &set->luns[i].provider)) return VSS_E_PROVIDER_NOT_REGISTERED;
+        /* An old document's LUNs may be here because they were broken; those of a new set not. */
         unsigned seen = disks_find(&c->disks, &set->luns[i].target);
-        if (seen != UINT32_MAX && !set->luns[i].is_gone)
+        if (set == c->set && seen != UINT32_MAX)
             rule_broken(c, RULE_served_before_locate, "LUN %u", c->disks.at[seen]->disk.lun);
     }
     for (unsigned i = 0; i < c->slot_count && result == S_OK; i++)

@@ -178,7 +178,8 @@ static bool has_all(const struct targets *targets, LONG count, const VDS_LUN_INF
 }
 
 /* A process that was started since does not know which set it is: the newest of this host that was
- * cut through VSS and has these sources. */
+ * cut through VSS.  One that lacks a source is still it (this process was told of a part of its
+ * volumes only): an older one would be given out as the copy that was made just now. */
 static bool find_set(struct provider *p, LONG count, const VDS_LUN_INFORMATION *sources,
                      struct targets *targets, char ret_id[PROVIDER_ID_TEXT])
 {
@@ -195,15 +196,23 @@ static bool find_set(struct provider *p, LONG count, const VDS_LUN_INFORMATION *
             continue;
         if (!json_text_member(set, "host", host, sizeof host) || strcmp(host, p->config->host) != 0)
             continue;
-        if (!json_member(set, "cut_wall_ns", &field) || !json_u64(field, &cut) ||
-            (found && cut < newest))
+        if (!json_member(set, "cut_wall_ns", &field) || !json_u64(field, &cut) || cut < newest)
             continue;
-        if (!read_members(set, targets) || !has_all(targets, count, sources)) continue;
-        found = json_text_member(set, "uuid", ret_id, PROVIDER_ID_TEXT);
+        found = read_members(set, targets) && has_all(targets, count, sources) &&
+                json_text_member(set, "uuid", ret_id, PROVIDER_ID_TEXT);
         newest = cut;
     }
     api_reply_fini(&reply);
     return found;
+}
+
+/* VSS asks for the identities of the set that this process has confirmed, and of no other. */
+static bool is_confirmed(struct provider *p)
+{
+    lock(p);
+    bool is = p->set.state == SET_CONFIRMED;
+    unlock(p);
+    return is;
 }
 
 /* The set in the making, when it has these sources. */
@@ -273,7 +282,8 @@ HRESULT provider_get_target_luns(struct provider *p, LONG count, VSS_PWSZ *devic
     struct targets *targets = calloc(1, sizeof *targets);
     if (!targets) return E_OUTOFMEMORY;
     HRESULT result;
-    if (!is_current(p, count, sources, targets, id) && !find_set(p, count, sources, targets, id))
+    if (!is_current(p, count, sources, targets, id) &&
+        (is_confirmed(p) || !find_set(p, count, sources, targets, id)))
         result = veto(p, EVENT_NO_SET, serial_of(&sources[0], &identity));
     else
         result = load_targets(p, id, targets);
