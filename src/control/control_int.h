@@ -331,6 +331,8 @@ json_t *json_server(struct control *control);
 json_t *json_pool(struct control *control, struct pool *pool, bool with_unclaimed);
 json_t *json_disk(struct control *control, struct disk *disk);
 json_t *json_host(struct host *host);
+/* And what is left for it: LUN numbers, room in the pools of its disks. */
+json_t *json_host_whole(struct control *control, struct host *host);
 json_t *json_map(struct map *map);
 json_t *json_set(struct control *control, struct set *set);
 json_t *json_snapshot(struct control *control, struct snapshot *snapshot);
@@ -357,6 +359,8 @@ struct err *serve_switch(struct control *control, struct map *map, struct served
 uint64_t serve_change_count(const struct served *served);
 void serve_free(struct served *served); /* a simulated crash: without waiting */
 /* taken (may be NULL): numbers that the caller has chosen already, LIMIT_LUNS_PER_HOST of them. */
+/* Numbers that could be given to it now. */
+unsigned host_free_lun_count(struct control *control, struct host *host);
 struct err *choose_lun(struct control *control, struct host *host, const struct uuid *object,
                        enum catalog_kind kind, const bool *taken, unsigned *ret_lun) MUST_CHECK;
 struct err *check_lun(struct control *control, struct host *host, const struct uuid *object,

@@ -83,8 +83,8 @@ json_t *json_server(struct control *control)
         sessions +=
             session_count(container_of(list_entry(node, struct object, link), struct host, object));
     }
-    return json_pack("{s:s, s:o, s:s, s:s, s:o, s:o, s:i, s:i, s:i, s:i, s:I, s:I}", "name",
-                     control->server_name, "uuid", uuid_json(&control->server), "version",
+    return json_pack("{s:s, s:I, s:o, s:s, s:s, s:o, s:o, s:i, s:i, s:i, s:i, s:I, s:I}", "name",
+                     control->server_name, "now_wall_ns", (json_int_t)rt_wall(control->rt), "uuid", uuid_json(&control->server), "version",
                      control->version, "target_name", control->target_name, "portals", portals,
                      "started_at", json_time(control->started_ns), "pool_count",
                      list_count(&control->pools), "disk_count", list_count(&control->disks),
@@ -304,6 +304,35 @@ json_t *json_host(struct host *host)
                      json_time(host->row.created_ns), "session_count", session_count(host),
                      "sessions", sessions, "luns", luns);
     json_object_set_new(json, "group", text_or_null(host->group ? host->group->row.name : NULL));
+    return json;
+}
+
+static bool serves_pool(const struct host *host, const struct pool *pool)
+{
+    list_for_each (node, &host->maps) {
+        const struct map *map = list_entry(node, struct map, link);
+        if ((map->disk ? map->disk : map->snapshot->disk)->pool == pool) return true;
+    }
+    return false;
+}
+
+json_t *json_host_whole(struct control *control, struct host *host)
+{
+    json_t *json = json_host(host), *pools = json_array();
+    list_for_each (node, &control->pools) {
+        struct pool *pool =
+            container_of(list_entry(node, struct object, link), struct pool, object);
+        struct volume_pool_usage usage = {0};
+        if (!serves_pool(host, pool)) continue;
+        if (pool->engine) volume_pool_usage(pool->engine, &usage);
+        json_array_append_new(pools,
+                              json_pack("{s:s, s:I, s:I, s:b}", "name", pool->row.name,
+                                        "capacity_bytes", (json_int_t)usage.capacity_bytes,
+                                        "free_bytes", (json_int_t)usage.free_bytes,
+                                        "is_nearly_full", pool->is_low));
+    }
+    json_object_set_new(json, "pools", pools);
+    json_object_set_new(json, "free_lun_count", number_json(host_free_lun_count(control, host)));
     return json;
 }
 

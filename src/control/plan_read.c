@@ -83,7 +83,7 @@ LIST_STEP(job, jobs, "jobs", json_job(job), false)
 LIST_STEP(token, tokens, "tokens", json_token(token), false)
 SHOW_STEP(pool, json_pool(op->control, pool, true))
 SHOW_STEP(disk, json_disk(op->control, disk))
-SHOW_STEP(host, json_host(host))
+SHOW_STEP(host, json_host_whole(op->control, host))
 SHOW_STEP(set, json_set(op->control, set))
 SHOW_STEP(snapshot, json_snapshot(op->control, snapshot))
 

@@ -239,6 +239,26 @@ struct err *check_lun(struct control *control, struct host *host, const struct u
     return NULL;
 }
 
+unsigned host_free_lun_count(struct control *control, struct host *host)
+{
+    bool taken[LIMIT_LUNS_PER_HOST] = {false};
+    unsigned count = 0;
+    list_for_each (node, &host->maps) {
+        taken[list_entry(node, struct map, link)->row.lun] = true;
+    }
+    list_for_each (node, &control->snapshots) {
+        struct snapshot *snapshot =
+            container_of(list_entry(node, struct object, link), struct snapshot, object);
+        if (snapshot->row.lun > 0 && uuid_equal(&snapshot->set->row.host, &host->row.uuid)) {
+            taken[snapshot->row.lun] = true;
+        }
+    }
+    for (unsigned lun = 1; lun < LIMIT_LUNS_PER_HOST; lun++) {
+        count += !taken[lun] && slot_is_rested(control, host, lun);
+    }
+    return count;
+}
+
 /* Disks: the lowest.  Snapshots: never used before, else least recently freed. */
 struct err *choose_lun(struct control *control, struct host *host, const struct uuid *object,
                        enum catalog_kind kind, const bool *taken, unsigned *ret_lun)
