@@ -377,6 +377,28 @@ static void a_set_is_told_when_it_is_created_once(void)
     end();
 }
 
+/* An upgrade of the program asks first. */
+static void the_provider_is_busy_from_begin_to_created(void)
+{
+    VDS_LUN_INFORMATION one;
+    for (unsigned steps = 0; steps <= 5; steps++) {
+        begin();
+        advance(1, steps);
+        expect_eq(provider_is_busy(&provider), steps > 0);
+        server.now_ms += 3600000;
+        expect_eq(provider_is_busy(&provider), steps > 1);
+        expect_eq(provider_abort(&provider, set_id(1)), S_OK);
+        expect(!provider_is_busy(&provider));
+        end();
+    }
+    begin();
+    require(make(1, BACKUP));
+    expect_eq(target(1, &one), S_OK);
+    rig_free_lun(&one);
+    expect(!provider_is_busy(&provider));
+    end();
+}
+
 static void a_full_pool_has_a_code_of_its_own(void)
 {
     begin();
@@ -726,6 +748,7 @@ int main(void)
     run(a_refusal_of_the_server_is_an_event_with_cause_and_remedy);
     run(a_warning_in_the_freeze_gives_way_to_a_veto);
     run(a_warning_is_told_once_in_a_while);
+    run(the_provider_is_busy_from_begin_to_created);
     run(a_set_is_told_when_it_is_created_once);
     run(a_full_pool_has_a_code_of_its_own);
     run(a_server_that_is_away_vetoes_at_every_step);

@@ -12,6 +12,32 @@ traced() # PATTERN
     grep -qE "$1" "$DRIVE_C/$LOG"
 }
 
+same_trace()
+{
+    wine 60 tarn-vss.exe log --normal > "$DRIVE_C/normal.txt" || return 1
+    # The normal form is a trace too.
+    runs "as expected" tarn-vss.exe log --compare 'C:\normal.txt' || return 1
+    sed -i '0,/state=failed/s//state=idle/' "$DRIVE_C/normal.txt"
+    ends_with 1 tarn-vss.exe log --compare 'C:\normal.txt'
+}
+
+doctor_json()
+{
+    local said
+    said=$(wine 60 tarn-vss.exe doctor --json) || true
+    # shellcheck disable=SC2034  # prove prints it
+    WHY="it said: $said"
+    [ "$(json 'd["wrong"] >= 1 and [c["result"] for c in d["checks"] if c["check"] == "vss"] == ["ok"]' <<< "$said")" = True ]
+}
+
+repaired()
+{
+    wine 60 windows/system32/reg.exe delete 'HKLM\SOFTWARE\Classes\CLSID\{5C3BE0F8-1D6A-4B0E-8F5D-3A7E2C914B66}' /f \
+        > /dev/null || return 1
+    runs "found: the COM class of the provider is not registered" tarn-vss.exe repair &&
+        runs "now: the service TarnVss" tarn-vss.exe repair
+}
+
 gone()
 {
     ! wine 60 windows/system32/reg.exe query 'HKLM\SOFTWARE\Classes\CLSID\{5C3BE0F8-1D6A-4B0E-8F5D-3A7E2C914B66}' > /dev/null
@@ -52,6 +78,15 @@ relay crypto_probe.exe
 relay register_probe.exe
 prove "every call is in the trace, with its state" traced 'EndPrepareSnapshots 80042306 state=failed'
 prove "a veto has its event, with what to do" traced 'event: .* What to do: '
+# Wine has none, and the doctor looks for it.
+prove "a service of the name of VSS's is made" runs "" windows/system32/sc.exe create VSS binPath= 'C:\none.exe' \
+    start= demand
+prove "no set is being made" runs "idle" tarn-vss.exe idle
+prove "the trace is shown in plain words" runs "VETO" tarn-vss.exe log
+prove "the trace in its normal form is as expected of itself" same_trace
+prove "the doctor says what is wrong with a host that is not enrolled" ends_with 1 tarn-vss.exe doctor
+prove "and in JSON" doctor_json
+prove "what is missing of the registration is put back" repaired
 prove "the service stops" runs "" windows/system32/net.exe stop TarnVss
 prove "tarn-vss unregisters all" runs "unregistered" tarn-vss.exe unregister
 prove "VSS has it no more" equal "$(providers)" 0

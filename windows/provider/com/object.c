@@ -1,3 +1,4 @@
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "windows/provider/com/async.h"
@@ -24,13 +25,19 @@ LONG object_count(void)
     ((struct object *)(void *)((char *)(pointer)-offsetof(struct object, member)))
 
 /* One line of the trace for each call, written when nothing is frozen. */
-#define TRACED(call)                                                                               \
+#define TRACED(call) TRACED_WITH(call, "%s", "")
+#define TRACED_WITH(call, ...)                                                                     \
     do {                                                                                           \
+        char arguments_[64];                                                                       \
         uint64_t start_us_ = trace_now_us();                                                       \
         HRESULT result_ = (call);                                                                  \
-        trace_call(core, __func__, result_, trace_now_us() - start_us_);                           \
+        uint64_t duration_us_ = trace_now_us() - start_us_;                                        \
+        snprintf(arguments_, sizeof arguments_, __VA_ARGS__);                                      \
+        trace_call(core, __func__, arguments_, result_, duration_us_);                             \
         return result_;                                                                            \
     } while (0)
+#define LUNS_AND_CONTEXT "luns=%ld context=0x%lx", (long)count, (unsigned long)context
+#define LUNS "luns=%ld", (long)count
 
 /* ---- IUnknown -------------------------------------------------------------------------------- */
 
@@ -89,7 +96,8 @@ static HRESULT STDMETHODCALLTYPE AreLunsSupported(IVssHardwareSnapshotProviderEx
                                                   LONG context, VSS_PWSZ *devices,
                                                   VDS_LUN_INFORMATION *luns, BOOL *ret_supported)
 {
-    TRACED(provider_are_luns_supported(core, count, context, devices, luns, ret_supported));
+    TRACED_WITH(provider_are_luns_supported(core, count, context, devices, luns, ret_supported),
+                LUNS_AND_CONTEXT);
 }
 
 static HRESULT STDMETHODCALLTYPE FillInLunInfo(IVssHardwareSnapshotProviderEx *this,
@@ -104,20 +112,21 @@ static HRESULT STDMETHODCALLTYPE BeginPrepareSnapshot(IVssHardwareSnapshotProvid
                                                       LONG count, VSS_PWSZ *devices,
                                                       VDS_LUN_INFORMATION *luns)
 {
-    TRACED(provider_begin_prepare(core, set, snapshot, context, count, devices, luns));
+    TRACED_WITH(provider_begin_prepare(core, set, snapshot, context, count, devices, luns),
+                LUNS_AND_CONTEXT);
 }
 
 static HRESULT STDMETHODCALLTYPE GetTargetLuns(IVssHardwareSnapshotProviderEx *this, LONG count,
                                                VSS_PWSZ *devices, VDS_LUN_INFORMATION *sources,
                                                VDS_LUN_INFORMATION *targets)
 {
-    TRACED(provider_get_target_luns(core, count, devices, sources, targets));
+    TRACED_WITH(provider_get_target_luns(core, count, devices, sources, targets), LUNS);
 }
 
 static HRESULT STDMETHODCALLTYPE LocateLuns(IVssHardwareSnapshotProviderEx *this, LONG count,
                                             VDS_LUN_INFORMATION *luns)
 {
-    TRACED(provider_locate_luns(core, count, luns));
+    TRACED_WITH(provider_locate_luns(core, count, luns), LUNS);
 }
 
 static HRESULT STDMETHODCALLTYPE OnLunEmpty(IVssHardwareSnapshotProviderEx *this, VSS_PWSZ device,
@@ -140,7 +149,8 @@ static HRESULT STDMETHODCALLTYPE OnLunStateChange(IVssHardwareSnapshotProviderEx
                                                   VDS_LUN_INFORMATION *originals, DWORD count,
                                                   DWORD flags)
 {
-    TRACED(provider_on_lun_state_change(core, snapshots, originals, count, flags));
+    TRACED_WITH(provider_on_lun_state_change(core, snapshots, originals, count, flags),
+                "luns=%ld flags=0x%lx", (long)count, (unsigned long)flags);
 }
 
 static HRESULT begin_resync(VDS_LUN_INFORMATION *sources, VDS_LUN_INFORMATION *targets, DWORD count,
@@ -159,7 +169,7 @@ static HRESULT STDMETHODCALLTYPE ResyncLuns(IVssHardwareSnapshotProviderEx *this
                                             VDS_LUN_INFORMATION *targets, DWORD count,
                                             IVssAsync **ret_async)
 {
-    TRACED(begin_resync(sources, targets, count, ret_async));
+    TRACED_WITH(begin_resync(sources, targets, count, ret_async), LUNS);
 }
 
 /* Reserved, and documented as not supported. */
@@ -207,7 +217,7 @@ static HRESULT STDMETHODCALLTYPE CommitSnapshots(IVssProviderCreateSnapshotSet *
 static HRESULT STDMETHODCALLTYPE PostCommitSnapshots(IVssProviderCreateSnapshotSet *this,
                                                      VSS_ID set, LONG count)
 {
-    TRACED(provider_post_commit(core, set, count));
+    TRACED_WITH(provider_post_commit(core, set, count), "count=%ld", (long)count);
 }
 
 static HRESULT STDMETHODCALLTYPE PreFinalCommitSnapshots(IVssProviderCreateSnapshotSet *this,

@@ -43,6 +43,8 @@ static DWORD WINAPI control(DWORD code, DWORD type, void *data, void *context)
         return NO_ERROR;
     case SERVICE_CONTROL_INTERROGATE:
         return NO_ERROR;
+    case SERVICE_CONTROL_IDLE:
+        return provider_is_busy(context) ? ERROR_BUSY : NO_ERROR;
     default:
         return ERROR_CALL_NOT_IMPLEMENTED;
     }
@@ -102,11 +104,12 @@ static HRESULT serve(struct provider *provider)
 
 static void WINAPI service_main(DWORD argc, wchar_t **argv)
 {
-    status_handle = RegisterServiceCtrlHandlerExW(TARN_SERVICE_NAME, control, NULL);
+    struct provider *provider = os_provider();
+    status_handle = RegisterServiceCtrlHandlerExW(TARN_SERVICE_NAME, control, provider);
     if (!status_handle) return;
     report(SERVICE_START_PENDING, NO_ERROR);
     stop_event = CreateEventW(NULL, TRUE, FALSE, NULL);
-    HRESULT result = stop_event ? serve(os_provider()) : E_OUTOFMEMORY;
+    HRESULT result = stop_event ? serve(provider) : E_OUTOFMEMORY;
     report(SERVICE_STOPPED, SUCCEEDED(result) ? NO_ERROR : (DWORD)result);
 }
 

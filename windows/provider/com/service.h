@@ -9,6 +9,9 @@
 #ifndef TARN_WINDOWS_COM_SERVICE_H
 #define TARN_WINDOWS_COM_SERVICE_H
 
+/* Asked of the service: ERROR_BUSY while a shadow copy set is being made. */
+enum { SERVICE_CONTROL_IDLE = 128 };
+
 int service_run(void);
 /* Makes the service and the class that it serves, and registers the provider with VSS; done already is fine. */
 int service_register(void);

@@ -52,14 +52,21 @@ static void add(struct provider *provider, const char *line)
     LeaveCriticalSection(&section);
 }
 
-void trace_call(struct provider *provider, const char *method, HRESULT result, uint64_t duration_us)
+void trace_call(struct provider *provider, const char *method, const char *arguments,
+                HRESULT result, uint64_t duration_us)
 {
     char line[LINE_BYTES];
+    SYSTEMTIME now;
+    GetSystemTime(&now);
     provider->os->lock(provider->os);
     const char *state = set_state_name(provider->set.state);
     provider->os->unlock(provider->os);
-    snprintf(line, sizeof line, "%s %08lx state=%s us=%llu\r\n", method, (unsigned long)result,
-             state, (unsigned long long)duration_us);
+    snprintf(line, sizeof line,
+             "%s %08lx state=%s us=%llu%s%s at=%04u-%02u-%02uT%02u:%02u:%02u.%03uZ\r\n", method,
+             (unsigned long)result, state, (unsigned long long)duration_us, arguments[0] ? " " : "",
+             arguments, (unsigned)now.wYear, (unsigned)now.wMonth, (unsigned)now.wDay,
+             (unsigned)now.wHour, (unsigned)now.wMinute, (unsigned)now.wSecond,
+             (unsigned)now.wMilliseconds);
     add(provider, line);
 }
 

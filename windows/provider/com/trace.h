@@ -2,7 +2,8 @@
  * trace.h - what VSS called, how it ended and how long it took: a line for each call, in a file for
  * support.
  *
- *     CommitSnapshots 00000000 state=committed us=5210
+ *     CommitSnapshots 00000000 state=committed us=5210 at=2026-11-22T21:00:00.123Z
+ *     LocateLuns 00000000 state=idle us=9120 luns=2 at=2026-11-22T21:00:01.456Z
  *
  * Lines are kept in memory and written when nothing is frozen: neither a line nor an event touches
  * a disk between PreCommitSnapshots and the end of PostCommitSnapshots.  Threads: any.  Failures: a
@@ -16,8 +17,9 @@
 /* Once, before the first call; path NULL: no file. */
 void trace_init(const wchar_t *path);
 uint64_t trace_now_us(void);
-void trace_call(struct provider *provider, const char *method, HRESULT result,
-                uint64_t duration_us);
+/* arguments: "" or KEY=VALUE with blanks between, without what differs from run to run. */
+void trace_call(struct provider *provider, const char *method, const char *arguments,
+                HRESULT result, uint64_t duration_us);
 /* A line of another kind: an event. */
 void trace_text(struct provider *provider, const char *text);
 

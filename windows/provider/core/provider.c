@@ -121,6 +121,18 @@ static void drop(struct provider *p, char ret_id[PROVIDER_ID_TEXT])
     unlock(p);
 }
 
+bool provider_is_busy(struct provider *p)
+{
+    const uint64_t given_up_ms = 3600000;
+    uint64_t now_ms = p->os->now_ms(p->os);
+    lock(p);
+    const struct provider_set *set = &p->set;
+    bool is_busy = set->state > SET_PREPARING && set->state < SET_CREATED;
+    if (set->state == SET_PREPARING) is_busy = now_ms < set->begun_ms + given_up_ms;
+    unlock(p);
+    return is_busy;
+}
+
 void provider_unload(struct provider *p)
 {
     char id[PROVIDER_ID_TEXT];
@@ -185,6 +197,7 @@ HRESULT provider_begin_prepare(struct provider *p, VSS_ID set, VSS_ID snapshot, 
         thaw(p);
         if (old[0]) abort_on_server(p, old);
     }
+    uint64_t now_ms = p->os->now_ms(p->os);
     lock(p);
     bool ok = set_next(p->set.state, SET_BEGIN, &state);
     if (ok) {
@@ -192,6 +205,7 @@ HRESULT provider_begin_prepare(struct provider *p, VSS_ID set, VSS_ID snapshot, 
         if (result == S_OK) {
             memcpy(p->set.id, id, sizeof p->set.id);
             p->set.state = state;
+            p->set.begun_ms = now_ms;
         }
     }
     unlock(p);

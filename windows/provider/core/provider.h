@@ -54,6 +54,7 @@ struct provider_set {
     char id[PROVIDER_ID_TEXT];
     LONG context;
     unsigned volume_count, member_count;
+    uint64_t begun_ms;
     bool was_sent; /* the server may know it */
     bool has_targets;
     struct set_member members[PROVIDER_LUNS_MAX];
@@ -99,6 +100,9 @@ HRESULT provider_post_commit(struct provider *p, VSS_ID set, LONG snapshot_count
 HRESULT provider_pre_final_commit(struct provider *p, VSS_ID set);
 HRESULT provider_post_final_commit(struct provider *p, VSS_ID set);
 HRESULT provider_abort(struct provider *p, VSS_ID set);
+/* A set is being made.  One that was begun an hour ago and went no further was given up: VSS does not
+ * tell that. */
+bool provider_is_busy(struct provider *p);
 /* OnUnload, and the end of the process: gives up what was not created. */
 void provider_unload(struct provider *p);
 

@@ -1,0 +1,173 @@
+#include "windows/provider/ops/commands.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "windows/provider/com/enrol.h"
+#include "windows/provider/com/ids.h"
+#include "windows/provider/com/service.h"
+#include "windows/provider/ops/bundle.h"
+#include "windows/provider/ops/log.h"
+#include "windows/provider/ops/machine.h"
+
+static int wrong_call(const char *usage)
+{
+    fprintf(stderr, "usage: tarn-vss %s\n", usage);
+    return 2;
+}
+
+static void examine(struct doctor_report *report)
+{
+    struct machine machine;
+    machine_init(&machine);
+    doctor_examine(&machine.os, report);
+    machine_fini(&machine);
+}
+
+/* ---- status, doctor, repair ------------------------------------------------------------------ */
+
+static int run_status(int argc, wchar_t **argv)
+{
+    struct doctor_report report;
+    if (argc != 0) return wrong_call("status");
+    int status = enrol_status();
+    puts("tarn-vss " TARN_VERSION);
+    examine(&report);
+    for (unsigned i = 0; i < report.count; i++) {
+        const struct doctor_finding *f = &report.findings[i];
+        if (strcmp(f->check, "service") == 0 || strcmp(f->check, "vss") == 0 ||
+            (strcmp(f->check, "sessions") == 0 && status == 0))
+            puts(f->text);
+    }
+    return status;
+}
+
+static int run_doctor(int argc, wchar_t **argv)
+{
+    static const char usage[] = "doctor [--json] [--bundle FILE]";
+    const wchar_t *bundle = NULL;
+    bool is_json = false;
+    struct doctor_report report;
+    for (int i = 0; i < argc; i++) {
+        if (wcscmp(argv[i], L"--json") == 0)
+            is_json = true;
+        else if (wcscmp(argv[i], L"--bundle") == 0 && i + 1 < argc)
+            bundle = argv[++i];
+        else
+            return wrong_call(usage);
+    }
+    examine(&report);
+    int status = doctor_print(&report, is_json, stdout);
+    return bundle && bundle_write(&report, bundle) != 0 ? 1 : status;
+}
+
+/* Registering again changes nothing that is right. */
+static int run_repair(int argc, wchar_t **argv)
+{
+    static const char *const parts[] = {"service", "vss", "events"};
+    struct doctor_report report;
+    int status = 0;
+    if (argc != 0) return wrong_call("repair");
+    examine(&report);
+    for (unsigned i = 0; i < report.count; i++)
+        for (unsigned p = 0; p < sizeof parts / sizeof *parts; p++)
+            if (strcmp(report.findings[i].check, parts[p]) == 0 &&
+                report.findings[i].kind != DOCTOR_OK)
+                printf("found: %s\n", report.findings[i].text);
+    if (service_register() != 0) return 1;
+    examine(&report);
+    for (unsigned i = 0; i < report.count; i++)
+        for (unsigned p = 0; p < sizeof parts / sizeof *parts; p++)
+            if (strcmp(report.findings[i].check, parts[p]) == 0) {
+                printf("now: %s\n", report.findings[i].text);
+                if (report.findings[i].kind == DOCTOR_WRONG) status = 1;
+            }
+    return status;
+}
+
+/* ---- log ------------------------------------------------------------------------------------- */
+
+static FILE *open_log(void)
+{
+    wchar_t path[MAX_PATH];
+    FILE *log = machine_log_path(path) ? _wfopen(path, L"rb") : NULL;
+    if (!log)
+        fputs("tarn-vss: there is no call trace yet\n  next: it begins when VSS first calls the "
+              "provider\n",
+              stderr);
+    return log;
+}
+
+/* Until it is ended from outside. */
+static void __attribute__((noreturn)) follow(FILE *log)
+{
+    for (;;) {
+        log_print(log, false, stdout);
+        fflush(stdout);
+        Sleep(500);
+        clearerr(log);
+    }
+}
+
+static int compare(FILE *log, const wchar_t *path)
+{
+    FILE *expected = _wfopen(path, L"rb");
+    if (!expected) {
+        fputs("tarn-vss: the expected trace cannot be read\n", stderr);
+        return 2;
+    }
+    int status = log_compare(expected, log, stdout);
+    fclose(expected);
+    if (status == 0) puts("the trace is as expected");
+    if (status == 2) fputs("tarn-vss: the traces are too long to be compared\n", stderr);
+    return status;
+}
+
+static int run_log(int argc, wchar_t **argv)
+{
+    bool is_normal = argc == 1 && wcscmp(argv[0], L"--normal") == 0;
+    bool is_followed = argc == 1 && wcscmp(argv[0], L"--follow") == 0;
+    bool is_compared = argc == 2 && wcscmp(argv[0], L"--compare") == 0;
+    int status = 0;
+    if (argc != 0 && !is_normal && !is_followed && !is_compared)
+        return wrong_call("log [--follow | --normal | --compare FILE]");
+    FILE *log = open_log();
+    if (!log) return 1;
+    if (is_compared)
+        status = compare(log, argv[1]);
+    else if (is_followed)
+        follow(log);
+    else
+        log_print(log, is_normal, stdout);
+    fclose(log);
+    return status;
+}
+
+/* ---- idle ------------------------------------------------------------------------------------ */
+
+/* Asked of the service itself: a set that VSS is still adding volumes to is known to nobody else. */
+static int run_idle(int argc, wchar_t **argv)
+{
+    SERVICE_STATUS status;
+    bool is_busy = false;
+    if (argc != 0) return wrong_call("idle");
+    SC_HANDLE manager = OpenSCManagerW(NULL, NULL, SC_MANAGER_CONNECT);
+    SC_HANDLE service =
+        manager ? OpenServiceW(manager, TARN_SERVICE_NAME, SERVICE_USER_DEFINED_CONTROL) : NULL;
+    if (service && !ControlService(service, SERVICE_CONTROL_IDLE, &status))
+        is_busy = GetLastError() == ERROR_BUSY; /* not running = idle */
+    if (service) CloseServiceHandle(service);
+    if (manager) CloseServiceHandle(manager);
+    if (!is_busy) {
+        puts("idle: no shadow copy set is being made");
+        return 0;
+    }
+    fputs("tarn-vss: a shadow copy set is being made now\n  next: wait until it is done; a few "
+          "minutes at most\n",
+          stderr);
+    return 1;
+}
+
+const struct ops_command ops_commands[] = {{L"status", run_status}, {L"doctor", run_doctor},
+                                           {L"repair", run_repair}, {L"log", run_log},
+                                           {L"idle", run_idle},     {NULL, NULL}};
