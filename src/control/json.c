@@ -84,12 +84,13 @@ json_t *json_server(struct control *control)
             session_count(container_of(list_entry(node, struct object, link), struct host, object));
     }
     return json_pack("{s:s, s:I, s:o, s:s, s:s, s:o, s:o, s:i, s:i, s:i, s:i, s:I, s:I}", "name",
-                     control->server_name, "now_wall_ns", (json_int_t)rt_wall(control->rt), "uuid", uuid_json(&control->server), "version",
-                     control->version, "target_name", control->target_name, "portals", portals,
-                     "started_at", json_time(control->started_ns), "pool_count",
-                     list_count(&control->pools), "disk_count", list_count(&control->disks),
-                     "host_count", list_count(&control->hosts), "session_count", sessions,
-                     "trash_kept_s", (json_int_t)control->settings.trash_s, "recovery_reserve_bytes",
+                     control->server_name, "now_wall_ns", (json_int_t)rt_wall(control->rt), "uuid",
+                     uuid_json(&control->server), "version", control->version, "target_name",
+                     control->target_name, "portals", portals, "started_at",
+                     json_time(control->started_ns), "pool_count", list_count(&control->pools),
+                     "disk_count", list_count(&control->disks), "host_count",
+                     list_count(&control->hosts), "session_count", sessions, "trash_kept_s",
+                     (json_int_t)control->settings.trash_s, "recovery_reserve_bytes",
                      (json_int_t)control->settings.recovery_bytes);
 }
 
@@ -216,8 +217,7 @@ static json_t *maps_of(struct control *control, const struct uuid *object)
         struct map *map = host_map_of(host, object);
         if (!map) continue;
         json_array_append_new(array, json_pack("{s:s, s:i, s:b}", "host", host->row.name, "lun",
-                                               (int)map->row.lun, "read_only",
-                                               map->row.read_only));
+                                               (int)map->row.lun, "read_only", map->row.read_only));
     }
     return array;
 }
@@ -293,16 +293,14 @@ json_t *json_host(struct host *host)
         const struct map *map = list_entry(node, struct map, link);
         json_array_append_new(luns, json_pack("{s:i, s:s, s:s, s:b}", "lun", (int)map->row.lun,
                                               "kind", catalog_kind_name(map->row.kind), "object",
-                                              object_name(map), "read_only",
-                                              map->row.read_only));
+                                              object_name(map), "read_only", map->row.read_only));
     }
-    json_t *json = json_pack("{s:s, s:s, s:o, s:o, s:s, s:o, s:o, s:o, s:i, s:o, s:o}", "name", host->row.name,
-                     "os", catalog_os_name(host->row.os),
-                     "uuid", uuid_json(&host->row.uuid), "initiators", initiators, "auth",
-                     host->row.auth, "chap_user", text_or_null(host->row.chap_user), "mutual_user",
-                     text_or_null(host->row.mutual_user), "created_at",
-                     json_time(host->row.created_ns), "session_count", session_count(host),
-                     "sessions", sessions, "luns", luns);
+    json_t *json = json_pack(
+        "{s:s, s:s, s:o, s:o, s:s, s:o, s:o, s:o, s:i, s:o, s:o}", "name", host->row.name, "os",
+        catalog_os_name(host->row.os), "uuid", uuid_json(&host->row.uuid), "initiators", initiators,
+        "auth", host->row.auth, "chap_user", text_or_null(host->row.chap_user), "mutual_user",
+        text_or_null(host->row.mutual_user), "created_at", json_time(host->row.created_ns),
+        "session_count", session_count(host), "sessions", sessions, "luns", luns);
     json_object_set_new(json, "group", text_or_null(host->group ? host->group->row.name : NULL));
     return json;
 }
@@ -325,11 +323,10 @@ json_t *json_host_whole(struct control *control, struct host *host)
         struct volume_pool_usage usage = {0};
         if (!serves_pool(host, pool)) continue;
         if (pool->engine) volume_pool_usage(pool->engine, &usage);
-        json_array_append_new(pools,
-                              json_pack("{s:s, s:I, s:I, s:b}", "name", pool->row.name,
-                                        "capacity_bytes", (json_int_t)usage.capacity_bytes,
-                                        "free_bytes", (json_int_t)usage.free_bytes,
-                                        "is_nearly_full", pool->is_low));
+        json_array_append_new(pools, json_pack("{s:s, s:I, s:I, s:b}", "name", pool->row.name,
+                                               "capacity_bytes", (json_int_t)usage.capacity_bytes,
+                                               "free_bytes", (json_int_t)usage.free_bytes,
+                                               "is_nearly_full", pool->is_low));
     }
     json_object_set_new(json, "pools", pools);
     json_object_set_new(json, "free_lun_count", number_json(host_free_lun_count(control, host)));
@@ -340,13 +337,12 @@ json_t *json_map(struct map *map)
 {
     const uint8_t *naa = map->disk ? map->disk->row.naa : map->snapshot->row.naa;
     uint64_t size = map->disk ? map->disk->row.size_bytes : map->snapshot->row.size_bytes;
-    return json_pack("{s:s, s:i, s:s, s:s, s:o, s:b, s:I, s:o, s:o, s:o}", "host",
-                     map->host->row.name, "lun", (int)map->row.lun, "kind",
-                     catalog_kind_name(map->row.kind), "object", object_name(map), "object_uuid",
-                     uuid_json(&map->row.object), "read_only", map->row.read_only,
-                     "size_bytes", (json_int_t)size, "serial", hex_json(map->row.object.bytes, 16),
-                     "naa", hex_json(naa, CATALOG_NAA_BYTES), "created_at",
-                     json_time(map->row.created_ns));
+    return json_pack(
+        "{s:s, s:i, s:s, s:s, s:o, s:b, s:I, s:o, s:o, s:o}", "host", map->host->row.name, "lun",
+        (int)map->row.lun, "kind", catalog_kind_name(map->row.kind), "object", object_name(map),
+        "object_uuid", uuid_json(&map->row.object), "read_only", map->row.read_only, "size_bytes",
+        (json_int_t)size, "serial", hex_json(map->row.object.bytes, 16), "naa",
+        hex_json(naa, CATALOG_NAA_BYTES), "created_at", json_time(map->row.created_ns));
 }
 
 /* ---- Sets and snapshots ---------------------------------------------------------------------- */

@@ -100,7 +100,7 @@ static bool initiator_name(struct doctor_os *os, char *name, size_t size)
     char known[ISCSI_NAME_SIZE] = "";
     get_name *get = (get_name *)(void *)iscsi_function("GetIScsiInitiatorNodeNameA");
     if (!get || get(known) != ERROR_SUCCESS || strlen(known) >= size) return false;
-    strcpy(name, known);
+    memcpy(name, known, strlen(known) + 1);
     return true;
 }
 
