@@ -300,6 +300,8 @@ struct snapshot *inventory_snapshot_of_point(struct control *control, const stru
 struct undo *inventory_undo(struct control *control, const struct uuid *uuid);
 const char *pool_state_text(const struct pool *pool);
 bool pool_is_writable(const struct pool *pool);
+/* What it lacks is not there: one that is damaged may lack what was acknowledged (E9). */
+bool pool_may_decide(const struct pool *pool);
 /* CONFLICT unless the pool is open and writable. */
 struct err *pool_check_open(const struct pool *pool) MUST_CHECK;
 
@@ -638,7 +640,9 @@ void set_cut_note(struct op *op, struct set *set);
 
 /* space.c */
 uint64_t pool_warning_bytes(const struct pool *pool); /* less free than this is nearly full */
-void pool_watch_space(struct control *control, struct pool *pool); /* it was opened */
+void pool_watch_space(struct control *control, struct pool *pool); /* it was opened; its state, too */
+/* An event, if it is not as it should be. */
+void pool_tell_of_start(struct control *control, const struct pool *pool);
 
 /* audit.c: a refused login of nobody in particular */
 void audit_refused_login(struct control *control);
@@ -679,6 +683,8 @@ void trash_doom_snapshot(struct op *op, struct doomed *doomed, struct snapshot *
 bool trash_doom_disk(struct op *op, struct doomed *doomed, struct disk *disk);
 /* plan_update.c: at start, was it made or not? */
 void update_decide(struct set *set);
+/* Some pool of an update in doubt is not there: nothing of it is decided. */
+bool update_is_undecided(const struct set *set);
 /* plan_delete.c: CONFLICT until its time is over. */
 struct err *snapshot_check_not_retained(struct control *control,
                                         const struct snapshot *snapshot) MUST_CHECK;

@@ -614,6 +614,11 @@ bool pool_is_writable(const struct pool *pool)
            volume_pool_state(pool->engine) == VOLUME_POOL_OK;
 }
 
+bool pool_may_decide(const struct pool *pool)
+{
+    return pool->engine && volume_pool_state(pool->engine) != VOLUME_POOL_DAMAGED;
+}
+
 struct err *pool_check_open(const struct pool *pool)
 {
     if (pool_is_writable(pool)) return NULL;

@@ -223,6 +223,7 @@ static void step_forget_close(struct op *op)
     op->result = json_deleted("pool", data->row.name, &data->row.uuid);
     struct volume_pool *engine = take_ptr(&data->pool->engine);
     if (engine) volume_pool_watch_space(engine, 0, NULL, NULL);
+    if (engine) volume_pool_watch_state(engine, NULL, NULL);
     inventory_remove_pool(op->control, data->pool);
     if (engine) {
         op->control->closing = engine;

@@ -362,10 +362,21 @@ static bool has_newer(const struct snapshot *s, struct volume_point_info *ret_in
     return true;
 }
 
+/* A pool that is not there may have its part of the cut or not: the others wait for it. */
+bool update_is_undecided(const struct set *set)
+{
+    list_for_each (node, &set->members) {
+        const struct snapshot *s = list_entry(node, struct snapshot, member_link);
+        if (!uuid_is_nil(&s->row.other_point) && !pool_may_decide(s->disk->pool)) return true;
+    }
+    return false;
+}
+
 void update_decide(struct set *set)
 {
     struct volume_point_info info;
     bool any = false;
+    if (update_is_undecided(set)) return;
     list_for_each (node, &set->members) {
         const struct snapshot *s = list_entry(node, struct snapshot, member_link);
         if (uuid_is_nil(&s->row.other_point)) continue;

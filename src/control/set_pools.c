@@ -43,9 +43,9 @@ json_t *set_pools_json(const struct set *set)
 json_t *set_undecided_json(const struct set *set)
 {
     list_for_each (node, &set->members)
-        if (set->undecided && !member_pool(node)->engine)
-            return json_sprintf("pool \"%s\" is not open: it may have the cut of this set or not",
-                                member_pool(node)->row.name);
+        if (set->undecided && !pool_may_decide(member_pool(node)))
+            return json_sprintf("pool \"%s\" is %s: it may have the cut of this set or not",
+                                member_pool(node)->row.name, pool_state_text(member_pool(node)));
     return json_null();
 }
 
@@ -145,9 +145,11 @@ struct set_findings set_look_for_cut(const struct set *set)
     list_for_each (node, &set->members) {
         const struct snapshot *s = list_entry(node, struct snapshot, member_link);
         struct volume_point_info info;
-        if (!s->disk->pool->engine)
+        const struct pool *pool = s->disk->pool;
+        bool is_found = pool->engine && volume_point_find(pool->engine, &s->row.point, &info);
+        if (!is_found && !pool_may_decide(pool))
             found.is_absent = true;
-        else if (!volume_point_find(s->disk->pool->engine, &s->row.point, &info))
+        else if (!is_found)
             found.is_lacking = true;
         else if (!found.is_there) {
             found.is_there = true;
@@ -155,7 +157,7 @@ struct set_findings set_look_for_cut(const struct set *set)
             found.wall_ns = info.wall_ns;
         }
     }
-    if (list_is_empty(&set->members)) found.is_absent = !set->pool->engine;
+    if (list_is_empty(&set->members)) found.is_absent = !pool_may_decide(set->pool);
     return found;
 }
 

@@ -1,4 +1,5 @@
-/* A pool that fills up: who is told before writes fail (E28).  What it gives back then: room.c. */
+/* A pool that fills up: who is told before writes fail (E28).  What it gives back then: room.c.
+ * And one that fails: people are told once, when it happens. */
 #include "base/log.h"
 #include "control/control_int.h"
 
@@ -53,6 +54,26 @@ static void space_changed(void *arg)
     set_low(pool->control, pool, is_low);
 }
 
+static void state_changed(void *arg)
+{
+    struct pool *pool = arg;
+    if (!pool->engine || pool->control->stopping) return;
+    event_note(pool->control, LEVEL_ALERT, "pool", pool->row.name,
+               "the pool has failed: %s; it is read only until the server is started again",
+               volume_pool_trouble(pool->engine));
+}
+
+void pool_tell_of_start(struct control *control, const struct pool *pool)
+{
+    if (!pool->engine)
+        event_note(control, LEVEL_ALERT, "pool", pool->row.name,
+                   "the pool could not be opened, its disks are not served: %s", pool->trouble);
+    else if (volume_pool_state(pool->engine) == VOLUME_POOL_DAMAGED)
+        event_note(control, LEVEL_ALERT, "pool", pool->row.name,
+                   "the pool is damaged and open read-only: %s",
+                   volume_pool_trouble(pool->engine));
+}
+
 void pool_watch_space(struct control *control, struct pool *pool)
 {
     struct volume_pool_usage usage;
@@ -61,4 +82,5 @@ void pool_watch_space(struct control *control, struct pool *pool)
     /* Below the level the watch tells; above it tells nothing, and another level may have held. */
     if (usage.free_bytes >= pool_warning_bytes(pool)) set_low(control, pool, false);
     volume_pool_watch_space(pool->engine, pool_warning_bytes(pool), space_changed, pool);
+    volume_pool_watch_state(pool->engine, state_changed, pool);
 }

@@ -195,7 +195,7 @@ static void decide_disks(struct control *control, struct start *start)
         struct disk *disk =
             container_of(list_entry(node, struct object, link), struct disk, object);
         struct volume_disk_info info;
-        if (!disk->pool->engine) continue;
+        if (!pool_may_decide(disk->pool)) continue;
         bool there = volume_disk_find(disk->pool->engine, &disk->row.uuid, &info);
         if (there) disk->row.size_bytes = info.size_bytes;
         if (disk->row.state == CATALOG_CREATING && there && !may_be_marked(control, disk))
@@ -280,7 +280,7 @@ static void note_stray(void *arg, const struct volume_point_info *info)
     const struct set *set = inventory_set(search->control, &info->set);
     const struct snapshot *s = inventory_snapshot_of_point(search->control, &info->uuid);
     if (s && uuid_equal(&s->row.other_point, &info->uuid)) { /* left over by an update */
-        add_stray(start, search->pool, &info->uuid);
+        if (!update_is_undecided(s->set)) add_stray(start, search->pool, &info->uuid);
         return;
     }
     if (!info->leased || !set || set->row.state != SET_ABORTED) return;
@@ -305,7 +305,8 @@ static void step_strays(struct op *op)
         list_for_each (node, &op->control->snapshots) { /* the rows forget them at the next start */
             struct snapshot *s =
                 container_of(list_entry(node, struct object, link), struct snapshot, object);
-            if (s->disk->pool->engine) memset(&s->row.other_point, 0, sizeof s->row.other_point);
+            if (pool_may_decide(s->disk->pool) && !update_is_undecided(s->set))
+                memset(&s->row.other_point, 0, sizeof s->row.other_point);
         }
         op_next(op);
         return;
@@ -457,6 +458,9 @@ static void step_prune(struct op *op)
 static void step_serve(struct op *op)
 {
     struct control *control = op->control;
+    list_for_each (node, &control->pools)
+        pool_tell_of_start(
+            control, container_of(list_entry(node, struct object, link), struct pool, object));
     list_for_each (node, &control->hosts) {
         struct host *host =
             container_of(list_entry(node, struct object, link), struct host, object);

@@ -1,4 +1,4 @@
-/* space.c - telling somebody that a pool fills up, or has room again. */
+/* space.c - telling somebody that a pool fills up, or has room again, or has failed. */
 #include "volume/volume_engine.h"
 
 static void tell(struct rt_timer *timer)
@@ -28,4 +28,10 @@ void volume_pool_watch_space(struct volume_pool *pool, uint64_t low_bytes, void 
     if (!fn) return;
     pool->ops->pool_usage(pool, &usage);
     volume_pool_space_is(pool, usage.free_bytes);
+}
+
+void volume_pool_watch_state(struct volume_pool *pool, void (*fn)(void *arg), void *arg)
+{
+    pool->state_watch.fn = fn;
+    pool->state_watch.arg = arg;
 }

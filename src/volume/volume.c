@@ -107,6 +107,8 @@ void volume_pool_notify(struct volume_pool *pool, unsigned events)
 {
     list_for_each_safe (node, &pool->handles)
         volume_notify(list_entry(node, struct volume, link), events);
+    if ((events & VOLUME_EVENT_STATE) && pool->state_watch.fn)
+        pool->state_watch.fn(pool->state_watch.arg);
 }
 
 /* ---- Pools ----------------------------------------------------------------------------------- */

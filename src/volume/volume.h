@@ -114,6 +114,8 @@ void volume_pool_usage(struct volume_pool *pool, struct volume_pool_usage *ret_u
  * it is below already.  One per pool: the last call counts; fn NULL ends it. */
 void volume_pool_watch_space(struct volume_pool *pool, uint64_t low_bytes, void (*fn)(void *arg),
                              void *arg);
+/* fn(arg) in a later turn when the open pool has failed.  One per pool; fn NULL ends it. */
+void volume_pool_watch_state(struct volume_pool *pool, void (*fn)(void *arg), void *arg);
 const struct volume_recovery *volume_pool_recovery(const struct volume_pool *pool);
 unsigned volume_pool_capabilities(const struct volume_pool *pool);
 /* Counters for metrics, the bench and its deterministic twins. */

@@ -136,6 +136,10 @@ struct volume_pool {
         bool is_low;
         struct rt_timer timer;
     } space; /* who is told when the pool fills up */
+    struct {
+        void (*fn)(void *arg); /* NULL: nobody */
+        void *arg;
+    } state_watch; /* who is told when it fails */
     struct list guests; /* of volume_guest */
 };
 
@@ -198,7 +202,7 @@ void volume_notify(struct volume *volume, unsigned events);
 void volume_pool_space_is(struct volume_pool *pool, uint64_t free_bytes);
 /* The pool goes: what of its gates is owed will not come. */
 void volume_pool_gates_end(struct volume_pool *pool);
-/* Tells all handles of the pool. */
+/* Tells all handles of the pool; of STATE its watch as well. */
 void volume_pool_notify(struct volume_pool *pool, unsigned events);
 
 #endif

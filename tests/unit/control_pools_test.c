@@ -7,6 +7,7 @@
 #include "base/attr.h"
 #include "base/check.h"
 #include "base/limits.h"
+#include "control/control_int.h"
 
 static void make_pool(struct rig *rig, const char *name, const char *path)
 {
@@ -104,13 +105,13 @@ static void a_snapshot_of_disks_in_two_pools_is_one_set(void)
 
 static void a_set_over_two_pools_goes_its_whole_way(void)
 {
-    static const char *const verbs[] = {"set_arm", "set_commit", "set_confirm", "set_finish"};
+    static const char *const steps[] = {"set_arm", "set_commit", "set_confirm", "set_finish"};
     static const char *const states[] = {"armed", "committed", "confirmed", "created"};
     struct rig *rig = furnished();
     expect(rig_do(rig, "set_prepare", "{s:s, s:[s,s], s:s}", "name", "s", "disks", "a", "y", "host",
                   "h"));
-    for (unsigned i = 0; i < countof(verbs); i++) {
-        expect(rig_do(rig, verbs[i], "{s:s}", "name", "s"));
+    for (unsigned i = 0; i < countof(steps); i++) {
+        expect(rig_do(rig, steps[i], "{s:s}", "name", "s"));
         expect(has(rig, "set_show", "s", "state", states[i]));
     }
     expect_eq(number_of(rig, "set_show", "s", "application_consistent"), 1);
@@ -158,7 +159,7 @@ struct tally {
 };
 
 /* The name of the set that was being made; false when there is none (any more). */
-static bool find_set(struct rig *rig, char *ret_name, size_t size, char *ret_state,
+static bool the_set(struct rig *rig, char *ret_name, size_t size, char *ret_state,
                      size_t state_size)
 {
     json_t *sets = rig_ok(rig, "set_list", NULL);
@@ -180,7 +181,7 @@ static bool find_set(struct rig *rig, char *ret_name, size_t size, char *ret_sta
 static bool look_while_q_is_away(struct rig *rig)
 {
     char name[64], state[32];
-    if (!find_set(rig, name, sizeof name, state, sizeof state)) return false;
+    if (!the_set(rig, name, sizeof name, state, sizeof state)) return false;
     json_t *set = rig_ok(rig, "set_show", "{s:s}", "name", name);
     bool undecided = rig_text(set, "undecided")[0] != '\0';
     json_decref(set);
@@ -190,7 +191,7 @@ static bool look_while_q_is_away(struct rig *rig)
               STATUS_CONFLICT);
     expect_eq(rig_fails(rig, "set_finish", "{s:s}", "name", name), STATUS_CONFLICT);
     sim_run_for(rig->sim, 1000 * RT_SECOND); /* no lease ends it */
-    expect(find_set(rig, name, sizeof name, state, sizeof state));
+    expect(the_set(rig, name, sizeof name, state, sizeof state));
     return true;
 }
 
@@ -200,7 +201,7 @@ static void look_at_the_end(struct rig *rig, bool was_undecided, struct tally *t
     char name[64], state[32];
     size_t snapshots = list_size(rig, "snapshot_list", "snapshots");
     expect_eq(unclaimed(rig), 0);
-    bool found = find_set(rig, name, sizeof name, state, sizeof state);
+    bool found = the_set(rig, name, sizeof name, state, sizeof state);
     bool is_cut = found && strcmp(state, "prepared") != 0;
     if (is_cut) {
         expect_eq(snapshots, 2);
@@ -271,6 +272,57 @@ static void while_a_pool_is_away_its_sets_are_undecided_and_decided_when_it_is_b
     expect(tally.kept > 0 && tally.lost > 0);
 }
 
+/* The points of n-a and n-x, as the engine knows them. */
+static void points_of(struct rig *rig, struct uuid points[2])
+{
+    list_for_each (node, &rig->control->snapshots) {
+        const struct snapshot *s =
+            container_of(list_entry(node, struct object, link), struct snapshot, object);
+        if (strcmp(s->row.name, "n-a") == 0) points[0] = s->row.point;
+        if (strcmp(s->row.name, "n-x") == 0) points[1] = s->row.point;
+    }
+}
+
+/* An update that a crash interrupts, and then q is away for one start.  False: it had ended before. */
+static bool update_crashes_at(uint64_t place, unsigned *made, unsigned *not_made)
+{
+    struct rig *rig = furnished();
+    struct uuid before[2] = {0}, after[2] = {0};
+    expect(rig_do(rig, "snapshot_create", "{s:[s,s], s:s}", "disks", "a", "x", "name", "n"));
+    points_of(rig, before);
+    sim_node_crash_at_write(rig->node, place, SIM_CRASH_PROCESS);
+    json_decref(rig_call(rig, "set_update", json_pack("{s:s}", "name", "n")));
+    bool crashed = !sim_node_is_up(rig->node);
+    sim_node_crash_at_write(rig->node, 0, SIM_CRASH_PROCESS);
+    rig_crash(rig, SIM_CRASH_PROCESS);
+    hide_q(rig, true);
+    expect(rig_boot(rig));
+    expect_eq(number_of(rig, "pool_show", "p", "unclaimed_count"), 0);
+    expect(rig_do(rig, "snapshot_retain", "{s:s, s:s}", "name", "n-a", "for", "1s")); /* its row */
+    power_off(rig);
+    hide_q(rig, false);
+    expect(rig_boot(rig));
+    points_of(rig, after);
+    bool first = !uuid_equal(&before[0], &after[0]), second = !uuid_equal(&before[1], &after[1]);
+    if (first != second) printf("# a crash at write %llu\n", (unsigned long long)place);
+    expect(first == second);
+    expect_eq(unclaimed(rig), 0);
+    *made += first;
+    *not_made += !first;
+    rig_destroy(rig);
+    return crashed;
+}
+
+static void while_a_pool_is_away_an_update_of_its_sets_is_undecided(void)
+{
+    unsigned made = 0, not_made = 0;
+    uint64_t place = 1;
+    while (update_crashes_at(place, &made, &not_made))
+        place++;
+    printf("# %u made, %u not\n", made, not_made);
+    expect(made > 1 && not_made > 0);
+}
+
 static void an_undecided_set_can_be_aborted_and_leaves_nothing_when_the_pool_is_back(void)
 {
     struct tally tally = {0};
@@ -285,7 +337,7 @@ static void an_undecided_set_can_be_aborted_and_leaves_nothing_when_the_pool_is_
         hide_q(rig, true);
         expect(rig_boot(rig));
         char name[64], state[32];
-        if (find_set(rig, name, sizeof name, state, sizeof state) && look_while_q_is_away(rig)) {
+        if (the_set(rig, name, sizeof name, state, sizeof state) && look_while_q_is_away(rig)) {
             expect(rig_do(rig, "set_abort", "{s:s}", "name", name));
             aborted++;
         }
@@ -307,6 +359,7 @@ int main(void)
     run(a_power_cut_at_any_write_leaves_a_set_in_both_pools_or_in_none);
     run(a_killed_server_leaves_a_set_in_both_pools_or_in_none);
     run(while_a_pool_is_away_its_sets_are_undecided_and_decided_when_it_is_back);
+    run(while_a_pool_is_away_an_update_of_its_sets_is_undecided);
     run(an_undecided_set_can_be_aborted_and_leaves_nothing_when_the_pool_is_back);
     return tap_done();
 }

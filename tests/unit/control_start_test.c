@@ -135,6 +135,40 @@ static void hide_pool(struct rig *rig, uint8_t *kept, size_t size, bool hide)
     sim_file_poke(rig->node, "/pool", 0, hide ? zeroes : kept, size);
 }
 
+/* How many alerts there are of the pool that contain the word. */
+static unsigned alerts(struct rig *rig, const char *word)
+{
+    json_t *answer = rig_ok(rig, "event_list", NULL), *event;
+    unsigned count = 0;
+    size_t i;
+    json_array_foreach(json_object_get(answer, "events"), i, event)
+        count += strcmp(rig_text(event, "kind"), "pool") == 0 &&
+                 strcmp(rig_text(event, "level"), "alert") == 0 &&
+                 strcmp(rig_text(event, "object"), "p") == 0 && strstr(rig_text(event, "text"), word);
+    json_decref(answer);
+    return count;
+}
+
+static void a_pool_that_fails_at_work_is_one_event_and_right_after_the_next_start(void)
+{
+    struct rig *rig = furnished();
+    expect_eq(alerts(rig, "failed"), 0);
+    sim_node_fault(rig->node, SIM_FAULT_FLUSH_ERROR, "/pool", 0);
+    expect_eq(rig_fails(rig, "disk_create", "{s:s, s:s}", "name", "x", "size", "1M"),
+              STATUS_POOL_FAILED);
+    expect_eq(rig_fails(rig, "disk_create", "{s:s, s:s}", "name", "y", "size", "1M"),
+              STATUS_CONFLICT);
+    expect_eq(alerts(rig, "failed"), 1);
+    json_t *pool = rig_ok(rig, "pool_show", "{s:s}", "name", "p");
+    expect_str(rig_text(pool, "state"), "failed");
+    json_decref(pool);
+    rig_crash(rig, SIM_CRASH_PROCESS);
+    expect(rig_boot(rig));
+    expect(rig_do(rig, "disk_create", "{s:s, s:s}", "name", "y", "size", "1M"));
+    expect_eq(alerts(rig, "failed"), 1);
+    rig_destroy(rig);
+}
+
 static void a_pool_that_is_missing_is_shown_and_its_sets_wait(void)
 {
     struct rig *rig = furnished();
@@ -150,6 +184,7 @@ static void a_pool_that_is_missing_is_shown_and_its_sets_wait(void)
     json_t *pool = rig_ok(rig, "pool_show", "{s:s}", "name", "p");
     expect_str(rig_text(pool, "state"), "missing");
     expect(rig_text(pool, "trouble")[0] != '\0');
+    expect_eq(alerts(rig, "could not be opened"), 1);
     json_decref(pool);
     json_t *disk = rig_ok(rig, "disk_show", "{s:s}", "name", "a");
     expect_str(rig_text(disk, "state"), "missing");
@@ -240,6 +275,7 @@ int main(void)
     run(everything_is_there_after_a_restart_and_after_a_crash);
     run(an_armed_set_falls_back_to_prepared);
     run(a_committed_set_goes_on_with_its_lease_in_full);
+    run(a_pool_that_fails_at_work_is_one_event_and_right_after_the_next_start);
     run(a_pool_that_is_missing_is_shown_and_its_sets_wait);
     run(a_pool_that_was_being_made_is_there_whole_or_forgotten);
     run(a_point_that_the_catalog_does_not_know_is_shown_and_kept);
