@@ -56,6 +56,7 @@ struct open_op {
     uint64_t cut_position;
     bool is_cut;
     struct flush_request flush;
+    enum status failure; /* of the device, which has failed the pool */
     struct tl_waiter waiter;
 };
 
@@ -147,33 +148,33 @@ static void finish(struct open_op *op)
 static void open_flushed(struct flush_request *request, enum status status)
 {
     struct open_op *op = container_of(request, struct open_op, flush);
-    if (status != STATUS_OK)
-        op_fail(op, err_new(status, "the device failed to flush"));
-    else
-        finish(op);
+    op->failure = status;
+    if (status == STATUS_OK) finish(op); /* else open_failed tells it */
 }
 
 static void open_published(struct batch *b, enum status status)
 {
     struct open_op *op = b->arg;
-    if (status != STATUS_OK) return; /* fail_open tells it */
+    op->failure = status;
+    if (status != STATUS_OK) return; /* open_failed tells it */
     flusher_submit(&op->pool->flusher, &op->flush, RT_FLUSH_RECOVERY_OPEN, open_flushed);
 }
 
-static void open_write_failed(struct rt_message *message)
+/* The pool has failed, which posts a message to it: only when that has come may it go. */
+static void open_device_failed(struct rt_message *message)
 {
     struct open_op *op = container_of(message, struct open_op, message);
-    op_fail(op, err_new(STATUS_WRITE_FAILED, "the log could not be written"));
+    bool is_flush = op->failure == STATUS_FLUSH_FAILED;
+    op_fail(op, is_flush ? err_new(STATUS_FLUSH_FAILED, "the device failed to flush")
+                         : err_new(STATUS_WRITE_FAILED, "the log could not be written"));
 }
 
 static void cut_flushed(struct flush_request *request, enum status status)
 {
     struct open_op *op = container_of(request, struct open_op, flush);
     struct tl_pool *p = op->pool;
-    if (status != STATUS_OK) {
-        op_fail(op, err_new(status, "the device failed to flush"));
-        return;
-    }
+    op->failure = status;
+    if (status != STATUS_OK) return; /* open_failed tells it */
     check(p->durable_seq == p->published_seq); /* E8: D = cut */
     if (!log_has_room(p, WAL_OPEN, 2)) {       /* for it and for what a checkpoint needs */
         p->base.state = VOLUME_POOL_DAMAGED;
@@ -719,5 +720,5 @@ void timeline_pool_open(struct rt *rt, const char *path, const struct volume_poo
 
 void open_failed(struct tl_pool *p)
 {
-    step_soon(p->opening, open_write_failed);
+    step_soon(p->opening, open_device_failed);
 }

@@ -310,6 +310,28 @@ static void a_write_that_failed_once_is_repeated(void)
     rig_destroy(&r);
 }
 
+/* Two flushes: of the cut and of OPEN. */
+static void a_flush_that_fails_while_a_pool_is_opened_is_told_and_harms_nothing(void)
+{
+    struct rig r;
+    rig_create(&r, 17, 64 * MIB, 0);
+    require(put(&r, 3, 1, 5) == STATUS_OK && do_io(&r, VOLUME_FLUSH, 0, 0, 0) == STATUS_OK);
+    for (unsigned after = 0; after < 2; after++) {
+        crash(&r, SIM_CRASH_PROCESS);
+        sim_node_fault(r.node, SIM_FAULT_FLUSH_ERROR, POOL_PATH, after);
+        expect_eq(open_pool(&r, 0), STATUS_FLUSH_FAILED);
+        expect(r.pool == NULL);
+        expect_eq(open_pool(&r, 0), STATUS_OK); /* messages go on */
+        open_disk(&r);
+        expect(has(&r, 3, 5));
+    }
+    crash(&r, SIM_CRASH_PROCESS);
+    require(open_pool(&r, 0) == STATUS_OK);
+    open_disk(&r);
+    expect(has(&r, 3, 5));
+    rig_destroy(&r);
+}
+
 static void a_failed_flush_fails_the_pool_and_reads_go_on(void)
 {
     struct rig r;
@@ -441,6 +463,7 @@ int main(void)
     run(a_pool_is_opened_once_at_a_time);
     run(creating_over_something_is_refused_and_changes_nothing);
     run(a_write_that_failed_once_is_repeated);
+    run(a_flush_that_fails_while_a_pool_is_opened_is_told_and_harms_nothing);
     run(a_failed_flush_fails_the_pool_and_reads_go_on);
     run(what_nobody_flushes_is_durable_soon);
     run(a_cut_behind_its_deadline_cuts_nothing);
