@@ -259,6 +259,24 @@ static void doom_undos(struct doomed *doomed, struct disk *disk)
     }
 }
 
+/* What has a name goes whole, or stays and it is told why. */
+static struct err *check_can_go(struct op *op, const struct found *found)
+{
+    if (found->disk) return pool_check_open(found->disk->pool);
+    list_for_each (node, &op->control->snapshots) {
+        const struct snapshot *s =
+            container_of(list_entry(node, struct object, link), struct snapshot, object);
+        if (s->row.state != SNAPSHOT_TRASHED || (s != found->snapshot && s->set != found->set))
+            continue;
+        TRY(pool_check_open(s->disk->pool));
+        if (!can_go(op, s))
+            return err_next(err_new(STATUS_IN_USE, "something else is done with set \"%s\" just now",
+                                    s->set->row.name),
+                            "try again");
+    }
+    return NULL;
+}
+
 /* With "undo" a name is that of a disk, and what is in the trash stays. */
 static struct err *doom_what_is_named(struct op *op)
 {
@@ -266,8 +284,13 @@ static struct err *doom_what_is_named(struct op *op)
     struct disk *undone = NULL;
     const char *name = arg_text(op, "name");
     bool of_disks = arg_bool(op, "undo");
-    if (name && of_disks) TRY(find_disk(op->control, name, &undone));
-    if (name && !of_disks) TRY(find_trashed(op, name, &found));
+    if (name && of_disks) {
+        TRY(find_disk(op->control, name, &undone));
+        TRY(pool_check_open(undone->pool));
+    } else if (name) {
+        TRY(find_trashed(op, name, &found));
+        TRY(check_can_go(op, &found));
+    }
     struct doomed *doomed = doom_begin(op);
     list_for_each (node, &op->control->disks) {
         struct disk *d = container_of(list_entry(node, struct object, link), struct disk, object);
@@ -280,6 +303,10 @@ static struct err *doom_what_is_named(struct op *op)
         if (!name || s == found.snapshot || (found.set && s->set == found.set))
             trash_doom_snapshot(op, doomed, s);
     }
+    if (found.disk && doomed->disk_count == 0)
+        return err_next(err_new(STATUS_IN_USE, "something else is done with a set of disk \"%s\"",
+                                found.disk->row.name),
+                        "try again");
     return NULL;
 }
 

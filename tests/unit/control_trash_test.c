@@ -232,6 +232,28 @@ static long long undo_count(struct rig *rig, const char *disk)
     return n;
 }
 
+/* It would be there again after the next start. */
+static void what_is_in_a_pool_that_has_failed_is_not_said_to_be_emptied(void)
+{
+    struct rig *rig = furnished();
+    expect(rig_do(rig, "snapshot_delete", "{s:s}", "name", "n-a"));
+    expect(rig_do(rig, "disk_delete", "{s:s}", "name", "c"));
+    sim_node_fault(rig->node, SIM_FAULT_FLUSH_ERROR, "/pool", 0);
+    expect_eq(rig_fails(rig, "disk_create", "{s:s, s:s}", "name", "x", "size", "1M"),
+              STATUS_POOL_FAILED);
+    expect_eq(rig_fails(rig, "trash_empty", "{s:s}", "name", "n-a"), STATUS_CONFLICT);
+    expect_eq(rig_fails(rig, "trash_empty", "{s:s}", "name", "c"), STATUS_CONFLICT);
+    expect_eq(rig_fails(rig, "trash_empty", "{s:s, s:b}", "name", "a", "undo", 1), STATUS_CONFLICT);
+    expect_eq(count(rig, "trash_list", "trash"), 2);
+    rig_crash(rig, SIM_CRASH_POWER);
+    expect(rig_boot(rig));
+    expect_eq(count(rig, "trash_list", "trash"), 2);
+    expect(rig_do(rig, "trash_empty", "{s:s}", "name", "n-a"));
+    expect(rig_do(rig, "trash_empty", "{s:s}", "name", "c"));
+    expect_eq(count(rig, "trash_list", "trash"), 0);
+    rig_destroy(rig);
+}
+
 static void undo_points_go_only_when_asked_for_and_the_disks_stay(void)
 {
     struct rig *rig = furnished();
@@ -273,6 +295,7 @@ static void a_dry_run_of_a_delete_names_the_trash_or_its_absence(void)
 int main(void)
 {
     run(a_deleted_snapshot_comes_back_with_its_identity);
+    run(what_is_in_a_pool_that_has_failed_is_not_said_to_be_emptied);
     run(undo_points_go_only_when_asked_for_and_the_disks_stay);
     run(a_set_goes_and_comes_whole_or_member_by_member);
     run(a_name_in_the_trash_is_free_and_a_restore_asks_for_another);
