@@ -266,8 +266,8 @@ static struct err *check_can_go(struct op *op, const struct found *found)
     list_for_each (node, &op->control->snapshots) {
         const struct snapshot *s =
             container_of(list_entry(node, struct object, link), struct snapshot, object);
-        if (s->row.state != SNAPSHOT_TRASHED || (s != found->snapshot && s->set != found->set))
-            continue;
+        bool is_named = s == found->snapshot || (found->set && s->set == found->set);
+        if (s->row.state != SNAPSHOT_TRASHED || !is_named) continue;
         TRY(pool_check_open(s->disk->pool));
         if (!can_go(op, s))
             return err_next(err_new(STATUS_IN_USE, "something else is done with set \"%s\" just now",

@@ -14,6 +14,8 @@ enum {
     WINDOW_BLOCKS = 256,
     LOCK_RETRY_MS = 10,
     LOCK_PATIENCE_S = 10,
+    READ_TRIES = 5,
+    READ_RETRY_MS = 200,
     SEQ_JUMP = 64, /* past what was under way and never seen (E8) */
 };
 
@@ -41,6 +43,8 @@ struct open_op {
     uint32_t page_count, page_capacity;
     uint64_t device_blocks;
     bool needs_successor; /* the superblock may be the older one (E12) */
+    unsigned tries;       /* of what could not be read, see try_again */
+    uint64_t unread_slot; /* 1 + the place of a superblock that cannot be read; 0: both can */
     struct blob_ref next_ref;
     uint8_t *payload;
     uint64_t payload_bytes;
@@ -93,6 +97,20 @@ static void op_fail_corrupt(struct open_op *op, const char *what)
 {
     op_fail(op, err_next(err_new(STATUS_BLOCK_CORRUPT, "%s", what),
                          "the pool cannot be opened; restore it, or look at its device"));
+}
+
+/* A path that comes back answers soon.  What is decided on a read that failed for a moment only may
+ * be wrong for ever: that a superblock is gone, that a batch was written.  False: it has been tried
+ * often enough. */
+static bool try_again(struct open_op *op, void (*fn)(struct rt_timer *timer))
+{
+    if (op->set.status == STATUS_OK || op->tries == READ_TRIES) {
+        op->tries = 0;
+        return false;
+    }
+    op->tries++;
+    rt_timer_set(op->rt, &op->timer, rt_now(op->rt) + READ_RETRY_MS * RT_MS, fn);
+    return true;
 }
 
 static void step_soon(struct open_op *op, void (*fn)(struct rt_message *message))
@@ -209,6 +227,24 @@ static void set_state(struct open_op *op)
     p->head_position = p->published_position = op->cut_position;
 }
 
+static void unread_replaced(struct dev_set *set)
+{
+    struct open_op *op = container_of(set, struct open_op, set);
+    if (set->status != STATUS_OK)
+        op_fail(op, err_new(set->status, "a superblock can be neither read nor written"));
+    else
+        flusher_submit(&op->pool->flusher, &op->flush, RT_FLUSH_RECOVERY_CUT, cut_flushed);
+}
+
+/* It may be the newer one, and be readable again one day: then its pages may have been overwritten. */
+static void replace_unread(struct open_op *op)
+{
+    super_encode(&op->pool->super, op->memory);
+    dev_set_clear(&op->set);
+    dev_set_add(&op->set, RT_FILE_WRITE, op->unread_slot - 1, 1, op->memory);
+    dev_set_run(&op->set, unread_replaced);
+}
+
 static void decide(struct open_op *op)
 {
     struct tl_pool *p = op->pool;
@@ -227,12 +263,16 @@ static void decide(struct open_op *op)
         finish(op);
         return;
     }
-    flusher_submit(&p->flusher, &op->flush, RT_FLUSH_RECOVERY_CUT, cut_flushed);
+    if (op->unread_slot)
+        replace_unread(op);
+    else
+        flusher_submit(&p->flusher, &op->flush, RT_FLUSH_RECOVERY_CUT, cut_flushed);
 }
 
 /* ---- Replay ---------------------------------------------------------------------------------- */
 
 static void replay(struct rt_message *message);
+static void verify(struct open_op *op, const uint8_t *batch);
 
 static const uint8_t *batch_in_window(struct open_op *op, const struct seen *s)
 {
@@ -298,9 +338,16 @@ static bool data_is_good(struct open_op *op, const uint8_t *batch)
     return true;
 }
 
+static void verify_again(struct rt_timer *timer)
+{
+    struct open_op *op = container_of(timer, struct open_op, timer);
+    verify(op, batch_in_window(op, &op->seen[op->chain[op->chain_next]]));
+}
+
 static void verified(struct dev_set *set)
 {
     struct open_op *op = container_of(set, struct open_op, set);
+    if (try_again(op, verify_again)) return;
     const uint8_t *batch = batch_in_window(op, &op->seen[op->chain[op->chain_next]]);
     if (data_is_good(op, batch))
         replayed(op, batch);
@@ -613,11 +660,14 @@ static enum status choose_super(struct open_op *op, struct super *ret_super,
     return STATUS_OK;
 }
 
+static void read_supers_again(struct rt_timer *timer);
+
 static void supers_read(struct dev_set *set)
 {
     struct open_op *op = container_of(set, struct open_op, set);
     struct tl_pool *p = op->pool;
     uint64_t other_position;
+    if (try_again(op, read_supers_again)) return;
     if (set->items[0].status != STATUS_OK && set->items[1].status != STATUS_OK) {
         op_fail(op, err_new(STATUS_READ_FAILED, "the superblocks could not be read"));
         return;
@@ -634,6 +684,9 @@ static void supers_read(struct dev_set *set)
                           "neither superblock is valid: this is no Tarn pool, or it is destroyed"));
         return;
     }
+    for (unsigned i = 0; i < 2; i++)
+        if (set->items[i].status != STATUS_OK) op->unread_slot = 1 + set->items[i].block;
+    if (op->unread_slot) op->needs_successor = true;
     p->base.uuid = p->super.uuid;
     alloc_init(&p->alloc, p->super.data_start, p->super.size_blocks);
     p->bitmap_refs = calloc(alloc_page_count(&p->alloc), sizeof *p->bitmap_refs);
@@ -654,9 +707,15 @@ static void supers_read(struct dev_set *set)
 static void read_supers(struct open_op *op)
 {
     memset(op->memory, 0, 2 * BLOCK_BYTES);
+    dev_set_clear(&op->set);
     dev_set_add(&op->set, RT_FILE_READ, FORMAT_SUPER_A, 1, op->memory);
     dev_set_add(&op->set, RT_FILE_READ, FORMAT_SUPER_B, 1, op->memory + BLOCK_BYTES);
     dev_set_run(&op->set, supers_read);
+}
+
+static void read_supers_again(struct rt_timer *timer)
+{
+    read_supers(container_of(timer, struct open_op, timer));
 }
 
 static void open_file(struct open_op *op);

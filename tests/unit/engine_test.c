@@ -310,6 +310,60 @@ static void a_write_that_failed_once_is_repeated(void)
     rig_destroy(&r);
 }
 
+/* Slot 0 or 1 cannot be read at so many reads of the next open, one after another. */
+static void fail_super(struct rig *r, unsigned slot, unsigned times)
+{
+    for (unsigned i = 0; i < times; i++) /* each counts only the reads that no other has struck */
+        sim_node_fault(r->node, SIM_FAULT_READ_ERROR, POOL_PATH, slot + i);
+}
+
+/* With its pages given up for the older one's log, it would be the newest again at a later start. */
+static void superblock_fails(unsigned slot, unsigned times, unsigned writes)
+{
+    struct rig r;
+    rig_create(&r, 40 + slot, 64 * MIB, 0);
+    for (unsigned lap = 1; lap < 6; lap++) {
+        require(put(&r, lap * 16, 16, lap) == STATUS_OK);
+        volume_pool_checkpoint(r.pool, call_done, &r);
+        require(finish(&r) == STATUS_OK);
+        require(put(&r, lap * 16, 8, 0x40 + lap) == STATUS_OK);
+        require(do_io(&r, VOLUME_FLUSH, 0, 0, 0) == STATUS_OK);
+    }
+    crash(&r, SIM_CRASH_PROCESS);
+    fail_super(&r, slot, times);
+    require(open_pool(&r, 0) == STATUS_OK);
+    sim_heal(r.sim);
+    open_disk(&r);
+    for (unsigned i = 0; i < writes; i++) /* to places that were free */
+        require(put(&r, 1000 + i * 4, 4, 0x33) == STATUS_OK);
+    require(do_io(&r, VOLUME_FLUSH, 0, 0, 0) == STATUS_OK);
+    crash(&r, SIM_CRASH_PROCESS);
+    require(open_pool(&r, 0) == STATUS_OK);
+    open_disk(&r);
+    for (unsigned lap = 1; lap < 6; lap++)
+        expect(has(&r, lap * 16, 0x40 + lap) && has(&r, lap * 16 + 12, lap));
+    expect(has(&r, 1000, 0x33) && has(&r, 1000 + writes * 4 - 1, 0x33));
+    (void)data_blocks(&r);
+    expect_eq(check_pool(&r), STATUS_OK);
+    rig_destroy(&r);
+}
+
+static void a_superblock_that_cannot_be_read_once_is_not_passed_over(void)
+{
+    for (unsigned writes = 1; writes < 200; writes += writes / 2 + 1) {
+        superblock_fails(0, 1, writes);
+        superblock_fails(1, 1, writes);
+    }
+}
+
+static void a_superblock_that_cannot_be_read_at_a_start_never_counts_again(void)
+{
+    for (unsigned writes = 1; writes < 200; writes += writes / 2 + 1) {
+        superblock_fails(0, 6, writes);
+        superblock_fails(1, 6, writes);
+    }
+}
+
 /* Two flushes: of the cut and of OPEN. */
 static void a_flush_that_fails_while_a_pool_is_opened_is_told_and_harms_nothing(void)
 {
@@ -463,6 +517,8 @@ int main(void)
     run(a_pool_is_opened_once_at_a_time);
     run(creating_over_something_is_refused_and_changes_nothing);
     run(a_write_that_failed_once_is_repeated);
+    run(a_superblock_that_cannot_be_read_once_is_not_passed_over);
+    run(a_superblock_that_cannot_be_read_at_a_start_never_counts_again);
     run(a_flush_that_fails_while_a_pool_is_opened_is_told_and_harms_nothing);
     run(a_failed_flush_fails_the_pool_and_reads_go_on);
     run(what_nobody_flushes_is_durable_soon);
