@@ -292,8 +292,10 @@ static void step_clear(struct op *op)
     for (unsigned i = 0; i < update->count; i++) {
         struct catalog_snapshot *row = &update->members[i].row;
         struct volume_point_info info;
-        bool stays = volume_point_find(update->members[i].snapshot->disk->pool->engine,
-                                       &row->other_point, &info);
+        const struct pool *pool = update->members[i].snapshot->disk->pool;
+        /* A pool that has failed may have forgotten it in memory only. */
+        bool stays = !pool_is_writable(pool) ||
+                     volume_point_find(pool->engine, &row->other_point, &info);
         if (!stays) memset(&row->other_point, 0, sizeof row->other_point);
     }
     op_catalog(op, write_members);

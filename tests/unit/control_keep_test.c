@@ -220,6 +220,27 @@ static void a_crash_at_any_write_leaves_the_whole_set_updated_or_none_of_it(void
     expect(updated > 0 && not_updated > 0);
 }
 
+static void a_pool_that_fails_during_an_update_leaves_no_point_without_a_name(void)
+{
+    for (unsigned lap = 0; lap < 32; lap++) {
+        struct lun_host *host;
+        struct rig *rig = furnished(&host);
+        lun_logout(host);
+        for (unsigned i = 0; i < lap; i++) /* what the loss of power leaves */
+            prng_u64(sim_prng(rig->sim));
+        sim_node_fault(rig->node, SIM_FAULT_FLUSH_ERROR, "/pool", lap % 4);
+        json_decref(rig_call(rig, "set_update", json_pack("{s:s}", "name", "n")));
+        rig_crash(rig, SIM_CRASH_POWER);
+        sim_heal(rig->sim);
+        require(rig_boot(rig));
+        expect_eq(unclaimed(rig), 0);
+        host = lun_login(rig, "iqn.a");
+        expect_eq(content(rig, host, "n-a"), content(rig, host, "n-b"));
+        lun_logout(host);
+        rig_destroy(rig);
+    }
+}
+
 int main(void)
 {
     run(a_kept_snapshot_is_deleted_by_nobody_before_its_time);
@@ -228,6 +249,7 @@ int main(void)
     run(an_update_shows_the_disk_as_it_is_now_under_the_same_identity);
     run(snapshots_that_were_cut_together_are_updated_together);
     run(what_is_served_or_branched_is_safe_from_an_update);
+    run(a_pool_that_fails_during_an_update_leaves_no_point_without_a_name);
     run(a_crash_at_any_write_leaves_the_whole_set_updated_or_none_of_it);
     return tap_done();
 }
