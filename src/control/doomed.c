@@ -211,6 +211,14 @@ static const struct uuid *point_left(const struct snapshot *snapshot)
     return other ? &snapshot->row.other_point : NULL;
 }
 
+/* At start: it stays, being deleted; the next start goes on with it. */
+static void spare_last_snapshot(struct doomed *doomed)
+{
+    const struct snapshot *snapshot = doomed->snapshots[doomed->next - 1];
+    spare(doomed, snapshot->set, snapshot->disk);
+    doomed->snapshots[--doomed->next] = doomed->snapshots[--doomed->snapshot_count];
+}
+
 static void point_deleted(void *arg, struct err *e);
 
 static void branch_deleted(void *arg, struct err *e)
@@ -232,9 +240,7 @@ static void point_deleted(void *arg, struct err *e)
         log_failure("a snapshot could not be deleted; the next start tries again", e);
         err_free(e);
         e = NULL;
-        struct snapshot *snapshot = doomed->snapshots[doomed->next - 1];
-        spare(doomed, snapshot->set, snapshot->disk);
-        doomed->snapshots[--doomed->next] = doomed->snapshots[--doomed->snapshot_count];
+        spare_last_snapshot(doomed);
     } else if (!e && point_left(doomed->snapshots[doomed->next - 1])) {
         doomed->next--; /* it has another */
     }
@@ -278,6 +284,10 @@ void doom_step_points(struct op *op)
         const struct snapshot *snapshot = doomed->snapshots[doomed->next++];
         struct volume_pool *engine = snapshot->disk->pool->engine;
         struct volume_disk_info branch;
+        if (doomed->tolerant && !pool_may_decide(snapshot->disk->pool)) {
+            spare_last_snapshot(doomed); /* its pool may have the point */
+            continue;
+        }
         if (!engine) continue;
         if (snapshot_view_find(snapshot, &branch)) {
             op_repeat(op);

@@ -323,6 +323,38 @@ static void while_a_pool_is_away_an_update_of_its_sets_is_undecided(void)
     expect(made > 1 && not_made > 0);
 }
 
+/* Deletes, and crashes at that write; q is away for one start.  False: it had ended before. */
+static bool delete_crashes_at(uint64_t place, const char *verb, const char *name)
+{
+    struct rig *rig = furnished();
+    expect(rig_do(rig, "snapshot_create", "{s:[s,s], s:s}", "disks", "a", "x", "name", "n"));
+    sim_node_crash_at_write(rig->node, place, SIM_CRASH_PROCESS);
+    json_decref(rig_call(rig, verb, json_pack("{s:s, s:b}", "name", name, "now", 1)));
+    bool crashed = !sim_node_is_up(rig->node), answered = rig->status == STATUS_OK;
+    sim_node_crash_at_write(rig->node, 0, SIM_CRASH_PROCESS);
+    rig_crash(rig, SIM_CRASH_PROCESS);
+    hide_q(rig, true);
+    expect(rig_boot(rig));
+    sim_run_for(rig->sim, 100 * RT_SECOND);
+    power_off(rig);
+    hide_q(rig, false);
+    expect(rig_boot(rig));
+    if (unclaimed(rig) != 0) printf("# %s, a crash at write %llu\n", verb, (unsigned long long)place);
+    expect_eq(unclaimed(rig), 0);
+    size_t left = list_size(rig, "snapshot_list", "snapshots");
+    expect(left == (strcmp(verb, "set_delete") == 0 ? 0 : 1) || (left == 2 && !answered));
+    rig_destroy(rig);
+    return crashed;
+}
+
+static void what_is_deleted_while_its_pool_goes_away_leaves_no_point_without_a_name(void)
+{
+    for (uint64_t place = 1; delete_crashes_at(place, "snapshot_delete", "n-x");)
+        place++;
+    for (uint64_t place = 1; delete_crashes_at(place, "set_delete", "n");)
+        place++;
+}
+
 static void an_undecided_set_can_be_aborted_and_leaves_nothing_when_the_pool_is_back(void)
 {
     struct tally tally = {0};
@@ -360,6 +392,7 @@ int main(void)
     run(a_killed_server_leaves_a_set_in_both_pools_or_in_none);
     run(while_a_pool_is_away_its_sets_are_undecided_and_decided_when_it_is_back);
     run(while_a_pool_is_away_an_update_of_its_sets_is_undecided);
+    run(what_is_deleted_while_its_pool_goes_away_leaves_no_point_without_a_name);
     run(an_undecided_set_can_be_aborted_and_leaves_nothing_when_the_pool_is_back);
     return tap_done();
 }
