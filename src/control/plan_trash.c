@@ -270,7 +270,8 @@ static struct err *check_can_go(struct op *op, const struct found *found)
         if (s->row.state != SNAPSHOT_TRASHED || !is_named) continue;
         TRY(pool_check_open(s->disk->pool));
         if (!can_go(op, s))
-            return err_next(err_new(STATUS_IN_USE, "something else is done with set \"%s\" just now",
+            return err_next(err_new(STATUS_IN_USE,
+                                    "something else is done with set \"%s\" just now",
                                     s->set->row.name),
                             "try again");
     }

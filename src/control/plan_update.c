@@ -61,7 +61,8 @@ static struct err *check_member(struct op *op, const struct snapshot *s)
     }
     struct volume_disk_info branch;
     if (snapshot_branch_find(s, &branch)) {
-        return err_next(err_new(STATUS_CONFLICT, "snapshot \"%s\" was written to by a host, or promoted",
+        return err_next(err_new(STATUS_CONFLICT,
+                                "snapshot \"%s\" was written to by a host, or promoted",
                                 s->row.name),
                         "cut another snapshot");
     }
@@ -294,8 +295,8 @@ static void step_clear(struct op *op)
         struct volume_point_info info;
         const struct pool *pool = update->members[i].snapshot->disk->pool;
         /* A pool that has failed may have forgotten it in memory only. */
-        bool stays = !pool_is_writable(pool) ||
-                     volume_point_find(pool->engine, &row->other_point, &info);
+        bool stays =
+            !pool_is_writable(pool) || volume_point_find(pool->engine, &row->other_point, &info);
         if (!stays) memset(&row->other_point, 0, sizeof row->other_point);
     }
     op_catalog(op, write_members);

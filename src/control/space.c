@@ -69,7 +69,8 @@ void pool_tell_of_start(struct control *control, const struct pool *pool)
         event_note(control, LEVEL_ALERT, "pool", pool->row.name,
                    "the pool could not be opened, its disks are not served: %s", pool->trouble);
     else if (volume_pool_state(pool->engine) != VOLUME_POOL_OK)
-        event_note(control, LEVEL_ALERT, "pool", pool->row.name, "the pool is %s and open read-only: %s",
+        event_note(control, LEVEL_ALERT, "pool", pool->row.name,
+                   "the pool is %s and open read-only: %s",
                    volume_pool_state_name(volume_pool_state(pool->engine)),
                    volume_pool_trouble(pool->engine));
 }

@@ -10,6 +10,7 @@
 #include "base/log.h"
 
 #define HANG_NS (400 * RT_SECOND)
+#define STALLED_NS (40 * RT_SECOND) /* more than any stall (sim.h) */
 #define TARGET_NAME "iqn.2026-11.local.tarn:site"
 #define PORTAL "10.0.0.1:3260"
 enum { STILL_EVENTS_MAX = 1000000, RECOVERY_CRASHES_MAX = 2 };
@@ -54,6 +55,11 @@ static bool note_crash(struct site *site)
 static bool step(struct site *site)
 {
     if (!sim_step(site->sim)) return false;
+    if (site->heal_at_ns && sim_now(site->sim) >= site->heal_at_ns) {
+        site_trace(site, "what hung goes on");
+        site->heal_at_ns = 0;
+        sim_heal(site->sim);
+    }
     if (sim_now(site->sim) != site->still_ns) site->still_events = 0;
     site->still_ns = sim_now(site->sim);
     if (++site->still_events < STILL_EVENTS_MAX) return true;
@@ -112,6 +118,9 @@ uint32_t site_horizon(const struct site *site, int disk)
         if (site->slots[i].busy) horizon = min_of(horizon, site->slots[i].submitted);
     for (unsigned i = 0; i < SITE_CALLS; i++)
         if (site->calls[i].busy) horizon = min_of(horizon, site->calls[i].submitted);
+    for (unsigned i = 0; i < site->parked_count; i++)
+        horizon = min_of(horizon, site->parked[i].submitted);
+    if (site->lossy) horizon = min_of(horizon, site->hold);
     if (site_is_replacing(&site->disks[disk]))
         horizon = min_of(horizon, site->disks[disk].replace_since);
     return horizon;
@@ -265,6 +274,8 @@ static void bury(struct site *site)
         site_slot_drop(&site->slots[i]);
     for (unsigned i = 0; i < SITE_CALLS; i++)
         site_call_drop(&site->calls[i]);
+    while (site->parked_count > 0)
+        site_call_drop(&site->parked[--site->parked_count]);
     if (site->target) iscsi_server_abandon(take_ptr(&site->target));
     control_destroy(take_ptr(&site->control));
     err_free(take_ptr(&site->start_error));
@@ -282,6 +293,22 @@ static void bury(struct site *site)
         site->sets[i].busy = false;
 }
 
+bool site_start_again(struct site *site)
+{
+    bury(site);
+    return boot(site, 0);
+}
+
+/* The start did not have all pools: it is done again.  What had failed by then has been answered when
+ * the slowest request has. */
+static bool is_ill(struct site *site)
+{
+    if (site_pools_are_well(site) && (!site_run_for(site, STALLED_NS) || site_pools_are_well(site)))
+        return site->failed || site->crashed;
+    if (site_stay_without(site)) site_crash_now(site);
+    return true;
+}
+
 bool site_recover(struct site *site)
 {
     unsigned crashes_left = RECOVERY_CRASHES_MAX;
@@ -289,10 +316,13 @@ bool site_recover(struct site *site)
     for (;;) {
         bury(site);
         bool again = crashes_left > 0 && prng_chance(&site->prng, 1, 3);
+        bool strikes = again && site->options.faults && prng_chance(&site->prng, 2, 3);
         if (again) crashes_left--;
-        bool up = boot(site, again ? 1 + prng_below(&site->prng, 40) : 0);
+        if (strikes) site_strike_start(site);
+        bool up = boot(site, again && !strikes ? 1 + prng_below(&site->prng, 40) : 0);
+        if (strikes) sim_heal(site->sim);
         if (site->failed) return false;
-        if (up && site_reconcile(site, true)) break;
+        if (up && !(strikes && is_ill(site)) && site_reconcile(site, true)) break;
         if (site->failed) return false;
         site->recovery_crashes++;
     }

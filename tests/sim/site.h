@@ -33,8 +33,12 @@ enum {
     SITE_MEMBERS = 4,
     SITE_SLOTS = 24,
     SITE_CALLS = 6,
+    SITE_PARKED = 32,
     SITE_NAME = 32,
 };
+
+/* What devices do: see site_faults.c. */
+enum site_faults { SITE_FAULTS_NONE, SITE_FAULTS_ERRORS, SITE_FAULTS_LIES };
 
 enum site_crash { SITE_CRASH_NONE, SITE_CRASH_PROCESS, SITE_CRASH_POWER, SITE_CRASH_BOTH };
 
@@ -45,6 +49,7 @@ struct site_options {
     uint32_t crash_every; /* writes of the server, on the average; 0 = 1000 */
     bool full;            /* big disks on small pools */
     bool verbs;           /* mostly verbs, and one of the hosts is Windows */
+    enum site_faults faults;
     enum rt_flush_site ignore_flush;
     bool trace;
 };
@@ -176,6 +181,12 @@ struct site {
     struct site_set sets[SITE_SETS];
     struct site_slot slots[SITE_SLOTS];
     struct site_call calls[SITE_CALLS];
+    struct site_call parked[SITE_PARKED]; /* a device failed them: in doubt until the next start */
+    unsigned parked_count;
+    bool lossy;          /* a storm rages: errors are allowed answers */
+    uint32_t hold;       /* the tick at which it began */
+    uint64_t heal_at_ns; /* 0: nothing hangs */
+    bool catalog_erred;  /* in this storm: events may be missing */
     uint32_t disk_number, set_number;
     char last_job[48];
     bool failed, crashed, power_lost, started;
@@ -188,6 +199,7 @@ struct site {
     uint32_t verbs; /* asked */
     uint32_t ops, commands, verbs_ok, verbs_refused, crashes, recovery_crashes, verifies, cuts,
         logins, lost, full;
+    uint32_t storms, strikes, ill_pools, parkings, views_judged, views_refused, blocks_refused;
     uint32_t done_by_verb[32]; /* rows of site_verbs.c */
     struct volume_io reader;
     struct iovec reader_iov;
@@ -206,6 +218,8 @@ bool site_is_idle(struct site *site);
 void site_arm_crash(struct site *site);
 void site_crash_now(struct site *site);
 bool site_recover(struct site *site);
+bool site_start_again(
+    struct site *site); /* and nothing more: no fault, no crash, nothing decided */
 void site_made_durable(struct site *site, int pool, uint32_t floor);
 uint32_t site_horizon(const struct site *site, int disk);
 /* A verb, waited for; NULL: refused (site_refusal has why) or crashed.  Takes arguments. */
@@ -215,9 +229,11 @@ json_t *site_ask(struct site *site, const char *verb, json_t *arguments);
 /* Reads what the server lists; decides what was in doubt; after a crash bound the content too. */
 bool site_reconcile(struct site *site, bool after_crash);
 bool site_resolve_set(struct site *site, int set);
-bool site_verify(struct site *site); /* waits until idle; everything is as the model says */
-bool site_settle(struct site *site); /* and the space */
-bool site_empty(struct site *site);  /* deletes everything, demands all space back */
+bool site_verify(struct site *site);      /* waits until idle; everything is as the model says */
+bool site_settle(struct site *site);      /* and the space */
+bool site_empty(struct site *site);       /* deletes everything, demands all space back */
+bool site_delete_all(struct site *site);  /* as far as the server does it */
+void site_resume_jobs(struct site *site); /* those that somebody paused */
 void site_disk_forget(struct site *site, int disk);
 void site_point_forget(struct site *site, int point);
 /* The undo point of a disk's revert gets its name; -1: none came.  False: one came of no revert. */
@@ -241,6 +257,14 @@ bool site_await_jobs(struct site *site);
 unsigned site_verb_count(void);
 const char *site_verb_name(unsigned row);
 
+/* ---- site_faults.c: devices that fail and lie ---- */
+/* Settled before; it ends with a crash, and where devices lie with the verdict. */
+void site_storm(struct site *site, void (*op)(struct site *site));
+void site_strike(struct site *site);
+void site_strike_start(struct site *site);
+bool site_pools_are_well(const struct site *site);
+bool site_stay_without(struct site *site);
+
 /* ---- site_run.c ---- */
 struct site_outcome {
     bool ok;
@@ -248,6 +272,7 @@ struct site_outcome {
     uint64_t trace_hash;
     uint32_t ops, commands, verbs_ok, verbs_refused, crashes, recovery_crashes, verifies, cuts,
         logins, lost, full;
+    uint32_t storms, strikes, ill_pools, parkings, views_judged, views_refused, blocks_refused;
     uint32_t done_by_verb[32];
 };
 struct site_outcome site_world_run(const struct site_options *options);
@@ -257,5 +282,6 @@ struct site_outcome site_child_run(const struct site_options *options);
 /* The options as they are typed. */
 const char *site_options_text(const struct site_options *options, char *text, size_t size);
 extern const char *const site_crash_names[4];
+extern const char *const site_faults_names[3];
 
 #endif

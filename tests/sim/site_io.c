@@ -10,10 +10,13 @@
 enum {
     UNFLUSHED_MAX = 60,
     REPLACE_WRITES_MAX = 80,
+    SENSE_MEDIUM_ERROR = 3,
+    SENSE_HARDWARE_ERROR = 4,
     SENSE_UNIT_ATTENTION = 6,
     SENSE_MISCOMPARE = 0xE,
     NO_SUCH_LUN = 0x052500,
     POOL_IS_FULL = 0x072707,
+    WRITE_PROTECTED = 0x072700,
     OUT_OF_RANGE = 0x052100,
 };
 
@@ -128,6 +131,13 @@ static void refused(struct site_slot *slot)
         miscompared(slot);
         return;
     }
+    unsigned key = r->sense >> 16;
+    if (site->lossy && r->status == SCSI_STATUS_CHECK_CONDITION &&
+        (key == SENSE_MEDIUM_ERROR || key == SENSE_HARDWARE_ERROR)) {
+        write_ended(slot, false); /* it is there or not */
+        return;
+    }
+    bool is_protected = r->sense == WRITE_PROTECTED && site->lossy; /* mapped while a pool is ill */
     site->full += r->sense == POOL_IS_FULL;
     bool is_one_part = slot->op == SITE_WRITE || slot->op == SITE_COMPARE_WRITE;
     if (r->sense == POOL_IS_FULL && !is_one_part)
@@ -138,7 +148,7 @@ static void refused(struct site_slot *slot)
         r->status == SCSI_STATUS_BUSY || r->status == SCSI_STATUS_TASK_SET_FULL ||
         r->status == SCSI_STATUS_RESERVATION_CONFLICT ||
         (r->status == SCSI_STATUS_CHECK_CONDITION &&
-         (r->sense >> 16 == SENSE_UNIT_ATTENTION ||
+         (r->sense >> 16 == SENSE_UNIT_ATTENTION || is_protected ||
           (r->sense == NO_SUCH_LUN && lun_may_be_gone(slot)) ||
           (r->sense == POOL_IS_FULL && slot->write && may_be_full(slot)) ||
           (r->sense == OUT_OF_RANGE && slot->disk >= 0 && site->disks[slot->disk].resizing)));

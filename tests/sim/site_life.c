@@ -161,6 +161,13 @@ static bool tend_replace(struct site *site, int disk)
     bool goes_on = strcmp(state, "running") == 0 || strcmp(state, "paused") == 0;
     json_decref(job);
     if (goes_on) return false;
+    bool in_doubt =
+        site->catalog_erred || volume_pool_state(site->pools[d->pool].engine) != VOLUME_POOL_OK;
+    if (!is_done && site->lossy && in_doubt) {
+        d->frozen = true; /* in doubt until the next start */
+        d->replace_job[0] = '\0';
+        return true;
+    }
     json_t *listed = site_ask(site, "disk_show", json_pack("{s:s}", "name", d->name));
     if (listed) {
         site_trace(site, "the replace of %s is %sdone", d->name, is_done ? "" : "not ");
@@ -289,7 +296,9 @@ static void split_snapshot(struct site *site, struct site_call *call, int point)
 {
     struct site_point *p = &site->points[point];
     int i = site_free_disk(site);
-    if (!p->exact || i < 0 || site_private_of(site, point) >= 0) return;
+    if (!p->exact || i < 0 || site_private_of(site, point) >= 0 ||
+        site->disks[p->disk].state != SITE_THERE)
+        return;
     for (unsigned h = 0; h < SITE_HOSTS; h++)
         if (p->mapping[h]) return;
     struct site_disk *d = &site->disks[i];

@@ -3,7 +3,7 @@
  *
  *     tarn-sim [--seed S] [--seeds N] [--ops N] [--crash none|process|power|both]
  *              [--crash-every WRITES] [--ignore-flush SITE] [--mutation NAME] [--full] [--verbs]
- * [--trace]
+ *              [--faults errors|lies] [--trace]
  *
  * A failure prints what it takes to see it again.  doc/simulation.md has the rest.
  */
@@ -29,6 +29,12 @@ static void print_outcome(const struct site_outcome *o)
            (unsigned long long)options.seed, o->ok ? "ok" : "FAILED", o->ops, o->commands, o->lost,
            o->verbs_ok, o->verbs_refused, o->cuts, o->verifies, o->crashes, o->recovery_crashes,
            o->logins, o->full, (unsigned long long)o->trace_hash);
+    if (o->storms)
+        printf(
+            "  %u storms, %u strikes, %u verbs in doubt, %u times a pool was ill; %u views judged, "
+            "%u refused, and %u blocks\n",
+            o->storms, o->strikes, o->parkings, o->ill_pools, o->views_judged, o->views_refused,
+            o->blocks_refused);
     fflush(stdout);
 }
 
@@ -72,6 +78,13 @@ static bool parse(int option, const char *value)
         return parse_site(value);
     case 'M':
         return engine_mutation_set(value);
+    case 'X':
+        for (unsigned i = 0; i < countof(site_faults_names); i++) {
+            if (strcmp(value, site_faults_names[i]) != 0) continue;
+            options.faults = (enum site_faults)i;
+            return true;
+        }
+        return false;
     case 'c':
         for (unsigned i = 0; i < countof(site_crash_names); i++) {
             if (strcmp(value, site_crash_names[i]) != 0) continue;
@@ -96,13 +109,14 @@ int main(int argc, char **argv)
                                                  {"mutation", required_argument, NULL, 'M'},
                                                  {"full", no_argument, NULL, 'F'},
                                                  {"verbs", no_argument, NULL, 'V'},
+                                                 {"faults", required_argument, NULL, 'X'},
                                                  {NULL, 0, NULL, 0}};
     for (int option; (option = getopt_long(argc, argv, "", long_options, NULL)) != -1;) {
         if (parse(option, optarg)) continue;
         fprintf(stderr,
                 "usage: tarn-sim [--seed S] [--seeds N] [--ops N] [--crash none|process|"
                 "power|both]\n  [--crash-every WRITES] [--ignore-flush SITE] [--mutation NAME] "
-                "[--full] [--verbs] [--trace]\n");
+                "[--full] [--verbs] [--faults errors|lies] [--trace]\n");
         return 2;
     }
     uint64_t done[32] = {0}, ops = 0;

@@ -34,8 +34,8 @@ static bool read_all(struct site *site, struct volume *handle, uint32_t sectors,
         volume_submit(handle, &site->reader);
         if (!site_wait(site, reader_is_idle, "a read")) return false;
         if (site->reader.status != STATUS_OK)
-            return site_fail(site, "read of sectors %u+%u failed: %s", at, count,
-                             status_text(site->reader.status));
+            return !site->lossy && site_fail(site, "read of sectors %u+%u failed: %s", at, count,
+                                             status_text(site->reader.status));
         at += count;
     }
     return true;
@@ -345,11 +345,8 @@ static bool nothing_is_left_over(struct site *site)
     return !site->failed;
 }
 
-bool site_empty(struct site *site)
+bool site_delete_all(struct site *site)
 {
-    if (!is_at_rest(site) || !site_run_for(site, 1000 * RT_SECOND) || !nothing_is_left_over(site) ||
-        !site_verify(site))
-        return false;
     unmap_all(site);
     delete_each(site, "job_list", "jobs", "job_cancel", json_object());
     site_run_for(site, 10 * RT_SECOND);
@@ -361,6 +358,29 @@ bool site_empty(struct site *site)
         delete_each(site, "disk_list", "disks", "disk_delete",
                     json_pack("{s:b, s:b}", "with_snapshots", 1, "now", 1));
     }
+    return !site->failed && !site->crashed;
+}
+
+/* Nobody comes back to a job that somebody paused; one of a break keeps its set. */
+void site_resume_jobs(struct site *site)
+{
+    size_t i;
+    json_t *job, *jobs = site_ask(site, "job_list", json_object());
+    json_array_foreach(json_object_get(jobs, "jobs"), i, job)
+    {
+        if (strcmp(rig_text(job, "state"), "paused") == 0)
+            ask_and_forget(site, "job_resume", json_pack("{s:s}", "name", rig_text(job, "id")));
+    }
+    json_decref(jobs);
+}
+
+bool site_empty(struct site *site)
+{
+    if (!is_at_rest(site)) return false;
+    site_resume_jobs(site);
+    if (!is_at_rest(site) || !site_run_for(site, 1000 * RT_SECOND) || !nothing_is_left_over(site) ||
+        !site_verify(site) || !site_delete_all(site))
+        return false;
     for (int i = 0; i < SITE_POINTS; i++)
         if (site->points[i].state != SITE_NONE) site_point_forget(site, i);
     for (int i = 0; i < SITE_DISKS; i++)

@@ -12,6 +12,9 @@
 #include "tests/sim/site.h"
 
 const char *const site_crash_names[4] = {"none", "process", "power", "both"};
+const char *const site_faults_names[3] = {"none", "errors", "lies"};
+
+enum { STORM_EVERY = 120 };
 
 static void trouble(struct site *site)
 {
@@ -46,6 +49,8 @@ static void one_op(struct site *site)
         site_verb(site);
     else if (kind < 989)
         trouble(site);
+    else if (kind < 997 && site->lossy)
+        site_strike(site);
     else if (kind < 996)
         site_verify(site);
     else if (kind < 997)
@@ -59,13 +64,20 @@ struct site_outcome site_world_run(const struct site_options *options)
 {
     struct site *site = site_create(options);
     for (uint32_t i = 0; i < options->op_count && !site->failed; i++) {
-        one_op(site);
+        if (options->faults == SITE_FAULTS_ERRORS && i % STORM_EVERY == STORM_EVERY - 1)
+            site_storm(site, one_op);
+        else
+            one_op(site);
         while (site->crashed && !site->failed)
             site_recover(site);
     }
     sim_node_crash_at_write(site->node, 0, SIM_CRASH_PROCESS);
-    if (!site->failed) site_settle(site);
-    if (!site->failed) site_empty(site);
+    if (!site->failed && options->faults == SITE_FAULTS_LIES) {
+        site_storm(site, one_op);
+    } else {
+        if (!site->failed) site_settle(site);
+        if (!site->failed) site_empty(site);
+    }
     for (unsigned i = 0; i < SITE_HOSTS; i++)
         site->logins += initiator_login_count(site->hosts[i]);
     struct site_outcome outcome = {.ok = !site->failed,
@@ -80,7 +92,14 @@ struct site_outcome site_world_run(const struct site_options *options)
                                    .cuts = site->cuts,
                                    .logins = site->logins,
                                    .lost = site->lost,
-                                   .full = site->full};
+                                   .full = site->full,
+                                   .storms = site->storms,
+                                   .strikes = site->strikes,
+                                   .ill_pools = site->ill_pools,
+                                   .parkings = site->parkings,
+                                   .views_judged = site->views_judged,
+                                   .views_refused = site->views_refused,
+                                   .blocks_refused = site->blocks_refused};
     memcpy(outcome.failure, site->failure, sizeof outcome.failure);
     memcpy(outcome.done_by_verb, site->done_by_verb, sizeof outcome.done_by_verb);
     site_destroy(site);
@@ -93,9 +112,10 @@ static const struct site_options *running;
 
 const char *site_options_text(const struct site_options *o, char *text, size_t size)
 {
-    snprintf(text, size, "--seed %llu --ops %u --crash %s --crash-every %u%s%s%s%s",
+    snprintf(text, size, "--seed %llu --ops %u --crash %s --crash-every %u%s%s%s%s%s%s",
              (unsigned long long)o->seed, o->op_count, site_crash_names[o->crash], o->crash_every,
-             o->full ? " --full" : "", o->verbs ? " --verbs" : "",
+             o->full ? " --full" : "", o->verbs ? " --verbs" : "", o->faults ? " --faults " : "",
+             o->faults ? site_faults_names[o->faults] : "",
              o->ignore_flush ? " --ignore-flush " : "",
              o->ignore_flush ? rt_flush_site_name(o->ignore_flush) : "");
     return text;

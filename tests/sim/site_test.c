@@ -137,6 +137,16 @@ int main(void)
           .crash = SITE_CRASH_BOTH,
           .crash_every = 2000,
           .full = true}},
+        {"a_site_whose_devices_err_is_right_again_afterwards",
+         12,
+         {.seed = 8000,
+          .op_count = 700,
+          .crash = SITE_CRASH_BOTH,
+          .crash_every = 1000,
+          .faults = SITE_FAULTS_ERRORS}},
+        {"a_site_whose_devices_lie_serves_nothing_wrong_and_stays_up",
+         16,
+         {.seed = 9000, .op_count = 300, .faults = SITE_FAULTS_LIES}},
     };
     for (unsigned i = 0; i < countof(rows); i++)
         tap_point(rows[i].name, worlds_are_green(rows[i].options, rows[i].worlds));

@@ -181,6 +181,7 @@ bool site_check_verified(struct site *site, const json_t *jobs)
 {
     size_t i;
     json_t *job;
+    if (site->options.faults) return true; /* it may have seen a read fail */
     json_array_foreach(json_object_get(jobs, "jobs"), i, job)
     {
         char *text = strcmp(rig_text(job, "verb"), "snapshot_verify") == 0
@@ -287,7 +288,9 @@ void site_do_break(struct site *site, struct site_call *call)
         free_count += site->disks[i].state == SITE_NONE;
     for (unsigned i = 0; i < s->count; i++) {
         const struct site_point *p = &site->points[s->points[i]];
-        if (!p->exact || p->busy || site_private_of(site, s->points[i]) >= 0) return;
+        if (!p->exact || p->busy || site->disks[p->disk].state != SITE_THERE ||
+            site_private_of(site, s->points[i]) >= 0)
+            return;
     }
     if (free_count < s->count) return;
     for (unsigned i = 0; i < s->count; i++) {
@@ -314,7 +317,7 @@ void site_update_dropped(struct site_call *call)
     struct site_set *s = &site->sets[call->set];
     for (unsigned i = 0; i < s->count; i++) {
         struct site_point *p = &site->points[s->points[i]];
-        if (!p->is_updating) continue;
+        if (!p->is_updating || p->next.cells) continue;
         model_view_copy(&site->disks[p->disk].view, &p->next);
         s->next_submitted = call->submitted;
     }

@@ -42,6 +42,47 @@ static bool is_broken(enum status status)
     return false;
 }
 
+/* In a storm such an answer leaves in doubt what became of it, until the server has started anew. */
+static bool is_of_the_device(enum status status)
+{
+    static const enum status of_device[] = {
+        STATUS_BLOCK_CORRUPT, STATUS_READ_FAILED, STATUS_WRITE_FAILED, STATUS_FLUSH_FAILED,
+        STATUS_POOL_FAILED,   STATUS_OS_ERROR,    STATUS_POOL_DAMAGED};
+    for (unsigned i = 0; i < countof(of_device); i++)
+        if (of_device[i] == status) return true;
+    return false;
+}
+
+/* What it is about may be there, and then as it is now. */
+static void note_doubt(struct site_call *call)
+{
+    struct site *site = call->site;
+    if (call->disk >= 0 && site->disks[call->disk].revert_write)
+        site_fill_undo_view(site, call->disk);
+    if (call->set < 0 || site->sets[call->set].is_undo) return;
+    struct site_set *s = &site->sets[call->set];
+    for (unsigned i = 0; s->used && i < s->count; i++) {
+        struct site_point *p = &site->points[s->points[i]];
+        if (p->state == SITE_COMING && !p->view.cells)
+            model_view_copy(&site->disks[p->disk].view, &p->view);
+    }
+    site_update_dropped(call);
+}
+
+static bool park(struct site_call *call)
+{
+    struct site *site = call->site;
+    enum status status = err_status(call->call.error);
+    if (!site->lossy || !is_of_the_device(status) || site->parked_count == SITE_PARKED)
+        return false;
+    note_doubt(call);
+    err_free(take_ptr(&call->call.error));
+    site->parked[site->parked_count++] = *call;
+    site->parkings++;
+    call->busy = false;
+    return true;
+}
+
 static void verb_answered(struct control_call *control_call)
 {
     struct site_call *call = control_call->arg;
@@ -51,6 +92,7 @@ static void verb_answered(struct control_call *control_call)
     model_tick(site->model);
     if (!ok) err_text(control_call->error, text, sizeof text);
     site_trace(site, "  %s (from %u): %s", control_call->verb, call->submitted, text);
+    if (!ok && park(call)) return;
     bool deletes = strcmp(control_call->verb, "snapshot_delete") == 0 ||
                    strcmp(control_call->verb, "set_delete") == 0 ||
                    strcmp(control_call->verb, "disk_delete") == 0 ||
@@ -211,6 +253,16 @@ static bool has_points(const struct site *site, int disk)
     return false;
 }
 
+/* Some snapshot of it will be a disk of its own, nobody knows when. */
+static bool has_becoming(const struct site *site, int disk)
+{
+    for (int i = 0; i < SITE_POINTS; i++)
+        if (site->points[i].state != SITE_NONE && site->points[i].disk == disk &&
+            site->points[i].is_becoming)
+            return true;
+    return false;
+}
+
 static void disk_deleted(struct site_call *call, bool ok)
 {
     struct site *site = call->site;
@@ -230,7 +282,7 @@ static void disk_deleted(struct site_call *call, bool ok)
 static void do_disk_delete(struct site *site, struct site_call *call)
 {
     int i = site_pick_disk(site);
-    if (i < 0 || site->disks[i].resizing || site->disks[i].busy) return;
+    if (i < 0 || site->disks[i].resizing || site->disks[i].busy || has_becoming(site, i)) return;
     for (unsigned h = 0; h < SITE_HOSTS; h++)
         if (site->disks[i].lun[h] >= 0 || site->disks[i].mapping[h]) return;
     call->disk = i;
@@ -597,6 +649,7 @@ static void draw_verb(struct site *site)
 void site_verb(struct site *site)
 {
     unsigned tries = site->options.verbs ? 6 : 1;
+    if (site->parked_count + SITE_CALLS >= SITE_PARKED) return;
     for (uint32_t drawn = site->verbs; tries && site->verbs == drawn; tries--) {
         if (site->crashed || site->failed) return;
         draw_verb(site);
@@ -608,21 +661,11 @@ void site_call_drop(struct site_call *call)
 {
     struct site *site = call->site;
     if (call->busy) {
-        if (call->disk >= 0 && site->disks[call->disk].revert_write)
-            site_fill_undo_view(site, call->disk);
-        if (call->set >= 0 && !site->sets[call->set].is_undo) {
-            struct site_set *s = &site->sets[call->set];
-            for (unsigned i = 0; s->used && i < s->count; i++) {
-                struct site_point *p = &site->points[s->points[i]];
-                if (p->state == SITE_COMING && !p->view.cells)
-                    model_view_copy(&site->disks[p->disk].view, &p->view);
-            }
-            /* Unanswered, it may be short of created, with a lease that ends it. */
-            bool was_making = strcmp(call->call.verb, "set_finish") == 0 ||
-                              strcmp(call->call.verb, "snapshot_create") == 0;
-            if (was_making) s->phase = SITE_CONFIRMED;
-            site_update_dropped(call);
-        }
+        note_doubt(call);
+        /* Unanswered, it may be short of created, with a lease that ends it. */
+        bool was_making = strcmp(call->call.verb, "set_finish") == 0 ||
+                          strcmp(call->call.verb, "snapshot_create") == 0;
+        if (call->set >= 0 && was_making) site->sets[call->set].phase = SITE_CONFIRMED;
         json_decref(call->call.arguments);
     }
     *call = (struct site_call){.site = site, .disk = -1, .point = -1, .set = -1, .host = -1};

@@ -160,7 +160,7 @@ struct tally {
 
 /* The name of the set that was being made; false when there is none (any more). */
 static bool the_set(struct rig *rig, char *ret_name, size_t size, char *ret_state,
-                     size_t state_size)
+                    size_t state_size)
 {
     json_t *sets = rig_ok(rig, "set_list", NULL);
     const json_t *list = json_object_get(sets, "sets");
@@ -339,7 +339,8 @@ static bool delete_crashes_at(uint64_t place, const char *verb, const char *name
     power_off(rig);
     hide_q(rig, false);
     expect(rig_boot(rig));
-    if (unclaimed(rig) != 0) printf("# %s, a crash at write %llu\n", verb, (unsigned long long)place);
+    if (unclaimed(rig) != 0)
+        printf("# %s, a crash at write %llu\n", verb, (unsigned long long)place);
     expect_eq(unclaimed(rig), 0);
     size_t left = list_size(rig, "snapshot_list", "snapshots");
     expect(left == (strcmp(verb, "set_delete") == 0 ? 0 : 1) || (left == 2 && !answered));
