@@ -102,7 +102,8 @@ newest_number() # VOLUME
 numbers_agree() # VOLUME_A VOLUME_B
 {
     local a b
-    a=$(newest_number "$1") && b=$(newest_number "$2") || true
+    a=$(newest_number "$1") || true
+    b=$(newest_number "$2") || true
     # shellcheck disable=SC2034  # prove prints it
     WHY="A is of the time of \"$a\", B of \"$b\""
     NEWEST=$a

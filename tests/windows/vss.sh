@@ -1,0 +1,135 @@
+# vss.sh - hosts that run Windows, for tests of VSS: Wine with the provider, the stand-in for VSS, and tarn-shadow.exe as the
+# requester; disks over iSCSI (machine.sh).
+# shellcheck shell=bash
+#
+#     . functions.sh; . machine.sh; . vss.sh
+#     vss_host db1 7301             # registered with tarnd, its disks, its Wine
+#     as_host db1
+#     shadow create ...             # tarn-shadow.exe; what it says is in SAID
+#
+# A second host has a prefix of its own, copied from the first one before that one was enrolled.
+
+declare -A VSS_PORT=() VSS_PREFIX=()
+SAID=
+
+vss_fault_of() # FILE: the last rule that was broken, if any
+{
+    grep -h '^RULE ' "$1" 2> /dev/null | tail -n 1
+}
+
+# The programs and what VSS is, in a new prefix; nobody is enrolled yet.
+vss_wine()
+{
+    wine_begin
+    wine_install "$WINDOWS_BUILD/windows/provider/tarn-vss.exe" "$WINDOWS_BUILD/windows/shadow/tarn-shadow.exe" \
+        "$WINDOWS_BUILD/windows/standin/vssps.dll"
+    install_vssapi
+    product_type ServerNT
+    prove "the stand-in's proxy is registered" runs "" windows/system32/regsvr32.exe /s 'C:\vssps.dll'
+}
+
+vss_end() # PREFIX
+{
+    WINEPREFIX=$1 timeout 60 "$WINESERVER" -k -w 2> /dev/null || true
+}
+
+# Registered with tarnd, and its disks.
+vss_host() # NAME PORT INITIATOR
+{
+    VSS_PORT[$1]=$2
+    tarn host create "$1" --initiator "$3" --os windows --auth chap --chap-secret-file "$CHAP_FILE" > /dev/null
+    machine_start "$1" "$2" "$3" "$1"
+}
+
+# A prefix of its own for a second host: as the first one's is now.
+vss_second_prefix() # FIRST SECOND
+{
+    timeout 60 "$WINESERVER" -k -w || true
+    VSS_PREFIX[$1]=$WINEPREFIX VSS_PREFIX[$2]=$WINE_DIR/prefix-$2
+    cp -a "$WINEPREFIX" "${VSS_PREFIX[$2]}"
+    cleanup_push vss_end "${VSS_PREFIX[$2]}"
+    local prefix
+    for prefix in "${VSS_PREFIX[@]}"; do
+        WINEPREFIX=$prefix timeout 60 "$WINESERVER" -p60
+    done
+}
+
+as_host() # NAME
+{
+    local name=$1
+    export WINEPREFIX=${VSS_PREFIX[$name]} STANDIN_COMPUTER=$name STANDIN_MACHINE=${VSS_PORT[$name]}
+    export STANDIN_TRACE='C:\vss.log'
+    PORT=$STANDIN_MACHINE DRIVE_C=$WINEPREFIX/drive_c
+}
+
+# The provider of the host: enrolled by a code, registered with VSS.
+vss_enrol() # NAME [ADDRESS]: another address than the server's own
+{
+    local code
+    code=$(quietly_tarn host enrol "$1" --json | json 'd["code"]')
+    [ -z "${2:-}" ] || code=${code/"$API"/"$2"}
+    prove "$1 is enrolled" runs "enrolled as $1" tarn-vss.exe enrol "$code"
+    prove "its provider is registered with VSS" runs "registered" tarn-vss.exe register
+    ln -sf "$DRIVE_C/ProgramData/Tarn/tarn-vss.log" "$WORK/log/$1-vss.log"
+    ln -sf "$DRIVE_C/vss.log" "$WORK/log/$1-standin.log"
+}
+
+# tarn-shadow.exe ends with 0, and no rule was broken.
+shadow() # ARGUMENTS...
+{
+    local status=0
+    SAID=$(wine "${SHADOW_SECONDS:-60}" tarn-shadow.exe "$@") || status=$?
+    # shellcheck disable=SC2034  # prove prints it
+    WHY="status $status, and it said: $(tail -n 5 <<< "$SAID" | tr '\n' ';') the stand-in: $(tail -n 3 \
+        "$DRIVE_C/vss.log" | tr '\n' ';') the provider: $(tail -n 2 "$DRIVE_C/ProgramData/Tarn/tarn-vss.log" | tr '\n' ';')"
+    [ "$status" = 0 ] && [ -z "$(vss_fault_of "$DRIVE_C/vss.log")" ]
+}
+
+# Ends otherwise, as it has to; but no rule was broken.
+shadow_fails() # ARGUMENTS...
+{
+    ! shadow "$@" && [ -z "$(vss_fault_of "$DRIVE_C/vss.log")" ]
+}
+
+# The last shadow copy set that was told of.
+set_of_said()
+{
+    grep -ioE 'set( id)?[ :=]+\{[0-9a-f-]+\}' <<< "$SAID" | grep -oE '\{[^}]*\}' | tail -n 1
+}
+
+volume_name() # PORT LUN: as Windows names the volume
+{
+    io "$1" table "$2" | awk -v first="$VOLUME_FIRST" '$2 == first { print "\\\\?\\Volume{" $1 "}\\" }'
+}
+
+SOURCES_AT=7301 # the host that has the disks, as LUNs 1 and 2
+
+snapshot_luns() # PORT: the other LUNs
+{
+    io "$1" scan | awk -v sources=$(($1 == SOURCES_AT ? 2 : 0)) '$1 > sources { printf "%s%s", separator, $1; separator = " " }'
+}
+
+snapshot_count()
+{
+    quietly_tarn snapshot list --json | json 'len(d["snapshots"])'
+}
+
+set_states() # of those that are not at their end
+{
+    quietly_tarn set list --json |
+        json '" ".join(sorted(s["state"] for s in d["sets"] if s["state"] not in ("aborted", "trashed", "broken")))'
+}
+
+sources_marks()
+{
+    echo "$(marks_of "$SOURCES_AT" 1)$(marks_of "$SOURCES_AT" 2)"
+}
+
+# No snapshot, no set, no LUN, no mark on a source.
+nothing_left() # PORT
+{
+    # shellcheck disable=SC2034  # prove prints it
+    WHY="snapshots: $(snapshot_count), sets: $(set_states), LUNs: $(snapshot_luns "$1"), marks: $(sources_marks)"
+    [ "$(snapshot_count)" = 0 ] && [ -z "$(set_states)" ] && [ -z "$(snapshot_luns "$1")" ] &&
+        [ "$(sources_marks)" = 00000000000000000000000000000000 ]
+}
