@@ -242,7 +242,7 @@ static void import(unsigned host)
     if (set->place == place_of(host))
         expect_eq(result, VSS_E_NO_SNAPSHOTS_IMPORTED);
     else if (set->place != NOWHERE)
-        expect_eq(result, VSS_E_PROVIDER_VETO); /* it is another host's, or a disk */
+        expect(FAILED(result)); /* it is another host's, or a disk */
     else
         expect_eq(result, S_OK);
     if (result == S_OK) set->place = place_of(host);

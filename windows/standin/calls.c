@@ -181,6 +181,7 @@ static HRESULT call_end(struct call *call, HRESULT result)
     snprintf(line, sizeof line, "%s: %s -> %08lx", call->slot->registered.name, name,
              (unsigned long)(uint32_t)result);
     h->say(h, line);
+    c->has_died = is_death(result);
     judge_veto(call, result);
     if (call->method == COMMIT_SNAPSHOTS && h->io_count && h->io_count(h) != call->io)
         rule_broken(c, RULE_io_in_commit, "%s wrote", call->slot->registered.name);

@@ -14,9 +14,10 @@
  *     ... coordinator_query(), coordinator_delete(), coordinator_break() ...
  *     coordinator_destroy(c);      volatile shadow copies of this session go
  *
- * Words: a volume is a partition of a GPT disk that this host sees (partitions of several disks with
- * the same name beginning "span:" are one volume over several LUNs; so its broken copy cannot be
- * told from it on the same host); its name has the partition's GUID.  A session is one IVssBackupComponents.  The document is its backup components document.
+ * Words: a volume is a partition of a GPT disk that this host sees; its name has the partition's GUID.
+ * Partitions of several disks with the same name beginning "span:" are one volume over several LUNs
+ * (so its broken copy cannot be told from it on the same host).  A session is one
+ * IVssBackupComponents.  The document is its backup components document.
  *
  * Threads: one for each coordinator, but for coordinator_cancel, which may come from any.
  * Failures: HRESULT as the requester would get it.  A broken rule of the contract is also kept by

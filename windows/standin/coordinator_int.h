@@ -143,6 +143,7 @@ struct coordinator {
     atomic_int cancel_depth; /* coordinator_cancel is calling AbortSnapshots */
     atomic_bool is_ending;   /* EndPrepareSnapshots is called */
 
+    bool has_died; /* the provider's process, in the latest call */
     const char *broken_rule;
     char broken_what[WHAT_MAX];
     uint64_t draw_state;
