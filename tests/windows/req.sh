@@ -225,6 +225,7 @@ prove "and is none of VSS's any more" shadow "" list
 prove "the list does not have it" test "${SAID#*"$SET"}" = "$SAID"
 
 chapter "Commands, and what is refused"
+export STANDIN_EACH_CALL=1 # at first: each call meets a new process of the provider
 prove "a set is made by one command" shadow 'C:\c.cab tells a host what to import' create --transportable \
     --metadata 'C:\c.cab' D:=data
 prove "imported" shadow "%data%" import 'C:\c.cab'
@@ -232,6 +233,7 @@ SET=$(set_of)
 prove "masked" shadow "" mask "$SET"
 prove "imported again" shadow "%data%" import 'C:\c.cab'
 prove "deleted" shadow "Number of shadow copies deleted: 1" delete --set "$SET"
+unset STANDIN_EACH_CALL
 prove "a volatile shadow copy is made" shadow "Number of shadow copies listed: 1" create --volatile E:
 prove "and gone with its session" shadow "No shadow copies found" list
 printf 'exit /b 3\r\n' > "$DRIVE_C/fail.cmd"
@@ -250,6 +252,22 @@ prove "metadata that cannot be written stop the set before it begins" refused "n
     create --metadata 'C:\nowhere\m.cab' D:
 printf 'add volume D: provider {11111111-0000-4000-8000-000000000000}\r\ncreate\r\n' > "$DRIVE_C/other.dsh"
 prove "another provider does not take the volume" refused "VSS_E_PROVIDER_NOT_REGISTERED" -s 'C:\other.dsh'
+
+chapter "Writers"
+export STANDIN_WRITERS="Mail Writer;SQL Writer"
+prove "they are listed" shadow '* WRITER "SQL Writer"' list writers
+prove "with their number" shadow "Number of writers listed: 2" list writers
+printf 'writer verify "sql writer"\r\nwriter exclude "Mail Writer"\r\nadd volume D:\r\ncreate\r\n' > "$DRIVE_C/writers.dsh"
+prove "one can be demanded, and one left out" shadow "listed: 1" -s 'C:\writers.dsh'
+printf 'writer verify "Mail Writer"\r\nwriter exclude "Mail Writer"\r\nadd volume D:\r\ncreate\r\n' > "$DRIVE_C/writers.dsh"
+prove "who is left out does not take part" refused 'writer "Mail Writer" does not take part' -s 'C:\writers.dsh'
+printf 'writer exclude "Exchange Writer"\r\nadd volume D:\r\ncreate\r\n' > "$DRIVE_C/writers.dsh"
+prove "who is not there cannot be left out" refused 'there is no writer "Exchange Writer"' -s 'C:\writers.dsh'
+export STANDIN_WRITER_FAILS="SQL Writer"
+prove "a set of which a writer failed is no set" refused 'writer "SQL Writer" failed with 0x800423f2' create E:
+prove "and nothing of it is left" shadow "No shadow copies found" list
+prove "without writers it is" shadow "listed: 1" create --volatile --nowriters E:
+unset STANDIN_WRITERS STANDIN_WRITER_FAILS
 prove "nothing is left" shadow "No shadow copies found" list
 prove "no rule of the contract was broken" no_rule_broken
 finish

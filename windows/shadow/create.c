@@ -208,6 +208,21 @@ static struct err *complete(struct shadow_made *made)
                        "BackupComplete");
 }
 
+/* What an application did not take part in is not what was asked for. */
+static struct err *take_back(IVssBackupComponents *vss, const struct dsh_set *set, struct err *why)
+{
+    VSS_ID id, kept;
+    LONG deleted = 0;
+    HRESULT result = E_INVALIDARG;
+    struct err *e = shadow_guid(set->id, &id);
+    if (!e)
+        result = IVssBackupComponents_DeleteSnapshots(vss, id, VSS_OBJECT_SNAPSHOT_SET, TRUE,
+                                                      &deleted, &kept);
+    err_free(e);
+    if (SUCCEEDED(result)) return err_wrap(why, "the shadow copies were deleted again");
+    return err_wrap(why, "the shadow copies of set %s are there, but not good", set->id);
+}
+
 static struct err *make(struct shadow_session *s, struct dsh_set *set, IVssBackupComponents *vss)
 {
     IVssAsync *async = NULL;
@@ -220,7 +235,8 @@ static struct err *make(struct shadow_session *s, struct dsh_set *set, IVssBacku
         TRY(judge_writers(vss));
     }
     TRY(shadow_wait(IVssBackupComponents_DoSnapshotSet(vss, &async), &async, "DoSnapshotSet"));
-    return has_writers ? judge_writers(vss) : NULL;
+    struct err *e = has_writers ? judge_writers(vss) : NULL;
+    return e ? take_back(vss, set, e) : NULL;
 }
 
 struct err *shadow_create(void *context, struct dsh_set *set)

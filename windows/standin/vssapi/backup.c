@@ -406,6 +406,7 @@ static HRESULT STDMETHODCALLTYPE unexpose_snapshot(IVssBackupComponentsEx4 *ifac
 static void fill_methods(IVssBackupComponentsEx4Vtbl *methods)
 {
     session_fill_rest(methods);
+    session_fill_writers(methods);
     methods->QueryInterface = query_interface;
     methods->AddRef = add_ref;
     methods->Release = release;

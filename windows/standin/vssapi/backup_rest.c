@@ -1,4 +1,4 @@
-/* IVssBackupComponents: writers, of which the stand-in has none, and what it does not do. */
+/* IVssBackupComponents: what comes to nothing without components, and what the stand-in does not do. */
 #include "windows/standin/vssapi/session.h"
 
 static struct session *of(IVssBackupComponentsEx4 *iface)
@@ -25,13 +25,6 @@ static HRESULT STDMETHODCALLTYPE count_components(IVssBackupComponentsEx4 *iface
     if (!ret_count) return E_INVALIDARG;
     *ret_count = 0;
     return S_OK;
-}
-
-static HRESULT STDMETHODCALLTYPE count_writers(IVssBackupComponentsEx4 *iface, UINT *ret_count)
-{
-    if (!ret_count) return E_INVALIDARG;
-    *ret_count = 0;
-    return of(iface)->steps & SESSION_GATHERED ? S_OK : VSS_E_BAD_STATE;
 }
 
 static HRESULT STDMETHODCALLTYPE forget(IVssBackupComponentsEx4 *iface)
@@ -67,10 +60,8 @@ void session_fill_rest(IVssBackupComponentsEx4Vtbl *methods)
     for (size_t i = 0; i < sizeof *methods / sizeof *slots; i++)
         slots[i] = (slot)(void *)not_done;
     methods->GetWriterComponentsCount = count_components;
-    methods->GetWriterMetadataCount = count_writers;
     methods->FreeWriterMetadata = forget;
     methods->GatherWriterStatus = gather_status;
-    methods->GetWriterStatusCount = count_writers;
     methods->FreeWriterStatus = forget;
     methods->PreRestore = tell_restore;
     methods->PostRestore = tell_restore;

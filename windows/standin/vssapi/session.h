@@ -30,6 +30,7 @@ struct session {
     LONG context;
     unsigned steps; /* enum session_step */
     VSS_ID id;
+    unsigned excluded_writers; /* a bit for each, in the order of STANDIN_WRITERS */
     /* Of the deed that is under way. */
     VSS_ID set;
     DWORD flags;
@@ -60,5 +61,6 @@ bool standin_file_write(const char *path, const char *text);
 /* ---- What the stand-in does not do, backup_rest.c ---------------------------------------------- */
 
 void session_fill_rest(IVssBackupComponentsEx4Vtbl *methods);
+void session_fill_writers(IVssBackupComponentsEx4Vtbl *methods); /* writers.c */
 
 #endif

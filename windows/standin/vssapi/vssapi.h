@@ -18,6 +18,7 @@
  *                        kill-before, kill-after
  *     STANDIN_MOUNTS     volumes with a letter: D:=\\?\Volume{...}\;E:=...
  *     STANDIN_EXPOSE_MS  how long to wait for the test to mount what is exposed; 0: not at all
+ *     STANDIN_WRITERS, STANDIN_WRITER_FAILS   see writers.c; none by default
  *
  * A rule of the contract that a provider breaks makes the call fail with E_FAIL, which VSS itself
  * never answers, and "broken rule: NAME: WHAT" stands in the trace.
