@@ -92,7 +92,7 @@ static void expect_snapshot(unsigned host, const struct coordinator_snapshot *se
         expect_eq(world_number_of(&w, lun, volume), sets[s].number);
         return;
     }
-    expect(!"a set that nobody made");
+    expect_str("a set that is known", "a set that nobody made");
 }
 
 static void expect_host(unsigned host)

@@ -363,8 +363,8 @@ static bool has_grown(const struct shape *before, const struct shape *after)
     for (unsigned i = 0; i < 4; i++)
         if (before->strings[i] && after->strings[i] > before->strings[i]) return true;
     if (before->identifiers && after->identifiers > before->identifiers) return true;
-    for (ULONG i = 0; i < before->identifiers && i < after->identifiers; i++)
-        if (after->sizes[i] > before->sizes[i] && i < RECORD_IDENTIFIERS_MAX) return true;
+    for (ULONG i = 0; i < RECORD_IDENTIFIERS_MAX; i++)
+        if (before->sizes[i] && after->sizes[i] > before->sizes[i]) return true;
     return false;
 }
 
