@@ -104,6 +104,16 @@ struct catalog_map {
     uint64_t created_ns;
 };
 
+/* A registration of a persistent reservation that outlives a restart. */
+struct catalog_registration {
+    struct uuid object;
+    char initiator[CATALOG_INITIATOR_SIZE];
+    uint8_t isid[6];
+    uint16_t port; /* relative target port */
+    uint64_t key;
+    uint8_t holds; /* type of the reservation; 0 = none */
+};
+
 /* A LUN number that was given back. */
 struct catalog_slot {
     struct uuid host;
@@ -192,6 +202,7 @@ struct catalog_notice {
 /* How the server treats what is deleted, and what it keeps free. */
 struct catalog_settings {
     uint64_t trash_s;
+    uint64_t remove_stale_s; /* volatile sets whose hosts are away so long are removed; 0 = never */
     uint64_t recovery_bytes; /* most that is kept free for writers, per disk of a Windows set */
 };
 
@@ -254,6 +265,7 @@ struct catalog_reader {
     struct err *(*token)(void *arg, const struct catalog_token *row);
     struct err *(*job)(void *arg, const struct catalog_job *row);
     struct err *(*import)(void *arg, const struct catalog_import *row);
+    struct err *(*registration)(void *arg, const struct catalog_registration *row); /* or NULL */
 };
 ON_WORKER struct err *catalog_load(struct catalog *catalog, const struct catalog_reader *reader,
                                    void *arg) MUST_CHECK;
@@ -269,6 +281,10 @@ struct err *catalog_put_pool(struct catalog *catalog, const struct catalog_pool 
 struct err *catalog_put_disk(struct catalog *catalog, const struct catalog_disk *row) MUST_CHECK;
 struct err *catalog_put_host(struct catalog *catalog, const struct catalog_host *row) MUST_CHECK;
 struct err *catalog_put_set(struct catalog *catalog, const struct catalog_set *row) MUST_CHECK;
+/* In the place of all that the object had. */
+struct err *catalog_put_registrations(struct catalog *catalog, const struct uuid *object,
+                                      const struct catalog_registration *rows,
+                                      unsigned count) MUST_CHECK;
 struct err *catalog_put_snapshot_view(struct catalog *catalog, const struct uuid *snapshot,
                                       const struct uuid *view) MUST_CHECK;
 struct err *catalog_put_snapshot(struct catalog *catalog,

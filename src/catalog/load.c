@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/endian.h"
 #include "base/text.h"
 #include "catalog/catalog_int.h"
 
@@ -212,7 +213,9 @@ static struct err *load_clock(void *arg, sqlite3_stmt *s)
 static struct err *load_settings(void *arg, sqlite3_stmt *s)
 {
     struct load *load = arg;
-    struct catalog_settings row = {.trash_s = take_u64(s, 0), .recovery_bytes = take_u64(s, 1)};
+    struct catalog_settings row = {.trash_s = take_u64(s, 0),
+                                   .recovery_bytes = take_u64(s, 1),
+                                   .remove_stale_s = take_u64(s, 2)};
     return load->reader->settings ? load->reader->settings(load->arg, &row) : NULL;
 }
 
@@ -280,6 +283,24 @@ static struct err *load_import(void *arg, sqlite3_stmt *s)
     return load->reader->import(load->arg, &row);
 }
 
+static struct err *load_registration(void *arg, sqlite3_stmt *s)
+{
+    struct load *load = arg;
+    struct catalog_registration row = {.port = (uint16_t)take_u64(s, 3),
+                                       .holds = (uint8_t)take_u64(s, 5)};
+    char key_text[17];
+    uint8_t key[8];
+    take_text(s, 1, row.initiator, sizeof row.initiator);
+    take_text(s, 4, key_text, sizeof key_text);
+    if (!take_uuid(s, 0, &row.object) || sqlite3_column_bytes(s, 2) != sizeof row.isid ||
+        !text_parse_hex(key_text, key, sizeof key)) {
+        return catalog_damaged("registration");
+    }
+    memcpy(row.isid, sqlite3_column_blob(s, 2), sizeof row.isid);
+    row.key = load_be64(key);
+    return load->reader->registration ? load->reader->registration(load->arg, &row) : NULL;
+}
+
 struct err *catalog_load(struct catalog *catalog, const struct catalog_reader *reader, void *arg)
 {
     struct load load = {.catalog = catalog, .reader = reader, .arg = arg};
@@ -313,7 +334,7 @@ struct err *catalog_load(struct catalog *catalog, const struct catalog_reader *r
          " ORDER BY made_ns, uuid",
          load_undo},
         {"SELECT clock_ns, clock_slack_ns FROM server", load_clock},
-        {"SELECT trash_s, recovery_bytes FROM server", load_settings},
+        {"SELECT trash_s, recovery_bytes, remove_stale_s FROM server", load_settings},
         {"SELECT host, lun, kind, object, read_only, created_ns, keep_vss_flags FROM map ORDER BY host, lun",
          load_map},
         {"SELECT host, lun, object, freed_sequence, freed_ns FROM lun_slot", load_slot},
@@ -323,6 +344,9 @@ struct err *catalog_load(struct catalog *catalog, const struct catalog_reader *r
          " ORDER BY started_ns, uuid",
          load_job},
         {"SELECT point_set, host, state, at_ns FROM set_import", load_import},
+        {"SELECT object, initiator, isid, port, key, holds FROM registration"
+         " ORDER BY object, position",
+         load_registration},
     };
     for (unsigned i = 0; i < countof(tables); i++)
         TRY(catalog_each_row(catalog, tables[i].sql, tables[i].fn, &load));

@@ -244,6 +244,7 @@ struct err *catalog_delete_pool(struct catalog *catalog, const struct uuid *uuid
 
 struct err *catalog_delete_disk(struct catalog *catalog, const struct uuid *uuid)
 {
+    TRY(catalog_put_registrations(catalog, uuid, NULL, 0));
     return catalog_run(catalog, "DELETE FROM disk WHERE uuid = ?", "u", uuid);
 }
 

@@ -4,6 +4,8 @@
 
 #include "base/attr.h"
 #include "base/check.h"
+#include "base/endian.h"
+#include "base/text.h"
 #include "catalog/catalog_int.h"
 
 struct err *catalog_put_undo(struct catalog *catalog, const struct catalog_undo *row)
@@ -30,8 +32,26 @@ struct err *catalog_put_clock(struct catalog *catalog, const struct catalog_cloc
 
 struct err *catalog_put_settings(struct catalog *catalog, const struct catalog_settings *row)
 {
-    return catalog_run(catalog, "UPDATE server SET trash_s = ?, recovery_bytes = ?", "ii",
-                       row->trash_s, row->recovery_bytes);
+    return catalog_run(catalog, "UPDATE server SET trash_s = ?, recovery_bytes = ?, remove_stale_s = ?",
+                       "iii", row->trash_s, row->recovery_bytes, row->remove_stale_s);
+}
+
+struct err *catalog_put_registrations(struct catalog *catalog, const struct uuid *object,
+                                      const struct catalog_registration *rows, unsigned count)
+{
+    TRY(catalog_run(catalog, "DELETE FROM registration WHERE object = ?", "u", object));
+    for (unsigned i = 0; i < count; i++) {
+        uint8_t key[8];
+        char text[2 * sizeof key + 1];
+        store_be64(key, rows[i].key);
+        TRY(catalog_run(catalog,
+                        "INSERT INTO registration(object, position, initiator, isid, port, key, holds)"
+                        " VALUES(?,?,?,?,?,?,?)",
+                        "uitbiti", object, (uint64_t)i, rows[i].initiator, rows[i].isid,
+                        sizeof rows[i].isid, (uint64_t)rows[i].port,
+                        text_format_hex(key, sizeof key, text), (uint64_t)rows[i].holds));
+    }
+    return NULL;
 }
 
 /* ---- Events ---- */

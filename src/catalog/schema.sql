@@ -8,6 +8,7 @@ CREATE TABLE server(
   clock_ns INTEGER NOT NULL DEFAULT 0,       -- the clock that retention and expiry run on; never goes back
   recovery_bytes INTEGER NOT NULL DEFAULT 1073741824, -- kept free per disk of a set for Windows
   trash_s INTEGER NOT NULL DEFAULT 86400,   -- how long deleted things can be had back
+  remove_stale_s INTEGER NOT NULL DEFAULT 0, -- volatile sets whose hosts are away so long are removed; 0: never
   clock_slack_ns INTEGER NOT NULL DEFAULT 0) -- how far the wall clock may still pull it forward
   STRICT;
 CREATE TABLE pool(
@@ -84,6 +85,16 @@ CREATE TABLE map(
   created_ns INTEGER NOT NULL,
   PRIMARY KEY (host, lun),
   UNIQUE (host, object)) STRICT;
+-- Persistent reservations that outlive a restart (APTPL), of a disk or of the private branch of a snapshot.
+CREATE TABLE registration(
+  object TEXT NOT NULL,
+  position INTEGER NOT NULL,
+  initiator TEXT NOT NULL,
+  isid BLOB NOT NULL,
+  port INTEGER NOT NULL,  -- relative target port
+  key TEXT NOT NULL,      -- 16 hex digits
+  holds INTEGER NOT NULL, -- type of the reservation that it holds; 0: none
+  PRIMARY KEY (object, position)) STRICT;
 -- LUN numbers that were used: who had them last and in what order they were given back.
 CREATE TABLE lun_slot(
   host TEXT NOT NULL REFERENCES host(uuid) ON DELETE CASCADE,

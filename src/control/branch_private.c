@@ -9,7 +9,6 @@
 
 #define RESERVE_SHARE 100
 #define RECOVERY_NS (15 * 60 * RT_SECOND)
-#define STALE_NS (24 * 3600 * RT_SECOND)
 
 bool snapshot_branch_find(const struct snapshot *snapshot, struct volume_disk_info *ret_info)
 {
@@ -162,39 +161,4 @@ struct err *reserve_check(struct control *control, const struct set_draft *draft
         TRY(reserve_check_pool(control, draft, disk->pool));
     }
     return NULL;
-}
-
-/* ---- Stale sets: nothing removes them but a person (DESIGN 6.2) ------------------------------ */
-
-static bool is_away(struct control *control, const struct uuid *uuid)
-{
-    const struct host *host = inventory_host(control, uuid);
-    if (!host) return true;
-    return list_is_empty(&host->sessions) &&
-           rt_now(control->rt) - host->last_seen_ns >= STALE_NS;
-}
-
-bool set_is_stale(struct control *control, const struct set *set)
-{
-    if (!set->row.is_volatile || set->row.state != SET_CREATED) return false;
-    if (rt_wall(control->rt) < set->row.created_ns + STALE_NS) return false;
-    if (!is_away(control, &set->row.host)) return false;
-    for (unsigned i = 0; i < set->import_count; i++) {
-        if (set->imports[i].state == IMPORT_IMPORTED && !is_away(control, &set->imports[i].host))
-            return false;
-    }
-    return true;
-}
-
-void stale_tick(struct control *control)
-{
-    list_for_each (node, &control->sets) {
-        struct set *set = container_of(list_entry(node, struct object, link), struct set, object);
-        bool is_stale = set_is_stale(control, set);
-        if (is_stale && !set->is_stale) {
-            event_note(control, LEVEL_WARNING, "set", set->row.name,
-                       "a volatile set is left over: none of its hosts was there for a day");
-        }
-        set->is_stale = is_stale;
-    }
 }

@@ -72,6 +72,7 @@ struct served {
     struct scsi_lun *lun[2]; /* by write protection */
     unsigned users[2];
     uint64_t change_count; /* of volumes that were closed */
+    struct scsi_reservations *reservations; /* of both LUNs (reservation.c); NULL: none yet, or their own */
 };
 
 /* The last revert of a disk since the server started: what is asked for again may be there already. */
@@ -123,6 +124,7 @@ struct set {
     uint64_t refusal_noted_ns; /* rt_now; of an import that another host's branch stood against; 0 = never */
     struct uuid refused_host;
     bool is_stale; /* volatile, and none of its hosts was there for a day */
+    uint64_t remove_after_ns; /* rt_now; an attempt to remove it failed: not again before */
     unsigned holder_count;
     struct uuid holders[SET_HOLDERS_MAX]; /* hosts whose unit attention is held */
     unsigned import_count;
@@ -250,6 +252,7 @@ struct control {
     struct own_clock clock;
     struct catalog_settings settings;
     bool tidying; /* what has expired is being deleted (expire.c) */
+    bool removing_stale;
     const struct control_target_ops *target;
     void *target_arg;
     bool started, stopping, stopped;
@@ -346,6 +349,13 @@ json_t *json_undo(const struct undo *undo);
 json_t *json_time(uint64_t wall_ns); /* null for 0 */
 /* Points of the pool that nothing in the catalog names. */
 unsigned pool_unclaimed(struct control *control, struct pool *pool, json_t *array);
+
+/* reservation.c: persistent reservations that outlive a restart. */
+struct err *reservations_of(struct control *control, struct served *served,
+                            const struct uuid *object) MUST_CHECK; /* made when there are none */
+void reservations_forget(struct map *map); /* the host is about to lose it */
+struct err *reservations_load(struct control *control,
+                              const struct catalog_registration *row) MUST_CHECK;
 
 /* serve.c */
 struct err *serve_map(struct control *control,
@@ -561,8 +571,10 @@ json_t *vss_job_go(struct control *control, struct disk *disk, struct vss_job *j
 void vss_job_fini(struct vss_job *job);
 /* What writers may need to recover in a copy for Windows; POOL_FULL when it is not there. */
 struct err *reserve_check(struct control *control, const struct set_draft *draft) MUST_CHECK;
+/* stale.c */
 bool set_is_stale(struct control *control, const struct set *set);
-void stale_tick(struct control *control); /* says so once */
+void stale_tick(struct control *control); /* says so once, and removes what is to be removed */
+void delete_step_set(struct op *op);      /* plan_delete.c: "name", "unmap" */
 struct err *check_disk_idle(const struct disk *disk) MUST_CHECK;
 struct err *check_snapshot_idle(const struct snapshot *snapshot) MUST_CHECK; /* no job on it */
 

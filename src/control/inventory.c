@@ -311,6 +311,7 @@ void inventory_remove_disk(struct disk *disk)
         inventory_remove_undo(
             container_of(list_entry(node, struct object, link), struct undo, object));
     }
+    scsi_reservations_destroy(disk->served.reservations);
     index_remove(&disk->object);
     list_remove(&disk->object.link);
     free(disk);
@@ -347,6 +348,7 @@ void inventory_remove_snapshot(struct snapshot *snapshot)
 {
     check(snapshot->map_count == 0 && !snapshot->served.volume && !snapshot->view.volume &&
           !snapshot->branch.volume);
+    scsi_reservations_destroy(snapshot->branch.reservations);
     list_remove(&snapshot->member_link);
     index_remove(&snapshot->object);
     list_remove(&snapshot->object.link);
@@ -566,6 +568,11 @@ static struct err *load_import(void *arg, const struct catalog_import *row)
     return NULL;
 }
 
+static struct err *load_registration(void *arg, const struct catalog_registration *row)
+{
+    return reservations_load(arg, row);
+}
+
 struct err *inventory_load(struct control *control)
 {
     static const struct catalog_reader reader = {
@@ -583,6 +590,7 @@ struct err *inventory_load(struct control *control)
         .token = load_token,
         .job = load_job,
         .import = load_import,
+        .registration = load_registration,
     };
     TRY(catalog_load(control->catalog, &reader, control));
     TRY(group_load(control));

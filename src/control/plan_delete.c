@@ -115,6 +115,7 @@ static void note_branch(void *arg, const struct volume_disk_info *info)
     struct branch_search *search = arg;
     if (!uuid_equal(&info->parent_disk, &search->parent)) return;
     if (inventory_snapshot(search->control, &info->uuid)) return; /* goes with its snapshot */
+    if (inventory_snapshot_of_view(search->control, &info->uuid)) return;
     search->count++;
     search->found = inventory_disk(search->control, &info->uuid);
 }
@@ -334,7 +335,7 @@ static void step_snapshot(struct op *op)
     delete_what(op, "snapshot", take_snapshot);
 }
 
-static void step_set(struct op *op)
+void delete_step_set(struct op *op)
 {
     delete_what(op, "set", take_set);
 }
@@ -345,7 +346,7 @@ static void step_disk(struct op *op)
 }
 
 static op_step *const snapshot_steps[] = {step_snapshot, NULL};
-static op_step *const set_steps[] = {step_set, NULL};
+static op_step *const set_steps[] = {delete_step_set, NULL};
 static op_step *const disk_steps[] = {step_disk, NULL};
 
 const struct op_plan plans_delete[] = {

@@ -249,6 +249,7 @@ static void step_host_unserve(struct op *op)
         struct map *map = list_entry(list_front(&host->maps), struct map, link);
         if (map->lun) {
             op_repeat(op);
+            reservations_forget(map);
             unserve_map(map, op_unit_done, op);
             return;
         }
@@ -526,6 +527,7 @@ static void step_remove_unserve(struct op *op)
 {
     struct map_data *data = op->data;
     if (data->map->lun) {
+        reservations_forget(data->map);
         unserve_map(data->map, op_unit_done, op);
     } else {
         op_next(op);

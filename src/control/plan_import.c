@@ -334,6 +334,7 @@ static void step_mask_unserve(struct op *op)
         struct map *map = data->entries[data->next++].map;
         if (!map->lun) continue;
         op_repeat(op);
+        reservations_forget(map);
         unserve_map(map, op_unit_done, op);
         return;
     }

@@ -75,6 +75,7 @@ void serve_free(struct served *served)
     served->users[0] = served->users[1] = 0;
     served->volume = NULL; /* requests may be in flight: it goes with its pool */
     served_trim(served);
+    scsi_reservations_destroy(take_ptr(&served->reservations));
 }
 
 /* The LUN that shows what the map's row says. */
@@ -86,9 +87,13 @@ static struct err *lun_of(struct control *control, struct map *map, unsigned *re
     struct err *e = NULL;
     if (!served->volume) e = open_view(map, &served->volume);
     if (!e && volume_is_read_only(served->volume)) protect = 1;
+    bool is_point = !map->disk && map->row.read_only;
+    if (!e && !is_point) e = reservations_of(control, served, &map->row.object);
     if (!e && !served->lun[protect]) {
-        struct scsi_lun_options options = {
-            .volume = served->volume, .identity = identity_of(map), .write_protected = protect};
+        struct scsi_lun_options options = {.volume = served->volume,
+                                           .identity = identity_of(map),
+                                           .write_protected = protect,
+                                           .reservations = served->reservations};
         e = scsi_lun_create(control->rt, &options, &served->lun[protect]);
         if (!e && !protect) scsi_lun_set_threshold_reached(served->lun[0], pool_of(map)->is_low);
     }

@@ -28,7 +28,17 @@ struct err *scsi_lun_create(struct rt *rt, const struct scsi_lun_options *option
     scsi_mode_reset(&lun->mode);
     list_init(&lun->entries);
     list_init(&lun->tasks);
-    list_init(&lun->preempting);
+    lun->reservations = options->reservations;
+    lun->owns_reservations = !lun->reservations;
+    if (lun->owns_reservations) {
+        struct scsi_reservations_options none = {0};
+        struct err *e = scsi_reservations_create(&none, &lun->reservations);
+        if (e) {
+            free(lun);
+            return e;
+        }
+    }
+    list_push_back(&lun->reservations->luns, &lun->reservations_link);
     lun->watch.fn = volume_changed;
     volume_watch_add(lun->volume, &lun->watch);
     *ret_lun = lun;
@@ -40,7 +50,8 @@ void scsi_lun_destroy(struct scsi_lun *lun)
     if (!lun) return;
     check(list_is_empty(&lun->entries) && list_is_empty(&lun->tasks));
     volume_watch_remove(&lun->watch);
-    scsi_pr_fini(&lun->pr);
+    list_remove(&lun->reservations_link);
+    if (lun->owns_reservations) scsi_reservations_destroy(lun->reservations);
     free(lun);
 }
 
@@ -65,14 +76,18 @@ uint64_t scsi_lun_last_use_ns(const struct scsi_lun *lun)
 /* A cluster node that is only registered counts too: it may take the disk at any moment. */
 bool scsi_lun_is_reserved(const struct scsi_lun *lun)
 {
-    return lun->reserved_by || lun->pr.type || lun->pr.count;
+    const struct scsi_reservations *r = lun->reservations;
+    return r->reserved_by || r->pr.type || r->pr.count;
 }
 
 static void reset(struct scsi_lun *lun)
 {
-    lun->reserved_by = NULL;
-    scsi_mode_reset(&lun->mode);
-    scsi_lun_raise(lun, SCSI_ATTENTION_RESET, NULL);
+    lun->reservations->reserved_by = NULL;
+    list_for_each (node, &lun->reservations->luns) {
+        struct scsi_lun *one = list_entry(node, struct scsi_lun, reservations_link);
+        scsi_mode_reset(&one->mode);
+        scsi_lun_raise(one, SCSI_ATTENTION_RESET, NULL);
+    }
 }
 
 bool scsi_lun_reset(struct scsi_nexus *nexus, const uint8_t lun_field[8])

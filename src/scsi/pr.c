@@ -7,10 +7,24 @@
 
 #include "base/text.h"
 
-void scsi_pr_fini(struct scsi_pr *pr)
+struct err *scsi_reservations_create(const struct scsi_reservations_options *options,
+                                     struct scsi_reservations **ret_reservations)
 {
-    free(pr->registrations);
-    *pr = (struct scsi_pr){0};
+    struct scsi_reservations *r = calloc(1, sizeof *r);
+    if (!r) return err_new(STATUS_NO_MEMORY, "create the reservations of a logical unit");
+    r->options = *options;
+    list_init(&r->luns);
+    list_init(&r->preempting);
+    *ret_reservations = r;
+    return NULL;
+}
+
+void scsi_reservations_destroy(struct scsi_reservations *reservations)
+{
+    if (!reservations) return;
+    check(list_is_empty(&reservations->luns) && list_is_empty(&reservations->preempting));
+    free(reservations->pr.registrations);
+    free(reservations);
 }
 
 int scsi_pr_find(const struct scsi_pr *pr, const struct scsi_port *port)
@@ -45,26 +59,28 @@ bool scsi_reservation_conflicts(const struct scsi_task *task)
     const struct scsi_lun *lun = task->lun;
     enum scsi_access access = command->access;
     if (access == SCSI_ACCESS_FREE) return false;
-    if (lun->reserved_by && lun->reserved_by != task->nexus) {
+    const struct scsi_reservations *r = lun->reservations;
+    if (r->reserved_by && r->reserved_by != task->nexus) {
         return command->run !=
                scsi_release_run; /* a stranger's RELEASE is accepted and does nothing */
     }
     /* REPORT CAPABILITIES says CRH 0: the two kinds of reservation do not mix (SPC-4 5.13.3). */
-    if (access == SCSI_ACCESS_RESERVE) return lun->pr.count > 0;
-    return persistent_conflict(&lun->pr, access, scsi_pr_find(&lun->pr, &task->nexus->port));
+    if (access == SCSI_ACCESS_RESERVE) return r->pr.count > 0;
+    return persistent_conflict(&r->pr, access, scsi_pr_find(&r->pr, &task->nexus->port));
 }
 
 /* ---- RESERVE and RELEASE (SPC-2 7.21, 7.17): whole logical units only ------------------------ */
 
 void scsi_release_reservations_of(struct scsi_nexus *nexus, struct scsi_lun *lun)
 {
-    if (lun->reserved_by == nexus) lun->reserved_by = NULL;
+    struct scsi_reservations *r = lun->reservations;
+    if (r->reserved_by == nexus) r->reserved_by = NULL;
 }
 
 /* A second RESERVE of the same initiator is fine. */
 void scsi_reserve_run(struct scsi_task *task)
 {
-    task->lun->reserved_by = task->nexus;
+    task->lun->reservations->reserved_by = task->nexus;
     scsi_complete_later(task);
 }
 
@@ -79,7 +95,7 @@ void scsi_release_run(struct scsi_task *task)
 static uint8_t *put_header(struct scsi_task *task)
 {
     uint8_t *header = buf_put(&scsi_state(task)->reply, 8);
-    store_be32(header, task->lun->pr.generation);
+    store_be32(header, task->lun->reservations->pr.generation);
     return header;
 }
 
@@ -91,7 +107,7 @@ static void finish(struct scsi_task *task, uint8_t *header)
 
 void scsi_pr_read_keys_run(struct scsi_task *task)
 {
-    const struct scsi_pr *pr = &task->lun->pr;
+    const struct scsi_pr *pr = &task->lun->reservations->pr;
     uint8_t *header = put_header(task);
     for (unsigned i = 0; i < pr->count; i++) {
         buf_put_be64(&scsi_state(task)->reply, pr->registrations[i].key);
@@ -101,7 +117,7 @@ void scsi_pr_read_keys_run(struct scsi_task *task)
 
 void scsi_pr_read_reservation_run(struct scsi_task *task)
 {
-    const struct scsi_pr *pr = &task->lun->pr;
+    const struct scsi_pr *pr = &task->lun->reservations->pr;
     uint8_t *header = put_header(task);
     if (pr->type) {
         uint8_t *p = buf_put(&scsi_state(task)->reply, 16);
@@ -116,8 +132,11 @@ void scsi_pr_capabilities_run(struct scsi_task *task)
 {
     uint8_t *p = buf_put(&scsi_state(task)->reply, 8);
     store_be16(p, 8);
-    /* No CRH, SIP_C, ATP_C, PTPL_C; TMV with the types 1, 3, 5, 6, 7 and 8. */
-    p[3] = 0x80;
+    /* No CRH, SIP_C, ATP_C; PTPL_C where registrations can be kept, PTPL_A where they are (SPC-4 6.15.4.2); TMV
+     * with the types 1, 3, 5, 6, 7 and 8. */
+    const struct scsi_reservations *r = task->lun->reservations;
+    p[2] = r->options.store ? 0x01 : 0;
+    p[3] = r->pr.is_kept ? 0x81 : 0x80;
     p[4] = 0xEA;
     p[5] = 0x01;
     scsi_reply_done(task);
@@ -140,7 +159,7 @@ static void put_transport_id(struct buf_writer *w, const struct scsi_port *port)
 
 void scsi_pr_full_status_run(struct scsi_task *task)
 {
-    const struct scsi_pr *pr = &task->lun->pr;
+    const struct scsi_pr *pr = &task->lun->reservations->pr;
     struct buf_writer *w = &scsi_state(task)->reply;
     uint8_t *header = put_header(task);
     for (unsigned i = 0; i < pr->count; i++) {

@@ -41,6 +41,47 @@ enum {
     SCSI_STATUS_TASK_ABORTED = 0x40,
 };
 
+/* ---- Reservations ---------------------------------------------------------------------------- */
+
+enum {
+    SCSI_REGISTRATIONS_MAX = 64, /* persistent reservations per logical unit */
+    SCSI_NAME_MAX = 224,         /* of iSCSI, and a NUL */
+};
+
+/* Names an I_T nexus across sessions (SPC-4 5.13.1: initiator port and relative target port). */
+struct scsi_port {
+    char name[SCSI_NAME_MAX];
+    uint8_t isid[6];
+    uint16_t relative_target_port;
+};
+
+struct scsi_registration {
+    struct scsi_port port;
+    uint64_t key;
+    uint8_t holds; /* to be stored and restored: the type of the reservation that it holds; 0 = none */
+};
+
+struct scsi_reservations_options {
+    struct uuid object; /* whose they are */
+    /* Stores all registrations of the object in the place of those before (count 0: none); done comes in a later
+     * turn, and only then is the command answered.  The registrations are valid during the call.  NULL: nothing is
+     * kept over a restart, and REPORT CAPABILITIES says so. */
+    void (*store)(void *arg, const struct uuid *object,
+                  const struct scsi_registration *registrations, unsigned count,
+                  void (*done)(void *done_arg, struct err *e), void *done_arg);
+    void *arg;
+};
+
+struct scsi_reservations;
+struct err *scsi_reservations_create(const struct scsi_reservations_options *options,
+                                     struct scsi_reservations **ret_reservations) MUST_CHECK;
+void scsi_reservations_destroy(struct scsi_reservations *reservations); /* no LUN has it; accepts NULL */
+/* One of those that were stored, in their order; before any LUN has it. */
+void scsi_reservations_restore(struct scsi_reservations *reservations,
+                               const struct scsi_registration *registration);
+/* The initiator is not served the logical unit any more: what it holds and its registrations end. */
+void scsi_reservations_forget(struct scsi_reservations *reservations, const char *initiator);
+
 /* ---- Logical units --------------------------------------------------------------------------- */
 
 /* Fixed for life at creation (doc/design/0020-device-server.md). */
@@ -54,6 +95,8 @@ struct scsi_lun_options {
     struct volume *volume; /* stays the caller's; must outlive the LUN */
     struct scsi_identity identity;
     bool write_protected; /* MODE SENSE WP and DATA PROTECT 27h/00h */
+    /* Of the logical unit, shared with other LUNs that stand for it; must outlive them.  NULL: its own. */
+    struct scsi_reservations *reservations;
 };
 
 struct scsi_lun;

@@ -26,9 +26,6 @@ enum {
     SCSI_COMPARE_MAX_SECTORS = 255, /* one byte in the CDB; fits one batch of the engine (E4) */
     SCSI_REPLY_SMALL = 4096,
     SCSI_REPLY_LARGE = 32768,
-    SCSI_REGISTRATIONS_MAX = 64,      /* persistent reservations per logical unit */
-    SCSI_REGISTRATION_NAME_MAX = 224, /* ISCSI_NAME_MAX and a NUL */
-    SCSI_NAME_MAX = 224,
     SCSI_PORTALS_MAX = 64,
 };
 
@@ -85,20 +82,9 @@ enum { SCSI_ATTENTION_RESETS = 1 << SCSI_ATTENTION_POWER_ON | 1 << SCSI_ATTENTIO
 
 /* ---- Objects --------------------------------------------------------------------------------- */
 
-/* Names an I_T nexus across sessions (SPC-4 5.13.1: initiator port and relative target port). */
-struct scsi_port {
-    char name[SCSI_NAME_MAX];
-    uint8_t isid[6];
-    uint16_t relative_target_port;
-};
 bool scsi_port_equal(const struct scsi_port *a, const struct scsi_port *b);
 
-struct scsi_registration {
-    struct scsi_port port;
-    uint64_t key;
-};
-
-/* Persistent reservations: a plain value, so that it can be stored and loaded one day. */
+/* Persistent reservations: a plain value. */
 struct scsi_pr {
     uint32_t generation;
     unsigned count;
@@ -106,6 +92,17 @@ struct scsi_pr {
         *registrations; /* SCSI_REGISTRATIONS_MAX, allocated by the first REGISTER */
     uint8_t type;       /* 0 = no reservation */
     unsigned holder;    /* index; meaningless for the all-registrants types */
+    bool is_kept;       /* APTPL of the last REGISTER: it outlives a restart */
+};
+
+/* Of one logical unit, whichever LUNs stand for it (a disk is served write-protected to one host and not to
+ * another): what one host holds is in force for all. */
+struct scsi_reservations {
+    struct scsi_reservations_options options;
+    struct scsi_pr pr;
+    struct scsi_nexus *reserved_by; /* SPC-2 RESERVE */
+    struct list luns;               /* scsi_lun.reservations_link */
+    struct list preempting; /* PREEMPT AND ABORTs that wait for the tasks they cancelled */
 };
 
 enum {
@@ -133,12 +130,12 @@ struct scsi_lun {
     struct scsi_identity identity;
     bool write_protected, threshold_is_reached;
     struct scsi_mode_state mode;
-    struct scsi_nexus *reserved_by; /* SPC-2 RESERVE */
-    struct scsi_pr pr;
+    struct scsi_reservations *reservations;
+    struct list_node reservations_link;
+    bool owns_reservations;
     struct volume_watch watch;
     struct list entries;    /* map entries */
     struct list tasks;      /* begun and not done, in order of arrival */
-    struct list preempting; /* PREEMPT AND ABORTs that wait for the tasks they cancelled */
     uint64_t last_use_ns;   /* rt_now of the last request for blocks; 0 = none */
 };
 
@@ -232,7 +229,7 @@ struct scsi_task_state {
     struct buf_writer reply;
     bool fua, unmap_to_end;
     bool cancelled;    /* its initiator was preempted: do nothing more */
-    bool preempting;   /* on lun->preempting, by query.link */
+    bool preempting;   /* on lun->reservations->preempting, by query.link */
     uint8_t compare;   /* BYTCHK */
     uint64_t progress; /* sectors, descriptors...: the command's own */
     uint64_t step;
@@ -326,7 +323,6 @@ bool scsi_attention_take(struct scsi_nexus *nexus, unsigned number, unsigned mas
 
 /* Is the command refused by a reservation of another nexus? */
 bool scsi_reservation_conflicts(const struct scsi_task *task);
-void scsi_pr_fini(struct scsi_pr *pr);
 /* A task that may have been cancelled has ended. */
 void scsi_pr_task_ended(struct scsi_lun *lun);
 void scsi_release_reservations_of(struct scsi_nexus *nexus, struct scsi_lun *lun);

@@ -132,19 +132,37 @@ int lun_get(struct lun_host *host, unsigned lun, uint64_t block)
     return host->data[0];
 }
 
-static bool pr_out(struct lun_host *host, unsigned lun, uint8_t action, uint64_t key,
-                   uint64_t new_key)
+unsigned lun_pr_out(struct lun_host *host, unsigned lun, unsigned action, uint64_t key,
+                    uint64_t new_key, bool aptpl)
 {
-    uint8_t cdb[10] = {0x5F, action, 1, 0, 0, 0, 0, 0, 24};
+    uint8_t cdb[10] = {0x5F, (uint8_t)action, 1, 0, 0, 0, 0, 0, 24};
+    (void)lun_attention(host, lun);
     memset(host->data, 0, 24);
     store_be64(host->data, key);
     store_be64(host->data + 8, new_key);
-    return command(host, lun, cdb, sizeof cdb, 24) == SCSI_STATUS_GOOD;
+    host->data[20] = aptpl;
+    return command(host, lun, cdb, sizeof cdb, 24);
+}
+
+int lun_pr_keys(struct lun_host *host, unsigned lun)
+{
+    uint8_t cdb[10] = {0x5E, 0, [7] = 4};
+    (void)lun_attention(host, lun);
+    if (command(host, lun, cdb, sizeof cdb, 0) != SCSI_STATUS_GOOD) return -1;
+    return (int)load_be32(host->data + 4) / 8;
+}
+
+unsigned lun_pr_capabilities(struct lun_host *host, unsigned lun)
+{
+    uint8_t cdb[10] = {0x5E, 2, [7] = 4};
+    (void)lun_attention(host, lun);
+    check(command(host, lun, cdb, sizeof cdb, 0) == SCSI_STATUS_GOOD);
+    return (host->data[2] & 1U) * 10 + (host->data[3] & 1U);
 }
 
 bool lun_reserve(struct lun_host *host, unsigned lun, bool reserve)
 {
-    (void)lun_attention(host, lun);
-    if (!reserve) return pr_out(host, lun, 0, 7, 0);
-    return pr_out(host, lun, 0, 0, 7) && pr_out(host, lun, 1, 7, 0);
+    if (!reserve) return lun_pr_out(host, lun, LUN_PR_REGISTER, 7, 0, false) == SCSI_STATUS_GOOD;
+    return lun_pr_out(host, lun, LUN_PR_REGISTER, 0, 7, false) == SCSI_STATUS_GOOD &&
+           lun_pr_out(host, lun, LUN_PR_RESERVE, 7, 0, false) == SCSI_STATUS_GOOD;
 }

@@ -26,6 +26,14 @@ unsigned lun_put(struct lun_host *host, unsigned lun, uint64_t block, char byte)
 /* The first byte of a block when all its bytes are alike; -1 when they are not, -2 when it cannot
  * be read. */
 int lun_get(struct lun_host *host, unsigned lun, uint64_t block);
+/* PERSISTENT RESERVE OUT, with the type write exclusive; status, or ASC and ASCQ. */
+enum { LUN_PR_REGISTER, LUN_PR_RESERVE, LUN_PR_RELEASE };
+unsigned lun_pr_out(struct lun_host *host, unsigned lun, unsigned action, uint64_t key,
+                    uint64_t new_key, bool aptpl);
+/* How many registrations READ KEYS shows; -1: it fails. */
+int lun_pr_keys(struct lun_host *host, unsigned lun);
+/* PTPL_C and PTPL_A of REPORT CAPABILITIES, as 10 and 1. */
+unsigned lun_pr_capabilities(struct lun_host *host, unsigned lun);
 /* PERSISTENT RESERVE OUT: REGISTER, then RESERVE (write exclusive); or with key 0 gone again. */
 bool lun_reserve(struct lun_host *host, unsigned lun, bool reserve);
 

@@ -493,6 +493,116 @@ static void capabilities_and_wrong_requests(void)
     expect_eq(pr_out(a, RESERVE, 0x11, 1, 0), SCSI_STATUS_CHECK_CONDITION);
 }
 
+/* ---- What outlives a restart (APTPL) -------------------------------------------------------------- */
+
+static struct {
+    unsigned calls, count;
+    struct scsi_registration first;
+    void (*done)(void *arg, struct err *e);
+    void *arg;
+} keeper;
+
+static void keep(void *arg, const struct uuid *object, const struct scsi_registration *registrations,
+                 unsigned count, void (*done)(void *done_arg, struct err *e), void *done_arg)
+{
+    (void)arg, (void)object;
+    keeper.calls++;
+    keeper.count = count;
+    if (count) keeper.first = registrations[0];
+    keeper.done = done;
+    keeper.arg = done_arg;
+}
+
+/* Begins PERSISTENT RESERVE OUT at LUN 3. */
+static void begin_at_3(struct rig_task *task, struct scsi_nexus *nexus, uint8_t action, uint64_t key,
+                       uint64_t action_key, uint8_t flags)
+{
+    static uint8_t list[24];
+    static struct iovec out;
+    store_be64(list, key);
+    store_be64(list + 8, action_key);
+    list[20] = flags;
+    out = (struct iovec){.iov_base = list, .iov_len = sizeof list};
+    memset(&task->task, 0, sizeof task->task);
+    scsi_task_begin(&task->task, nexus, (uint8_t[8]){0, 3},
+                    (uint8_t[10]){0x5F, action, 1, [8] = 24}, 10);
+    check(!task->task.finished);
+    task->task.out_iov = &out;
+    task->task.out_iov_count = 1;
+    task->task.out_bytes = sizeof list;
+    rig_execute(task);
+    rig_run_idle(&rig);
+}
+
+static void kept(struct err *e)
+{
+    keeper.done(keeper.arg, e);
+    rig_run_idle(&rig);
+}
+
+static void what_is_to_be_kept_is_stored_before_it_is_answered(void)
+{
+    struct scsi_reservations *r = NULL;
+    struct scsi_reservations_options options = {.store = keep};
+    struct err *e = scsi_reservations_create(&options, &r);
+    check(!e);
+    struct scsi_lun *lun = NULL;
+    struct scsi_lun_options lun_options = {
+        .volume = rig.volume, .identity = {.naa_bytes = 8}, .reservations = r};
+    e = scsi_lun_create(rig.rt, &lun_options, &lun);
+    check(!e);
+    e = scsi_map_add(rig.map, 3, lun);
+    check(!e);
+    rig_settle(&rig, a, 3);
+    rig_settle(&rig, b, 3);
+    static struct rig_task task, read;
+    begin_at_3(&task, a, REGISTER, 0, 7, 1);
+    expect(keeper.calls == 1 && keeper.count == 1 && !task.done);
+    kept(NULL);
+    expect(task.done && task.task.scsi_status == SCSI_STATUS_GOOD);
+    scsi_task_release(&task.task);
+    begin_at_3(&task, a, RESERVE, 7, 0, 0);
+    expect(!task.done && keeper.first.holds == 1 && keeper.first.key == 7);
+    expect_str(keeper.first.port.name, "iqn.test:a");
+    kept(err_new(STATUS_OS_ERROR, "no")); /* it is in force, and must not be taken for kept */
+    expect(task.done && task.task.scsi_status == SCSI_STATUS_CHECK_CONDITION);
+    expect_eq(task.task.sense[2] & 0xF, 4);
+    scsi_task_release(&task.task);
+    /* A conflict changes nothing: nothing is stored. */
+    unsigned calls = keeper.calls;
+    begin_at_3(&task, b, RESERVE, 7, 0, 0);
+    expect(task.done && keeper.calls == calls);
+    expect_eq(task.task.scsi_status, CONFLICT);
+    scsi_task_release(&task.task);
+    begin_at_3(&task, b, REGISTER, 0, 9, 1);
+    kept(NULL);
+    scsi_task_release(&task.task);
+    /* PREEMPT AND ABORT: stored first, then it waits for the tasks it ended. */
+    memvol_hold(rig.pool, true);
+    rig_start(&rig, &read, a, 3, (uint8_t[10]){0x28, [8] = 1}, 10);
+    begin_at_3(&task, b, PREEMPT_AND_ABORT, 9, 7, 0);
+    kept(NULL);
+    expect(!task.done && keeper.count == 1);
+    memvol_hold(rig.pool, false);
+    rig_run_idle(&rig);
+    expect(task.done && read.done && task.task.scsi_status == SCSI_STATUS_GOOD);
+    scsi_task_release(&task.task);
+    scsi_task_release(&read.task);
+    /* The last REGISTER says 0: nothing is kept from now on. */
+    begin_at_3(&task, b, REGISTER_AND_IGNORE, 0, 9, 0);
+    expect_eq(keeper.count, 0);
+    kept(NULL);
+    scsi_task_release(&task.task);
+    calls = keeper.calls;
+    begin_at_3(&task, b, CLEAR, 9, 0, 0);
+    expect(task.done && keeper.calls == calls);
+    scsi_task_release(&task.task);
+    scsi_map_remove(rig.map, 3, NULL, NULL);
+    rig_run_idle(&rig);
+    scsi_lun_destroy(lun);
+    scsi_reservations_destroy(r);
+}
+
 static void registrations_are_bounded(void)
 {
     start_anew();
@@ -547,6 +657,7 @@ int main(void)
     run(a_registration_outlives_its_session_and_belongs_to_the_port);
     run(full_status_names_every_port);
     run(capabilities_and_wrong_requests);
+    run(what_is_to_be_kept_is_stored_before_it_is_answered);
     run(registrations_are_bounded);
     scsi_nexus_destroy(a);
     scsi_nexus_destroy(b);
