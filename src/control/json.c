@@ -83,7 +83,7 @@ json_t *json_server(struct control *control)
         sessions +=
             session_count(container_of(list_entry(node, struct object, link), struct host, object));
     }
-    return json_pack("{s:s, s:I, s:o, s:s, s:s, s:o, s:o, s:i, s:i, s:i, s:i, s:I, s:I}", "name",
+    return json_pack("{s:s, s:I, s:o, s:s, s:s, s:o, s:o, s:i, s:i, s:i, s:i, s:I, s:I, s:I}", "name",
                      control->server_name, "now_wall_ns", (json_int_t)rt_wall(control->rt), "uuid",
                      uuid_json(&control->server), "version", control->version, "target_name",
                      control->target_name, "portals", portals, "started_at",
@@ -91,7 +91,8 @@ json_t *json_server(struct control *control)
                      "disk_count", list_count(&control->disks), "host_count",
                      list_count(&control->hosts), "session_count", sessions, "trash_kept_s",
                      (json_int_t)control->settings.trash_s, "recovery_reserve_bytes",
-                     (json_int_t)control->settings.recovery_bytes);
+                     (json_int_t)control->settings.recovery_bytes, "remove_stale_s",
+                     (json_int_t)control->settings.remove_stale_s);
 }
 
 /* ---- Pools ----------------------------------------------------------------------------------- */

@@ -357,10 +357,10 @@ static struct err *write_settings(struct catalog *catalog, void *arg)
 static void step_set(struct op *op)
 {
     struct catalog_settings *row = op_data(op, sizeof *row);
-    const char *text = arg_text(op, "trash");
-    uint64_t ns = 0;
+    const char *text = arg_text(op, "trash"), *stale = arg_text(op, "remove_stale");
+    uint64_t ns = 0, stale_ns = 0;
     *row = op->control->settings;
-    if (!text && !arg_is_given(op, "recovery_reserve")) {
+    if (!text && !stale && !arg_is_given(op, "recovery_reserve")) {
         op_fail(op, err_next(err_new(STATUS_BAD_REQUEST, "nothing to set was given"),
                              "tarn server set --help"));
         return;
@@ -374,6 +374,14 @@ static void step_set(struct op *op)
         return;
     }
     row->trash_s = ns / RT_SECOND;
+    stale_ns = row->remove_stale_s * RT_SECOND;
+    if ((stale && !text_parse_duration(stale, &stale_ns)) || (stale_ns && stale_ns < DAY_NS) ||
+        stale_ns > TRASH_MAX_S * RT_SECOND) {
+        op_fail(op, err_new(STATUS_BAD_REQUEST, "\"remove_stale\" must be a time such as 7d, a day at least and"
+                                                " a year at most; 0 = never"));
+        return;
+    }
+    row->remove_stale_s = stale_ns / RT_SECOND;
     op_catalog_audited(op, write_settings);
 }
 

@@ -474,6 +474,52 @@ static void a_volatile_set_without_hosts_is_stale_after_a_day_and_stays(void)
     rig_destroy(rig);
 }
 
+static unsigned set_events(struct rig *rig, const char *with)
+{
+    unsigned count = 0;
+    json_t *list = rig_ok(rig, "event_list", NULL);
+    const json_t *events = json_object_get(list, "events");
+    for (size_t i = 0; i < json_array_size(events); i++) {
+        const json_t *event = json_array_get(events, i);
+        count += strcmp(rig_text(event, "object"), "s") == 0 && strstr(rig_text(event, "text"), with);
+    }
+    json_decref(list);
+    return count;
+}
+
+/* An administrator's choice, and none of the server's own. */
+static void a_volatile_set_without_hosts_is_removed_where_that_was_decided(void)
+{
+    struct rig *rig = furnished();
+    expect_eq(rig_fails(rig, "server_set", "{s:s}", "remove_stale", "1h"), STATUS_BAD_REQUEST);
+    expect(rig_do(rig, "server_set", "{s:s}", "remove_stale", "2d"));
+    check(rig_do(rig, "set_prepare", "{s:[s], s:s, s:s, s:b}", "disks", "a", "name", "s", "host", "win",
+                 "volatile", 1));
+    check(rig_do(rig, "set_arm", "{s:s}", "name", "s"));
+    check(rig_do(rig, "set_commit", "{s:s}", "name", "s"));
+    check(rig_do(rig, "set_finish", "{s:s}", "name", "s"));
+    expect(import(rig, "win"));
+    check(rig_do(rig, "snapshot_create", "{s:[s], s:s}", "disks", "b", "name", "lasting"));
+    lun_logout(windows);
+    sim_run_for(rig->sim, 47 * 3600 * RT_SECOND);
+    expect_eq(stale_sets(rig), 1);
+    expect_eq(set_events(rig, "a volatile set is removed"), 0);
+    sim_run_for(rig->sim, 2 * 3600 * RT_SECOND);
+    expect_eq(stale_sets(rig), 0);
+    expect_eq(set_events(rig, "none of its hosts was there for 2 days"), 1);
+    expect_eq(rig_fails(rig, "set_show", "{s:s}", "name", "s"), STATUS_NOT_FOUND);
+    expect_eq(lun_of(rig, "win", "s-a"), -1);
+    expect_eq(rig_unclaimed(rig), 0);
+    json_t *audit = rig_ok(rig, "audit_list", "{s:i}", "limit", 1);
+    expect_str(rig_text(audit, "records.0.verb"), "set_delete");
+    expect_str(rig_text(audit, "records.0.actor"), "tarnd");
+    json_decref(audit);
+    expect(rig_do(rig, "snapshot_show", "{s:s}", "name", "lasting")); /* it is nobody's session's */
+    windows = lun_login(rig, "iqn.w");
+    logout_all();
+    rig_destroy(rig);
+}
+
 /* Kept free per disk: 1 %, at most the setting; until the set is created or aborted. */
 static void a_set_for_windows_keeps_room_for_writers_to_recover(void)
 {
@@ -520,5 +566,6 @@ int main(void)
     run(a_deleted_set_comes_back_from_the_trash_with_what_windows_wrote);
     run(what_is_retained_is_not_split);
     run(a_volatile_set_without_hosts_is_stale_after_a_day_and_stays);
+    run(a_volatile_set_without_hosts_is_removed_where_that_was_decided);
     return tap_done();
 }

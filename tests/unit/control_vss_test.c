@@ -327,6 +327,17 @@ static void an_imported_set_shows_visible_volumes_and_leaves_nothing_when_it_goe
     rig_destroy(rig);
 }
 
+static void a_disk_goes_with_its_snapshots_and_their_views(void)
+{
+    struct rig *rig = furnished(true);
+    linux_host(rig, "lin", "iqn.l");
+    expect(rig_do(rig, "set_import", "{s:s, s:s}", "name", "s", "host", "lin"));
+    expect(rig_do(rig, "set_mask", "{s:s}", "name", "s"));
+    expect(rig_do(rig, "disk_delete", "{s:s, s:b, s:b}", "name", "a", "with_snapshots", 1, "now", 1));
+    expect_eq(rig_unclaimed(rig), 0);
+    rig_destroy(rig);
+}
+
 static void a_split_keeps_the_lun_of_a_host_that_sees_the_view(void)
 {
     struct rig *rig = furnished(true);
@@ -515,6 +526,7 @@ int main(void)
     run(a_vss_snapshot_served_to_windows_outside_of_vss_has_visible_volumes);
     run(a_host_that_is_not_windows_sees_visible_volumes_and_the_point_stays);
     run(an_imported_set_shows_visible_volumes_and_leaves_nothing_when_it_goes);
+    run(a_disk_goes_with_its_snapshots_and_their_views);
     run(a_split_keeps_the_lun_of_a_host_that_sees_the_view);
     run(a_view_that_crashes_while_it_is_made_is_made_the_next_time);
     run(what_was_not_cut_through_vss_is_left_alone);
