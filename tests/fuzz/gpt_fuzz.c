@@ -13,6 +13,7 @@
 #include "gpt/gpt.h"
 #include "gpt/table.h"
 #include "tests/lib/memvol.h"
+#include "tests/lib/whole.h"
 #include "tests/sim/sim.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -27,28 +28,6 @@ struct world {
     bool is_done;
     struct gpt_clearing op;
 };
-
-static bool io_is_done;
-
-static void io_done(struct volume_io *io)
-{
-    check(io->status == STATUS_OK);
-    io_is_done = true;
-}
-
-static void whole_disk(struct world *w, enum volume_op op, uint8_t *memory)
-{
-    struct iovec iov = {.iov_base = memory, .iov_len = DISK_BYTES};
-    struct volume_io io = {.op = op,
-                           .sector_count = DISK_BYTES / SECTOR_BYTES,
-                           .iov = &iov,
-                           .iov_count = 1,
-                           .done = io_done};
-    io_is_done = false;
-    volume_submit(w->volume, &io);
-    while (!io_is_done)
-        check(sim_step(w->sim));
-}
 
 static void cleared(struct gpt_clearing *op, struct err *e)
 {
@@ -115,9 +94,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     w.sim = sim_create(&(struct sim_options){.seed = 1});
     w.pool = memvol_pool_create(sim_node_boot(sim_node_create(w.sim, "server")));
     w.volume = memvol_disk(w.pool, &(struct uuid){{1}}, DISK_BYTES, VOLUME_READ_WRITE);
-    whole_disk(&w, VOLUME_WRITE, w.disk);
+    check(whole_volume(w.sim, w.volume, VOLUME_WRITE, w.disk, DISK_BYTES));
     clear(&w, sector_bytes);
-    whole_disk(&w, VOLUME_READ, w.seen);
+    check(whole_volume(w.sim, w.volume, VOLUME_READ, w.seen, DISK_BYTES));
     check_untouched(&w, sector_bytes);
     if (w.op.finding == GPT_CLEARED) check(clear(&w, sector_bytes) == GPT_NOTHING_TO_DO);
     volume_close(w.volume);

@@ -1,6 +1,7 @@
 /* What was cut through VSS carries hidden, read-only volumes: where it is used outside of VSS they
  * are made visible, above the point, which never changes (DESIGN 6.10).  On a disk that sgdisk and
  * mkntfs made. */
+#include "tests/lib/whole.h"
 #include "tests/unit/control_lun.h"
 #include "tests/unit/gpt_rig.h"
 
@@ -8,22 +9,6 @@
 #include "volume/volume_engine.h"
 
 /* ---- Whole disks as images ------------------------------------------------------------------- */
-
-struct transfer {
-    struct volume_io io;
-    struct iovec iov;
-    bool done;
-};
-
-static void on_done(struct volume_io *io)
-{
-    container_of(io, struct transfer, io)->done = true;
-}
-
-static bool is_done(void *arg)
-{
-    return ((struct transfer *)arg)->done;
-}
 
 static struct pool *the_pool(struct rig *rig)
 {
@@ -40,17 +25,7 @@ static bool transfer(struct rig *rig, const struct uuid *disk, const struct uuid
                                 op == VOLUME_READ ? VOLUME_READ_ONLY : VOLUME_READ_WRITE, &volume);
     bool ok = !e;
     err_free(e);
-    for (uint64_t at = 0; ok && at < IMAGE_BYTES; at += MIB) {
-        struct transfer t = {.iov = {.iov_base = image + at, .iov_len = MIB}};
-        t.io = (struct volume_io){.op = op,
-                                  .sector = at / SECTOR_BYTES,
-                                  .sector_count = MIB / SECTOR_BYTES,
-                                  .iov = &t.iov,
-                                  .iov_count = 1,
-                                  .done = on_done};
-        volume_submit(volume, &t.io);
-        ok = sim_run_until(rig->sim, is_done, &t, 60 * RT_SECOND) && t.io.status == STATUS_OK;
-    }
+    ok = ok && whole_volume(rig->sim, volume, op, image, IMAGE_BYTES);
     volume_close(volume);
     return ok;
 }
@@ -247,18 +222,7 @@ static bool lun_to_file(struct rig *rig, const char *host_name, const char *file
                                   : map->row.keep_vss_flags ? &map->snapshot->served
                                                             : &map->snapshot->view;
     if (!map->lun || !served->lun[1] || map->lun != served->lun[1]) return false;
-    for (uint64_t at = 0; at < IMAGE_BYTES; at += MIB) {
-        struct transfer t = {.iov = {.iov_base = image + at, .iov_len = MIB}};
-        t.io = (struct volume_io){.op = VOLUME_READ,
-                                  .sector = at / SECTOR_BYTES,
-                                  .sector_count = MIB / SECTOR_BYTES,
-                                  .iov = &t.iov,
-                                  .iov_count = 1,
-                                  .done = on_done};
-        volume_submit(served->volume, &t.io);
-        if (!sim_run_until(rig->sim, is_done, &t, 60 * RT_SECOND)) return false;
-        if (t.io.status != STATUS_OK) return false;
-    }
+    if (!whole_volume(rig->sim, served->volume, VOLUME_READ, image, IMAGE_BYTES)) return false;
     image_save(file);
     return true;
 }

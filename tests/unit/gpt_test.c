@@ -5,6 +5,7 @@
 #include "base/endian.h"
 #include "gpt/table.h"
 #include "tests/lib/memvol.h"
+#include "tests/lib/whole.h"
 #include "tests/sim/sim.h"
 #include "tests/unit/gpt_rig.h"
 
@@ -17,29 +18,9 @@ struct world {
     bool is_done, was_ordered;
 };
 
-static bool io_is_done;
-
-static void io_done(struct volume_io *io)
-{
-    check(io->status == STATUS_OK);
-    io_is_done = true;
-}
-
 static void whole_image(struct world *w, enum volume_op op)
 {
-    for (uint64_t at = 0; at < IMAGE_BYTES; at += MIB) {
-        struct iovec iov = {.iov_base = image + at, .iov_len = MIB};
-        struct volume_io io = {.op = op,
-                               .sector = at / SECTOR_BYTES,
-                               .sector_count = MIB / SECTOR_BYTES,
-                               .iov = &iov,
-                               .iov_count = 1,
-                               .done = io_done};
-        io_is_done = false;
-        volume_submit(w->volume, &io);
-        while (!io_is_done)
-            check(sim_step(w->sim));
-    }
+    check(whole_volume(w->sim, w->volume, op, image, IMAGE_BYTES));
 }
 
 static void cleared(struct gpt_clearing *op, struct err *e)
