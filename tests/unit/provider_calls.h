@@ -90,4 +90,35 @@ static inline bool make(unsigned set, LONG context)
            provider_post_commit(&provider, set_id(set), 2) == S_OK;
 }
 
+/* The calls of a set in order; the count of them that were made. */
+static inline unsigned advance(unsigned set, unsigned steps)
+{
+    unsigned i = 0;
+    if (i++ < steps) expect_eq(prepare(set, 1, BACKUP), S_OK);
+    if (i++ < steps) expect_eq(provider_end_prepare(&provider, set_id(set)), S_OK);
+    if (i++ < steps) expect_eq(provider_pre_commit(&provider, set_id(set)), S_OK);
+    if (i++ < steps) expect_eq(provider_commit(&provider, set_id(set)), S_OK);
+    if (i++ < steps) expect_eq(provider_post_commit(&provider, set_id(set), 1), S_OK);
+    return i;
+}
+
+static inline bool supports(VDS_LUN_INFORMATION lun, LONG context)
+{
+    BOOL supported = FALSE;
+    VDS_LUN_INFORMATION before = rig_copy_lun(&lun);
+    expect_eq(provider_are_luns_supported(&provider, 1, context, NULL, &lun, &supported), S_OK);
+    expect(rig_same_lun(&lun, &before));
+    rig_free_lun(&lun);
+    rig_free_lun(&before);
+    return supported;
+}
+
+static inline unsigned map_count(void)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < FAKE_MAPS; i++)
+        count += server.maps[i][0] != '\0';
+    return count;
+}
+
 #endif

@@ -409,10 +409,14 @@ static unsigned prepare(struct fake_server *server, const struct api_request *re
 {
     struct json body, disks, disk;
     struct fake_set set = {.state = "prepared"};
+    bool is_dry = strstr(request->body, "\"dry_run\":true") != NULL;
     bool ok = json_parse(request->body, strlen(request->body), &body) &&
-              json_text_member(body, "uuid", set.id, sizeof set.id) &&
+              (is_dry || json_text_member(body, "uuid", set.id, sizeof set.id)) &&
               json_member(body, "disks", &disks);
     check(ok);
+    set.is_full = strstr(request->body, "\"full\":true") != NULL;
+    if (server->is_full || (set.is_full && server->has_no_room_for_copies))
+        return refuse(text, 507, "POOL_FULL");
     for (size_t at = 0; json_next(disks, &at, &disk);) {
         char id[IDENTITY_ID_TEXT], serial[33], wanted[IDENTITY_ID_TEXT];
         ok = json_text(disk, id, sizeof id);
@@ -425,6 +429,10 @@ static unsigned prepare(struct fake_server *server, const struct api_request *re
         }
         if (n == FAKE_DISKS) return refuse(text, 404, "NOT_FOUND");
         set.disks[set.disk_count++] = n;
+    }
+    if (is_dry) {
+        say(text, "{\"dry_run\":true,\"would\":[]}");
+        return 200;
     }
     if (!fake_find_set(server, set.id)) server->sets[server->set_count++] = set;
     say_set(server, text, (unsigned)(fake_find_set(server, set.id) - server->sets));
@@ -440,7 +448,9 @@ static const struct {
     {"abort", "armed", "aborted"},         {"abort", "committed", "aborted"},
     {"abort", "confirmed", "aborted"},     {"abort", "created", "created"},
     {"abort", "aborted", "aborted"},       {"break", "created", "breaking"},
-    {"break", "breaking", "breaking"},
+    {"break", "breaking", "breaking"},     {"arm", "armed", "armed"},
+    {"renew", "prepared", "prepared"},     {"renew", "armed", "armed"},
+    {"renew", "committed", "committed"},   {"renew", "confirmed", "confirmed"},
 };
 
 /* All snapshots of a set appear at the host, or none does. */
@@ -472,6 +482,11 @@ static unsigned move(struct fake_server *server, const char *path, struct text *
     struct fake_set *set = fake_find_set(server, id);
     const char *verb = strrchr(path, '/') + 1;
     if (!set) return refuse(text, 404, "NOT_FOUND");
+    if (strcmp(verb, id) == 0) { /* GET */
+        say_set(server, text, (unsigned)(set - server->sets));
+        return 200;
+    }
+    server->renewals += strcmp(verb, "renew") == 0;
     bool is_import = strcmp(verb, "import") == 0;
     if (strcmp(set->state, "created") == 0 && (is_import || strcmp(verb, "mask") == 0)) {
         import_or_mask(server, (unsigned)(set - server->sets), is_import);

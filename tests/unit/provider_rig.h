@@ -40,6 +40,7 @@ struct fake_set {
     char id[PROVIDER_ID_TEXT], state[16];
     unsigned disks[FAKE_DISKS], disk_count;
     bool snapshot_gone[FAKE_DISKS];
+    bool is_full;
 };
 
 struct fake_server {
@@ -56,6 +57,8 @@ struct fake_server {
     const char *job_status;                 /* with failed */
     unsigned reverts, replaces, tries, cancels;
     bool is_away, commit_is_open, is_lying;
+    bool is_full, has_no_room_for_copies; /* the pool */
+    unsigned renewals, asked_ms;
     const char *fail; /* a request whose path has this in it gets the next two */
     unsigned fail_http;
     const char *fail_status;

@@ -107,6 +107,10 @@ static void the_context_decides_what_the_server_is_told(void)
     expect(strstr(server.last_body, "\"volatile\":false,\"transportable\":true"));
     require(prepare(3, 1, ROLLBACK) == S_OK && provider_end_prepare(&provider, set_id(3)) == S_OK);
     expect(strstr(server.last_body, "\"volatile\":false,\"transportable\":false"));
+    expect(strstr(server.last_body, "\"full\":false"));
+    require(prepare(5, 1, VSS_VOLSNAP_ATTR_PLEX) == S_OK &&
+            provider_end_prepare(&provider, set_id(5)) == S_OK);
+    expect(strstr(server.last_body, "\"full\":true"));
     expect_eq(prepare(4, 1, VSS_VOLSNAP_ATTR_CLIENT_ACCESSIBLE), VSS_E_UNSUPPORTED_CONTEXT);
     expect_eq(prepare(4, 1, VSS_VOLSNAP_ATTR_DIFFERENTIAL | VSS_VOLSNAP_ATTR_PLEX),
               VSS_E_UNSUPPORTED_CONTEXT);
@@ -123,18 +127,6 @@ static void sixty_four_volumes_and_no_more(void)
 }
 
 /* ---- Abort ----------------------------------------------------------------------------------- */
-
-/* The calls of a set in order; the count of them that were made. */
-static unsigned advance(unsigned set, unsigned steps)
-{
-    unsigned i = 0;
-    if (i++ < steps) expect_eq(prepare(set, 1, BACKUP), S_OK);
-    if (i++ < steps) expect_eq(provider_end_prepare(&provider, set_id(set)), S_OK);
-    if (i++ < steps) expect_eq(provider_pre_commit(&provider, set_id(set)), S_OK);
-    if (i++ < steps) expect_eq(provider_commit(&provider, set_id(set)), S_OK);
-    if (i++ < steps) expect_eq(provider_post_commit(&provider, set_id(set), 1), S_OK);
-    return i;
-}
 
 static void an_abort_at_every_step_leaves_nothing(void)
 {
@@ -500,22 +492,12 @@ static void memory_that_runs_out_leaves_whole_records(void)
 
 /* ---- AreLunsSupported ------------------------------------------------------------------------ */
 
-static bool supports(VDS_LUN_INFORMATION lun, LONG context)
-{
-    BOOL supported = FALSE;
-    VDS_LUN_INFORMATION before = rig_copy_lun(&lun);
-    expect_eq(provider_are_luns_supported(&provider, 1, context, NULL, &lun, &supported), S_OK);
-    expect(rig_same_lun(&lun, &before));
-    rig_free_lun(&lun);
-    rig_free_lun(&before);
-    return supported;
-}
-
 static void only_what_can_be_done_now_is_supported(void)
 {
     begin();
     expect(supports(rig_disk_lun(1), BACKUP));
     expect(supports(rig_disk_lun(1), VSS_VOLSNAP_ATTR_DIFFERENTIAL));
+    expect(supports(rig_disk_lun(1), VSS_VOLSNAP_ATTR_PLEX));
     expect(!supports(rig_disk_lun(1), VSS_VOLSNAP_ATTR_CLIENT_ACCESSIBLE));
     expect(!supports(rig_disk_lun(1), VSS_VOLSNAP_ATTR_DIFFERENTIAL | VSS_VOLSNAP_ATTR_PLEX));
     server.host_disks = 1;
@@ -586,14 +568,6 @@ static void filling_in_changes_ours_and_leaves_others_alone(void)
     rig_free_lun(&foreign);
     rig_free_lun(&before);
     end();
-}
-
-static unsigned map_count(void)
-{
-    unsigned count = 0;
-    for (unsigned i = 0; i < FAKE_MAPS; i++)
-        count += server.maps[i][0] != '\0';
-    return count;
 }
 
 /* I11, I12, I13: by a process that never saw the set. */

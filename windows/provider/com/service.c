@@ -12,6 +12,7 @@
 #include "windows/provider/com/object.h"
 #include "windows/provider/com/os.h"
 #include "windows/provider/com/register.h"
+#include "windows/provider/com/renew.h"
 #include "windows/provider/com/trace.h"
 
 /* Execute, local execute and local activation, for SYSTEM and Administrators (by SID: their names
@@ -94,7 +95,10 @@ static HRESULT serve(struct provider *provider)
     result = CoResumeClassObjects();
     if (SUCCEEDED(result)) {
         report(SERVICE_RUNNING, NO_ERROR);
+        HANDLE renewal = renew_start(provider, stop_event);
         WaitForSingleObject(stop_event, INFINITE);
+        if (renewal) WaitForSingleObject(renewal, INFINITE);
+        if (renewal) CloseHandle(renewal);
     }
     CoRevokeClassObject(cookie);
     provider_unload(provider);

@@ -11,8 +11,7 @@ bool provider_context_is_supported(LONG context)
     const LONG both = VSS_VOLSNAP_ATTR_DIFFERENTIAL | VSS_VOLSNAP_ATTR_PLEX;
     /* Shadow copies for shared folders live on the volume itself: the system provider's. */
     if (context & (VSS_VOLSNAP_ATTR_CLIENT_ACCESSIBLE | VSS_VOLSNAP_ATTR_FILE_SHARE)) return false;
-    /* A full copy cannot be had at Prepare yet; and both at once is nonsense. */
-    return (context & both) != both && !(context & VSS_VOLSNAP_ATTR_PLEX);
+    return (context & both) != both; /* which would be nonsense */
 }
 
 /* The server was away a moment ago: every requester asks for every volume, and none should wait for
@@ -50,25 +49,32 @@ static bool is_served(struct provider *p, struct json maps, const struct lun_ide
     return false;
 }
 
+static unsigned left_ms(struct provider *p, uint64_t until_ms)
+{
+    uint64_t now_ms = p->os->now_ms(p->os);
+    return now_ms + 100 < until_ms ? (unsigned)(until_ms - now_ms) : 100;
+}
+
 /* Windows would find the shadow copy's LUN only through a session of its own initiator. */
-static bool has_session(struct provider *p)
+static bool has_session(struct provider *p, uint64_t until_ms)
 {
     struct api_reply reply;
     struct json sessions;
     uint64_t count = 0;
-    ask(p, "GET", ASK_SHORT_MS, &reply, "/v1/hosts", p->config->host, NULL);
+    ask(p, "GET", left_ms(p, until_ms), &reply, "/v1/hosts", p->config->host, NULL);
     bool has = api_is_ok(&reply) && json_member(reply.value, "session_count", &sessions) &&
                json_u64(sessions, &count) && count > 0;
     api_reply_fini(&reply);
     return has;
 }
 
-static bool are_served(struct provider *p, LONG count, const VDS_LUN_INFORMATION *luns)
+static bool are_served(struct provider *p, LONG count, const VDS_LUN_INFORMATION *luns,
+                       uint64_t until_ms)
 {
     struct api_reply reply;
     struct lun_identity identity;
     struct json maps;
-    ask(p, "GET", ASK_SHORT_MS, &reply, "/v1/maps", NULL, NULL);
+    ask(p, "GET", left_ms(p, until_ms), &reply, "/v1/maps", NULL, NULL);
     note_away(p, &reply);
     bool all = api_is_ok(&reply) && json_member(reply.value, "maps", &maps);
     for (LONG i = 0; all && i < count; i++) {
@@ -94,6 +100,32 @@ static bool shows_twice(struct provider *p, LONG count, const VDS_LUN_INFORMATIO
     return false;
 }
 
+/* The server tries to prepare such a set and changes nothing: room, LUN numbers, limits.  What it
+ * cannot do now another provider may. */
+static bool can_be_prepared(struct provider *p, LONG count, LONG context,
+                            const VDS_LUN_INFORMATION *luns, uint64_t until_ms)
+{
+    struct api_body body = {0};
+    struct api_reply reply;
+    struct lun_identity identity;
+    char text[IDENTITY_ID_TEXT];
+    api_body_text(&body, "host", p->config->host);
+    api_body_begin_list(&body, "disks");
+    for (LONG i = 0; i < count; i++)
+        if (identity_read(&luns[i], &identity)) api_body_item(&body, identity_id(&identity, text));
+    api_body_end_list(&body);
+    api_body_bool(&body, "full", (context & VSS_VOLSNAP_ATTR_PLEX) != 0);
+    api_body_bool(&body, "dry_run", true);
+    ask_body(p, "/v1/sets", &body, left_ms(p, until_ms), &reply);
+    bool can = api_is_ok(&reply);
+    if (reply_has_status(&reply, "POOL_FULL") || reply_has_status(&reply, "NO_SPACE"))
+        (void)no_room(p, &reply);
+    else if (!can)
+        note_away(p, &reply);
+    api_reply_fini(&reply);
+    return can;
+}
+
 HRESULT provider_are_luns_supported(struct provider *p, LONG count, LONG context, VSS_PWSZ *devices,
                                     VDS_LUN_INFORMATION *luns, BOOL *ret_supported)
 {
@@ -105,9 +137,12 @@ HRESULT provider_are_luns_supported(struct provider *p, LONG count, LONG context
     if (!provider_context_is_supported(context) || count > PROVIDER_LUNS_MAX) return S_OK;
     for (LONG i = 0; i < count; i++)
         if (!identity_read(&luns[i], &identity)) return S_OK; /* foreign: without any network */
-    if (shows_twice(p, count, luns) || is_away(p) || !are_served(p, count, luns)) return S_OK;
-    *ret_supported = (context & VSS_VOLSNAP_ATTR_TRANSPORTABLE) || has_session(p);
-    if (!*ret_supported) warn(p, EVENT_NO_SESSION, p->config->host);
+    uint64_t until_ms = p->os->now_ms(p->os) + ASK_SHORT_MS; /* all questions together */
+    if (shows_twice(p, count, luns) || is_away(p) || !are_served(p, count, luns, until_ms))
+        return S_OK;
+    bool is_seen = (context & VSS_VOLSNAP_ATTR_TRANSPORTABLE) || has_session(p, until_ms);
+    if (!is_seen) warn(p, EVENT_NO_SESSION, p->config->host);
+    *ret_supported = is_seen && can_be_prepared(p, count, context, luns, until_ms);
     return S_OK;
 }
 
@@ -129,12 +164,7 @@ HRESULT provider_fill_in_lun_info(struct provider *p, VSS_PWSZ device, VDS_LUN_I
 
 /* ---- GetTargetLuns --------------------------------------------------------------------------- */
 
-struct targets {
-    unsigned count;
-    struct set_member members[PROVIDER_LUNS_MAX];
-};
-
-static bool read_members(struct json set, struct targets *ret_targets)
+bool targets_read(struct json set, struct targets *ret_targets)
 {
     struct json members, member;
     struct targets targets = {0};
@@ -198,7 +228,7 @@ static bool find_set(struct provider *p, LONG count, const VDS_LUN_INFORMATION *
             continue;
         if (!json_member(set, "cut_wall_ns", &field) || !json_u64(field, &cut) || cut < newest)
             continue;
-        found = read_members(set, targets) && has_all(targets, count, sources) &&
+        found = targets_read(set, targets) && has_all(targets, count, sources) &&
                 json_text_member(set, "uuid", ret_id, PROVIDER_ID_TEXT);
         newest = cut;
     }
@@ -237,7 +267,7 @@ static HRESULT load_targets(struct provider *p, const char *id, struct targets *
     ask(p, "POST", ASK_MS, &reply, "/v1/sets", id, "finish");
     if (!api_is_ok(&reply))
         result = veto_reply(p, EVENT_FINISH_REFUSED, id, &reply);
-    else if (!read_members(reply.value, targets))
+    else if (!targets_read(reply.value, targets))
         result = veto(p, EVENT_NO_IDENTITIES, id);
     api_reply_fini(&reply);
     if (result != S_OK) return result;
@@ -422,6 +452,22 @@ HRESULT provider_on_lun_empty(struct provider *p, VSS_PWSZ device, VDS_LUN_INFOR
     return result;
 }
 
+/* Both were asked for before, so that the set is being broken: it cannot be masked any more, and is
+ * not served. */
+static bool is_done(struct provider *p, const char *set, const struct lun_identity *identity,
+                    DWORD flags)
+{
+    struct api_reply reply;
+    char state[16] = "", number[24];
+    HRESULT result;
+    if (!(flags & VSS_ONLUNSTATECHANGE_NOTIFY_READ_WRITE)) return false;
+    ask(p, "GET", ASK_MS, &reply, "/v1/sets", set, NULL);
+    if (api_is_ok(&reply)) json_text_member(reply.value, "state", state, sizeof state);
+    api_reply_fini(&reply);
+    return strcmp(state, "breaking") == 0 && !find_lun(p, identity->serial, number, &result) &&
+           result == S_OK;
+}
+
 /* To a set as a whole, once: what VSS says of LUNs it says of all LUNs of a set. */
 static HRESULT change_state(struct provider *p, const struct lun_identity *identity, DWORD flags,
                             char done[PROVIDER_ID_TEXT])
@@ -433,10 +479,10 @@ static HRESULT change_state(struct provider *p, const struct lun_identity *ident
         return result; /* gone: it was broken, it is a disk now */
     /* Answered at once: the snapshots become independent disks in the background, and stay in full
      * use. */
-    if (flags & VSS_ONLUNSTATECHANGE_NOTIFY_READ_WRITE)
-        result = act_on_set(p, set, "break", EVENT_SET_BROKEN, EVENT_BREAK_REFUSED);
-    if (result == S_OK && (flags & VSS_ONLUNSTATECHANGE_DO_MASK_LUNS))
+    if ((flags & VSS_ONLUNSTATECHANGE_DO_MASK_LUNS) && !is_done(p, set, identity, flags))
         result = act_on_set(p, set, "mask", EVENT_SET_MASKED, EVENT_MASK_REFUSED);
+    if (result == S_OK && (flags & VSS_ONLUNSTATECHANGE_NOTIFY_READ_WRITE))
+        result = act_on_set(p, set, "break", EVENT_SET_BROKEN, EVENT_BREAK_REFUSED);
     if (result == S_OK) memcpy(done, set, PROVIDER_ID_TEXT);
     return result;
 }

@@ -65,6 +65,15 @@ static bool may(struct provider *p, enum set_event what, const char *id, enum se
     return ok;
 }
 
+/* The same, when a process that was started since is asked. */
+static bool may_after_restart(struct provider *p, enum set_event what, const char *id,
+                              enum set_state *ret_state, unsigned *ret_number)
+{
+    if (may(p, what, id, ret_state, ret_number)) return true;
+    provider_find_open(p, id);
+    return may(p, what, id, ret_state, ret_number);
+}
+
 /* The call has done its work; false: the set was aborted or replaced meanwhile. */
 static bool arrive(struct provider *p, unsigned number, enum set_state state)
 {
@@ -232,6 +241,7 @@ static bool prepare_body(struct provider *p, unsigned number, struct api_body *b
     api_body_bool(body, "volatile",
                   !(context & (VSS_VOLSNAP_ATTR_PERSISTENT | VSS_VOLSNAP_ATTR_TRANSPORTABLE)));
     api_body_bool(body, "transportable", (context & VSS_VOLSNAP_ATTR_TRANSPORTABLE) != 0);
+    api_body_bool(body, "full", (context & VSS_VOLSNAP_ATTR_PLEX) != 0);
     if (ok) p->set.was_sent = true;
     unlock(p);
     return ok;
@@ -302,7 +312,8 @@ HRESULT provider_pre_commit(struct provider *p, VSS_ID set)
     enum set_state state;
     unsigned number;
     id_text(&set, id);
-    if (!may(p, SET_PRE_COMMIT, id, &state, &number)) return out_of_order(p, SET_PRE_COMMIT, id);
+    if (!may_after_restart(p, SET_PRE_COMMIT, id, &state, &number))
+        return out_of_order(p, SET_PRE_COMMIT, id);
     lock(p);
     p->is_frozen = true;
     unlock(p);
@@ -343,7 +354,7 @@ HRESULT provider_post_commit(struct provider *p, VSS_ID set, LONG snapshot_count
     HRESULT result = S_OK;
     id_text(&set, id);
     if (snapshot_count < 0) return E_INVALIDARG;
-    if (!may(p, SET_POST_COMMIT, id, &state, &number)) {
+    if (!may_after_restart(p, SET_POST_COMMIT, id, &state, &number)) {
         result = out_of_order(p, SET_POST_COMMIT, id);
         thaw(p);
         return result;

@@ -103,6 +103,8 @@ HRESULT provider_abort(struct provider *p, VSS_ID set);
 /* A set is being made.  One that was begun an hour ago and went no further was given up: VSS does not
  * tell that. */
 bool provider_is_busy(struct provider *p);
+/* Now and then, from a thread of its own: the lease of the set in the making. */
+void provider_renew(struct provider *p);
 /* OnUnload, and the end of the process: gives up what was not created. */
 void provider_unload(struct provider *p);
 
