@@ -1,115 +1,187 @@
 #!/usr/bin/env bash
-# vss_fault.sh - shadow copy sets that go wrong: the commit comes late, half, or unanswered.  Each ends with a failure
-# that VSS sees, and with nothing left on the server; and the next set is made as if nothing had been.
+# vss_fault.sh - shadow copy sets that go wrong: the provider dies at each boundary between calls, the server dies or is
+# away at each state of the set, the commit comes late, half, or unanswered, the pool is full.  Each ends with a failure
+# that the requester sees, and with nothing left on the server; and the next set is made as if nothing had been.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/functions.sh"
 . "$(dirname "${BASH_SOURCE[0]}")/machine.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/vss.sh"
 machine_requires
 [ -x "$TARN_BUILD/src/tarnd/tarnd" ] || skip_all "needs a native build (./check makes it; or set TARN_NATIVE)"
 enter_world "$0" "$@"
 IN_WORLD=yes
 
-readonly PORT=7301 PROXY=7270 CONTROL=$WORK/proxy.control
+readonly PROXY=7270 CONTROL=$WORK/proxy.control
 
-snapshot_count()
+make_set() # a transportable one: its end is the server's to tell
 {
-    quietly_tarn snapshot list --json | json 'len(d["snapshots"])'
+    shadow create --transportable --metadata 'C:\fault.cab' "${VOLUMES[@]}"
 }
 
-set_states() # of those that are not at their end
+deleted() # all sets that there are: an administrator's deed
 {
-    quietly_tarn set list --json |
-        json '" ".join(sorted(s["state"] for s in d["sets"] if s["state"] not in ("aborted", "trashed")))'
+    local name
+    for name in $(quietly_tarn set list --json | json '" ".join(s["name"] for s in d["sets"] if s["state"] == "created")'); do
+        quietly_tarn set delete "$name" > /dev/null || return 1
+    done
+    quietly_tarn trash empty > /dev/null
 }
 
-make_set() # a volume on each of two disks
+next_one_is_made()
 {
-    local status=0
-    SAID=$(wine 60 standin.exe create disks.txt set.txt) || status=$?
-    # shellcheck disable=SC2034  # prove prints it
-    WHY="status $status, and it said: $(tail -n 4 <<< "$SAID" | tr '\n' ';') log: $(tail -n 3 \
-        "$DRIVE_C/ProgramData/Tarn/tarn-vss.log" | tr '\n' ';') proxy: $(tail -n 1 "$WORK/log/proxy.log")"
-    [ "$status" = 0 ] && [[ $SAID == *done ]]
+    make_set && deleted
 }
 
-delete_set()
-{
-    [[ $(wine 60 standin.exe delete set.txt) == *done ]] && wait_until 10 "the trash" no_snapshots
-}
-
-no_snapshots()
-{
-    [ "$(snapshot_count)" = 0 ]
-}
-
-fails() # WHAT: the set is not made, by what the proxy did
+fails_by_proxy()
 {
     if make_set; then
-        delete_set
+        deleted
         # shellcheck disable=SC2034  # prove prints it
         WHY="it was made"
         return 1
     fi
-    [ "$(cat "$CONTROL")" = "done" ] || return 1
-}
-
-# Of the sets that failed nothing is there, and no disk has a mark.
-nothing_left()
-{
+    [ -z "$(vss_fault_of "$DRIVE_C/vss.log")" ] || return 1
     # shellcheck disable=SC2034  # prove prints it
-    WHY="snapshots: $(snapshot_count), sets: $(set_states), marks: $(marks_of "$PORT" 1) $(marks_of "$PORT" 2)"
-    [ "$(snapshot_count)" = 0 ] && [ -z "$(set_states)" ] && [ "$(marks_of "$PORT" 1)" = 0000000000000000 ] &&
-        [ "$(marks_of "$PORT" 2)" = 0000000000000000 ]
+    WHY="the proxy did nothing; $WHY"
+    [ "$(cat "$CONTROL")" = "done" ]
 }
 
 spoiled() # WORDS...: for the proxy
 {
     echo "$*" > "$CONTROL"
-    prove "a set fails when it is: $*" fails
-    echo pass > "$CONTROL"
+    prove "a set fails when it is: $*" fails_by_proxy
+}
+
+# What a server holds of a set that nobody could abort ends with its lease: it is not created, and nothing is served of it.
+only_leased()
+{
+    # shellcheck disable=SC2034  # prove prints it
+    WHY="sets: $(set_states), LUNs: $(snapshot_luns "$PORT"), marks: $(sources_marks)"
+    [[ ! " $(set_states) " =~ \ (created|imported|masked)\  ]] && [ -z "$(snapshot_luns "$PORT")" ] &&
+        [ "$(sources_marks)" = 00000000000000000000000000000000 ]
+}
+
+# As a service manager does: it is started again at once.
+start_tarnd_for_ever()
+{
+    stop_tarnd
+    READY_SEEN=$(grep -cs 'msg="*ready' "$WORK/log/tarnd.log" || true)
+    # shellcheck disable=SC2016  # the inner shell's own parameters
+    spawn tarnd bash -c 'until "$0" -c "$1"; do :; done' "$TARN_BUILD/src/tarnd/tarnd" "$WORK/tarn.conf"
+    wait_until 30 "tarnd to be ready" tarnd_ready || die "$WHY"
+}
+
+# The server that comes back knows a prepared or committed set; a provider that asks again gets its answer.
+whole_or_not()
+{
+    local made=no
+    if make_set; then made=yes; fi
+    [ -z "$(vss_fault_of "$DRIVE_C/vss.log")" ] && [ "$(cat "$CONTROL")" = "done" ] || return 1
+    wait_until 30 "tarnd to be ready again" tarnd_ready || return 1
+    if [ "$made" = yes ]; then
+        WHY="it was made, and the server has: $(set_states)"
+        [ "$(set_states)" = created ] && [ "$(snapshot_count)" = 2 ] && deleted
+    else
+        only_leased
+    fi
+}
+
+abort_the_leased()
+{
+    local name
+    for name in $(quietly_tarn set list --json |
+        json '" ".join(s["name"] for s in d["sets"] if s["state"] not in ("aborted", "trashed"))'); do
+        quietly_tarn set abort "$name" > /dev/null || return 1
+    done
+}
+
+killed() # BEFORE: the method before which the provider's process dies
+{
+    export STANDIN_FAULT=kill-before:$1
+    # shellcheck disable=SC2016
+    prove "a set whose provider dies before $1 fails" shadow_fails create --transportable --metadata 'C:\fault.cab' "${VOLUMES[@]}"
+    unset STANDIN_FAULT
+    prove "what is left of it is only leased" only_leased
 }
 
 chapter "A server, a host with two disks, and a proxy between"
 write_tarn_conf
 start_tarnd
-tarn pool create pool --file "$WORK/pool" --size 256M --sparse > /dev/null 2>&1
-tarn host create db1 --initiator "$INITIATOR" --os windows --auth chap --chap-secret-file "$CHAP_FILE" > /dev/null
+tarn pool create pool --file "$WORK/pool" --size 192M --sparse > /dev/null 2>&1
 # shellcheck disable=SC2034  # for machine_start
 TARGET=$(target_name)
+vss_host db1 7301 "$INITIATOR"
 for lun in 1 2; do
     tarn disk create "disk$lun" --size 32M > /dev/null
     tarn map add db1 "disk$lun" --lun "$lun" > /dev/null
+    make_windows_disk "$WORK/image"
+    io 7301 scan > /dev/null
+    io 7301 put "$lun" 0 "$WORK/image"
 done
-machine_start windows "$PORT" "$INITIATOR" "$CHAP_USER"
-make_windows_disk "$WORK/image"
-for lun in 1 2; do io "$PORT" put "$lun" 0 "$WORK/image"; done
 echo pass > "$CONTROL"
 spawn proxy "$TARN_ROOT/tests/windows/proxy.py" "$PROXY" "${API##*:}" "$CONTROL"
-wine_begin
-wine_install "$WINDOWS_BUILD/windows/provider/tarn-vss.exe" "$WINDOWS_BUILD/windows/standin/vssps.dll" \
-    "$WINDOWS_BUILD/windows/standin/standin.exe"
-install_vssapi
-product_type ServerNT
-CODE=$(quietly_tarn host enrol db1 --json | json 'd["code"]')
-CODE=${CODE/"$API"/127.0.0.1:$PROXY}
-prove "the host is enrolled, through the proxy" runs "enrolled as db1" tarn-vss.exe enrol "$CODE"
-ln -s "$DRIVE_C/ProgramData/Tarn/tarn-vss.log" "$WORK/log/tarn-vss.log"
-prove "the service is registered" runs "registered" tarn-vss.exe register
-prove "and the stand-in's proxy" runs "" windows/system32/regsvr32.exe /s 'C:\vssps.dll'
-for lun in 1 2; do
-    lun_tool inquiry "iscsi://$CHAP_USER%$CHAP_SECRET@$ISCSI/$TARGET/$lun"
-done > "$DRIVE_C/disks.txt"
-prove "a set is made through the proxy" make_set
-prove "and deleted" delete_set
+vss_wine
+VSS_PREFIX["db1"]=$WINEPREFIX
+as_host db1
+vss_enrol db1 127.0.0.1:$PROXY
+VOLUMES=("$(volume_name "$PORT" 1)" "$(volume_name "$PORT" 2)")
+prove "a set is made through the proxy" next_one_is_made
+prove "and is gone" nothing_left "$PORT"
 
 chapter "The commit's body"
 spoiled late 6000
 wait_until 20 "the commit's body" grep -q "it has come" "$WORK/log/proxy.log"
-prove "nothing is left, also when it has come" nothing_left
+prove "nothing is left, also when it has come" nothing_left "$PORT"
 spoiled half
-spoiled never
+prove "nothing is left" nothing_left "$PORT"
 spoiled unanswered
-prove "nothing is left of a commit that was done, but not answered" nothing_left
-prove "the next set is made" make_set
-prove "and deleted" delete_set
+prove "nothing is left of a commit that was done, but not answered" nothing_left "$PORT"
+prove "the next set is made" next_one_is_made
+
+chapter "A server that cannot be reached from some state on"
+for state in prepared armed committed; do
+    spoiled gone "$state"
+    prove "what is left of it is only leased" only_leased
+    echo pass > "$CONTROL"
+    abort_the_leased
+done
+spoiled deaf confirmed
+prove "what is left of it is only leased" only_leased
+echo pass > "$CONTROL"
+abort_the_leased
+prove "the next set is made" next_one_is_made
+
+chapter "A server that dies in mid set"
+start_tarnd_for_ever
+for state in prepared committed; do
+    READY_SEEN=$(grep -c 'msg="*ready' "$WORK/log/tarnd.log")
+    echo "kill $state $(pgrep -P "${PIDS[tarnd]}")" > "$CONTROL"
+    prove "a set in which it dies when it is $state is made whole, or not at all" whole_or_not
+    abort_the_leased
+    prove "and then nothing is left" nothing_left "$PORT"
+done
+echo pass > "$CONTROL"
+prove "the next set is made" next_one_is_made
+
+chapter "A provider that dies"
+for method in EndPrepareSnapshots PreCommitSnapshots PostCommitSnapshots CommitSnapshots; do
+    killed "$method"
+    [ "$method" = CommitSnapshots ] || abort_the_leased
+done
+prove "the lease of an armed set ends by itself" wait_until 20 "the end of the lease" nothing_left "$PORT"
+prove "the next set is made" next_one_is_made
+
+chapter "A pool that is full"
+tarn disk create filler --size 256M > /dev/null
+tarn map add db1 filler --lun 9 > /dev/null
+io "$PORT" scan > /dev/null
+head -c 200M /dev/urandom > "$WORK/noise"
+prove "writes fail for want of room" io_says "no space" "$PORT" put 9 0 "$WORK/noise"
+rm "$WORK/noise"
+prove "no set is made" shadow_fails create --transportable --metadata 'C:\fault.cab' "${VOLUMES[@]}"
+tarn map remove db1 9 > /dev/null
+prove "nothing is left" nothing_left "$PORT"
+tarn disk delete filler > /dev/null
+tarn trash empty > /dev/null
+prove "with room again the next set is made" wait_until 20 "room" next_one_is_made
 finish
