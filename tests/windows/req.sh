@@ -212,6 +212,8 @@ prove "then the files are changed" now_holds 1 tuesday
 prove "both volumes go back" recipe "-> resync" revert.dsh 'C:\before.cab'
 prove "the first has what it had" now_holds 1 "data of monday"
 prove "and so has the second" now_holds 2 "log of monday"
+printf 'load metadata C:\\before.cab\r\nbegin restore\r\nend restore\r\n' > "$DRIVE_C/restore.dsh"
+prove "writers are told of a restore" shadow "-> end restore" -s 'C:\restore.dsh'
 prove "the table is sound" table_is_sound "$PORT" 1
 prove "and without marks" equal "$(marks_of "$PORT" 1)" 0000000000000000
 
@@ -244,6 +246,7 @@ prove "the drive letters are taken back" shadow "no longer exposed as X:" unexpo
 prove "both" shadow "no longer exposed as Y:" unexpose 'Y:\'
 prove "the oldest of a volume is deleted" shadow "deleted: 1" delete --oldest D:
 prove "and all that is left" shadow "deleted: 1" delete --all
+prove "what is not there cannot be exposed" refused "VSS_E_OBJECT_NOT_FOUND" expose "$SET" X:
 prove "no volume is no volume" refused "there is no volume Q:" create Q:
 prove "no set is no set" refused "VSS_E_OBJECT_NOT_FOUND" mask '{00000000-0000-4000-8000-000000000000}'
 prove "what is no cabinet is said to be none" refused "is no .cab file" import 'C:\copy.cmd'

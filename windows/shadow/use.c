@@ -68,6 +68,8 @@ struct err *shadow_expose(void *context, const char *id_text, const char *target
     TRY(shadow_guid(id_text, &id));
     TRY(object(s, &vss));
     WCHAR *wide = shadow_wide(target);
+    /* A drive is meant with or without its backslash; VSS wants it without. */
+    if (wide && wcslen(wide) == 3 && wcscmp(wide + 1, L":\\") == 0) wide[2] = L'\0';
     LONG attributes =
         is_local(target) ? VSS_VOLSNAP_ATTR_EXPOSED_LOCALLY : VSS_VOLSNAP_ATTR_EXPOSED_REMOTELY;
     HRESULT result =
@@ -193,6 +195,8 @@ struct err *shadow_begin_restore(void *context)
     struct shadow_session *s = context;
     IVssAsync *async = NULL;
     TRY(open_restore(s, &s->restore));
+    TRY(shadow_wait(IVssBackupComponents_GatherWriterMetadata(s->restore, &async), &async,
+                    "GatherWriterMetadata"));
     return shadow_wait(IVssBackupComponents_PreRestore(s->restore, &async), &async, "PreRestore");
 }
 

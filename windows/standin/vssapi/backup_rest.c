@@ -42,7 +42,8 @@ static HRESULT STDMETHODCALLTYPE gather_status(IVssBackupComponentsEx4 *iface, I
 static HRESULT STDMETHODCALLTYPE tell_restore(IVssBackupComponentsEx4 *iface, IVssAsync **ret)
 {
     if (!ret) return E_INVALIDARG;
-    if (!(of(iface)->steps & SESSION_RESTORE)) return VSS_E_BAD_STATE;
+    if (!(of(iface)->steps & SESSION_RESTORE) || !(of(iface)->steps & SESSION_GATHERED))
+        return VSS_E_BAD_STATE;
     return standin_async_create(nothing_to_do, NULL, of(iface), (IUnknown *)iface, ret);
 }
 
