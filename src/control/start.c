@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "control/control_int.h"
+#include "control/mutation.h"
 
 #define STOP_POLL_NS (10 * RT_MS)
 #define HISTORY_KEPT_NS (7 * 24 * 3600 * RT_SECOND)
@@ -166,7 +167,8 @@ static void decide_undos(struct control *control, struct start *start, struct di
         struct undo *undo =
             container_of(list_entry(node, struct object, link), struct undo, object);
         struct volume_point_info info;
-        bool there = volume_point_find(disk->pool->engine, &undo->row.uuid, &info);
+        bool there = volume_point_find(disk->pool->engine, &undo->row.uuid, &info) &&
+                     !control_mutation_is(CONTROL_MUTATION_FORGET_UNDOS);
         if (there && undo->row.state != SNAPSHOT_DELETING) {
             undo->row.state = SNAPSHOT_READY;
             undo->row.size_bytes = info.size_bytes;
@@ -226,6 +228,8 @@ static void decide_set(struct control *control, struct start *start, struct set 
         log_warn("a set was cut in some of its pools only: aborted", "set=\"%s\"", set->row.name);
     else if (decision.to == SET_ABORTED && set->row.state != SET_ABORTED)
         log_error("the points of a committed set are not in its pool", "set=\"%s\"", set->row.name);
+    if (set->row.state == SET_CREATED && control_mutation_is(CONTROL_MUTATION_DELETE_CREATED))
+        decision.action = SET_DO_DELETE;
     switch (decision.action) {
     case SET_DO_ADOPT:
         set_adopt(set, &found);
@@ -268,6 +272,7 @@ struct stray_search {
 
 static void add_stray(struct start *start, struct pool *pool, const struct uuid *point)
 {
+    if (control_mutation_is(CONTROL_MUTATION_KEEP_STRAYS)) return;
     start->strays = realloc(start->strays, (start->stray_count + 1) * sizeof *start->strays);
     check(start->strays);
     start->strays[start->stray_count++] = (struct stray){.engine = pool->engine, .point = *point};

@@ -16,8 +16,13 @@
 #include "base/attr.h"
 #include "base/check.h"
 #include "base/text.h"
+#include "control/mutation.h"
 #include "tests/model/engine_mutation.h"
 #include "tests/sim/site.h"
+
+#ifdef TARN_MUTATIONS
+enum control_mutation control_mutation_active;
+#endif
 
 static struct site_options options = {.seed = 1, .op_count = 2000, .crash = SITE_CRASH_BOTH};
 static uint64_t seeds = 1;
