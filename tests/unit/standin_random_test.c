@@ -381,6 +381,7 @@ static void make_world(uint64_t seed, bool new_process_each_call)
 {
     world_init(&w, seed);
     w.new_process_each_call = new_process_each_call;
+    w.has_other_provider = seed % 3 == 0;
     prng_init(&prng, seed);
     set_count = orphan_count = 0;
     unsigned a0 = world_add_disk(&w, HOST_A, DISK_BLOCKS, 2),

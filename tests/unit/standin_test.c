@@ -178,6 +178,31 @@ static void a_second_set_of_the_same_volumes_is_another_one(void)
     end();
 }
 
+static void another_provider_is_asked_too_and_called_for_nothing_else(void)
+{
+    static char names[4][SI_NAME_MAX];
+    static const GUID unknown = {0xBAD, 0, 0, {0}}, other = {0x07E4, 1, 2, {3}};
+    VSS_ID set;
+    begin();
+    w.has_other_provider = true;
+    world_add_disk(&w, HOST_A, DISK_BLOCKS, 2);
+    a = world_coordinator(&w, HOST_A, 0);
+    b = world_coordinator(&w, HOST_B, 0);
+    expect_eq(create(a, TRANSPORTABLE, &set), S_OK);
+    expect_eq(w.other_asked, 2);
+    require(hand_over(a, b) == S_OK);
+    expect_eq(coordinator_import(b), S_OK);
+    expect_cut(b, HOST_B, 2, w.number_at_hold);
+    require(coordinator_volumes(a, names, 4) == 2 && coordinator_start_set(a, &set) == S_OK);
+    expect_eq(coordinator_add_volume(a, names[0], &other, NULL),
+              VSS_E_VOLUME_NOT_SUPPORTED_BY_PROVIDER);
+    expect_eq(coordinator_add_volume(a, names[0], &unknown, NULL), VSS_E_PROVIDER_NOT_REGISTERED);
+    expect_eq(coordinator_add_volume(a, names[0], world_provider_id(), NULL), S_OK);
+    expect_eq(coordinator_add_volume(a, names[0], NULL, NULL), VSS_E_OBJECT_ALREADY_EXISTS);
+    expect_eq(coordinator_do_set(a), S_OK);
+    end();
+}
+
 static void what_contradicts_itself_is_not_supported(void)
 {
     static char names[4][SI_NAME_MAX];
@@ -705,6 +730,7 @@ static void run_all(void)
     run(a_volatile_set_goes_with_its_session);
     run(a_persistent_set_stays);
     run(a_second_set_of_the_same_volumes_is_another_one);
+    run(another_provider_is_asked_too_and_called_for_nothing_else);
     run(what_contradicts_itself_is_not_supported);
     run(the_marks_are_off_the_source_afterwards);
     run(a_set_that_is_aborted_anywhere_leaves_nothing);

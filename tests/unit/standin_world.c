@@ -691,23 +691,51 @@ const GUID *world_provider_id(void)
     return &tarn_id;
 }
 
+/* Another maker's, for other LUNs than these. */
+static const GUID other_id = {0x07E4, 1, 2, {3}};
+
+static HRESULT other_supports_none(struct si_provider *p, LONG count, LONG context,
+                                   VSS_PWSZ *devices, VDS_LUN_INFORMATION *luns,
+                                   BOOL *ret_supported)
+{
+    (void)count, (void)context, (void)devices, (void)luns;
+    world_provider_of(p)->host->world->other_asked++;
+    *ret_supported = FALSE;
+    return S_OK;
+}
+
+static HRESULT other_knows_none(struct si_provider *p, VSS_PWSZ device, VDS_LUN_INFORMATION *lun,
+                                BOOL *ret_supported)
+{
+    (void)p, (void)device, (void)lun;
+    *ret_supported = FALSE;
+    return S_OK;
+}
+
 static unsigned list_providers(struct si_registry *r, struct si_registered ret[SI_PROVIDERS_MAX])
 {
-    (void)r;
-    ret[0] = (struct si_registered){.id = tarn_id, .type = VSS_PROV_HARDWARE, .name = "Tarn"};
-    return 1;
+    unsigned count = 0;
+    if (HOST_OF(r, registry)->world->has_other_provider)
+        ret[count++] =
+            (struct si_registered){.id = other_id, .type = VSS_PROV_HARDWARE, .name = "Other"};
+    ret[count++] = (struct si_registered){.id = tarn_id, .type = VSS_PROV_HARDWARE, .name = "Tarn"};
+    return count;
 }
 
 static struct si_provider *load_provider(struct si_registry *r, const struct si_registered *which)
 {
     struct world_host *host = HOST_OF(r, registry);
     struct world_provider *p = calloc(1, sizeof *p);
-    (void)which;
     check(p != NULL);
     p->host = host;
     p->si = p->good = tarn;
     start(p);
-    if (host->world->spoil) host->world->spoil(&p->si);
+    if (guid_same(&which->id, &other_id)) {
+        p->si.are_luns_supported = other_supports_none;
+        p->si.fill_in_lun_info = other_knows_none;
+    } else if (host->world->spoil) {
+        host->world->spoil(&p->si);
+    }
     return &p->si;
 }
 

@@ -92,7 +92,10 @@ struct world {
     uint64_t now_ms, guid_count, commit_ms, seed;
     uint64_t number, number_at_hold; /* what writers wrote last; and before writes were held */
     bool new_process_each_call, is_loud;
-    const char *fail; /* a request whose path has this in it fails */
+    bool
+        has_other_provider; /* registered before Tarn's: of another maker, for none of these LUNs */
+    unsigned other_asked;   /* how often it was asked for a volume */
+    const char *fail;       /* a request whose path has this in it fails */
     unsigned jobs;
     unsigned stowaway; /* a disk that appears at the next host that imports; UINT32_MAX: none */
     bool is_job_failing;
