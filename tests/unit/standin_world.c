@@ -7,92 +7,6 @@
 #include "base/check.h"
 #include "base/endian.h"
 
-/* ---- COM's allocator ------------------------------------------------------------------------- */
-
-enum { TABLE_SIZE = 1 << 16 };
-static void *table[TABLE_SIZE];
-static unsigned live, wrong_frees;
-
-static unsigned slot_of(const void *block)
-{
-    uintptr_t h = (uintptr_t)block >> 4;
-    return (unsigned)((h ^ h >> 16) % TABLE_SIZE);
-}
-
-/* Blocks lie behind each other from their slot on; a hole ends the search. */
-static unsigned find_block(const void *block)
-{
-    unsigned i = slot_of(block);
-    while (table[i] && table[i] != block)
-        i = (i + 1) % TABLE_SIZE;
-    return i;
-}
-
-static void *com_alloc(size_t size)
-{
-    void *block = malloc(size ? size : 1);
-    check(block != NULL && live < TABLE_SIZE / 2);
-    memset(block, 0xA5, size);
-    table[find_block(block)] = block;
-    live++;
-    return block;
-}
-
-/* Those behind the hole move up. */
-static void com_free(void *block)
-{
-    unsigned i = find_block(block);
-    if (!block) return;
-    if (table[i] != block) {
-        wrong_frees++;
-        return;
-    }
-    free(block);
-    table[i] = NULL;
-    live--;
-    for (unsigned j = (i + 1) % TABLE_SIZE; table[j]; j = (j + 1) % TABLE_SIZE) {
-        void *moved = table[j];
-        table[j] = NULL;
-        table[find_block(moved)] = moved;
-    }
-}
-
-static struct memory com_memory = {com_alloc, com_free};
-
-unsigned world_live_count(void)
-{
-    return live;
-}
-
-unsigned world_wrong_free_count(void)
-{
-    return wrong_frees;
-}
-
-static void *memory_alloc(struct si_memory *m, size_t size)
-{
-    (void)m;
-    return com_alloc(size);
-}
-
-static void memory_free(struct si_memory *m, void *block)
-{
-    (void)m;
-    com_free(block);
-}
-
-static bool memory_is_block(struct si_memory *m, const void *block)
-{
-    (void)m;
-    return block && table[find_block(block)] == block;
-}
-
-static unsigned memory_live_count(struct si_memory *m)
-{
-    (void)m;
-    return live;
-}
-
 /* ---- LUNs ------------------------------------------------------------------------------------ */
 
 void world_lun_free(struct world_lun *lun)
@@ -749,7 +663,7 @@ static void init_host(struct world *w, unsigned index)
     snprintf(host->name, sizeof host->name, "host%c", (char)('a' + index));
     host->transport = (struct transport){world_server_exchange, commit_open, commit_send,
                                          commit_close, interrupt};
-    host->os = (struct provider_os){com_memory, os_lock, os_unlock, os_now, os_event};
+    host->os = (struct provider_os){world_com_memory, os_lock, os_unlock, os_now, os_event};
     snprintf(host->config.host, sizeof host->config.host, "%s", host->name);
     host->machine = (struct si_machine){rescan, read_blocks, write_blocks, flush};
     host->host = (struct si_host){
@@ -761,7 +675,7 @@ static void init_host(struct world *w, unsigned index)
 void world_init(struct world *w, uint64_t seed)
 {
     *w = (struct world){
-        .memory = {memory_alloc, memory_free, memory_is_block, memory_live_count},
+        .memory = world_memory,
         .now_ms = 1000000,
         .seed = seed,
         .stowaway = UINT32_MAX,

@@ -140,6 +140,9 @@ const GUID *world_provider_id(void);
 unsigned world_live_count(void);
 unsigned world_wrong_free_count(void);
 
+/* standin_memory.c: as the provider has it, and as the stand-in does */
+extern const struct memory world_com_memory;
+extern const struct si_memory world_memory;
 /* standin_server.c */
 void world_server_exchange(struct transport *t, const struct api_request *request,
                            struct api_reply *ret_reply);
