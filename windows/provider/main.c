@@ -38,6 +38,7 @@ static int usage(void)
           "  log         show what VSS asked of the provider: [--follow] [--normal] [--compare "
           "FILE]\n"
           "  idle        say whether a shadow copy set is being made: exit status 1 then\n"
+          "  forget      undo enrol: remove this host's credential from this machine\n"
           "  register    make the service and its COM class, and register with VSS\n"
           "  unregister  undo that\n"
           "  service     what the service control manager runs\n"

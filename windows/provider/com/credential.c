@@ -124,6 +124,12 @@ static DWORD put_key(HKEY key, const uint8_t secret[CRYPTO_HASH_BYTES])
     return error;
 }
 
+DWORD credential_forget(void)
+{
+    LSTATUS status = RegDeleteTreeW(HKEY_LOCAL_MACHINE, KEY_PATH);
+    return status == ERROR_FILE_NOT_FOUND ? ERROR_SUCCESS : (DWORD)status;
+}
+
 DWORD credential_store(const struct credential *c)
 {
     HKEY key;

@@ -27,6 +27,8 @@ struct credential {
 bool credential_load(struct credential *ret_credential);
 /* ERROR_SUCCESS or an error of Windows. */
 DWORD credential_store(const struct credential *credential);
+/* Not there is fine. */
+DWORD credential_forget(void);
 void credential_wipe(struct credential *credential);
 
 #endif

@@ -9,6 +9,7 @@
 #define TARN_PROVIDER_NAME L"Tarn VSS hardware provider"
 #define TARN_SERVICE_NAME L"TarnVss"
 #define TARN_EVENT_SOURCE L"TarnVss"
+#define TARN_BUSY_EVENT L"Global\\TarnVssBusy"
 
 /* {b1a9a2d4-6f0c-4e57-9a63-0d9c5f4f7e21}: the provider */
 #define TARN_PROVIDER_ID                                                                           \

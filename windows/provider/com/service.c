@@ -20,7 +20,7 @@
 #define ACCESS_SDDL L"O:BAG:BAD:(A;;0xB;;;SY)(A;;0xB;;;BA)"
 
 static SERVICE_STATUS_HANDLE status_handle;
-static HANDLE stop_event;
+static HANDLE stop_event, busy_event;
 
 static void report(DWORD state, DWORD exit_code)
 {
@@ -45,7 +45,11 @@ static DWORD WINAPI control(DWORD code, DWORD type, void *data, void *context)
     case SERVICE_CONTROL_INTERROGATE:
         return NO_ERROR;
     case SERVICE_CONTROL_IDLE:
-        return provider_is_busy(context) ? ERROR_BUSY : NO_ERROR;
+        if (provider_is_busy(context))
+            SetEvent(busy_event);
+        else
+            ResetEvent(busy_event);
+        return NO_ERROR;
     default:
         return ERROR_CALL_NOT_IMPLEMENTED;
     }
@@ -113,6 +117,7 @@ static void WINAPI service_main(DWORD argc, wchar_t **argv)
     if (!status_handle) return;
     report(SERVICE_START_PENDING, NO_ERROR);
     stop_event = CreateEventW(NULL, TRUE, FALSE, NULL);
+    busy_event = CreateEventW(NULL, TRUE, FALSE, TARN_BUSY_EVENT);
     HRESULT result = stop_event ? serve(provider) : E_OUTOFMEMORY;
     report(SERVICE_STOPPED, SUCCEEDED(result) ? NO_ERROR : (DWORD)result);
 }

@@ -9,7 +9,8 @@
 #ifndef TARN_WINDOWS_COM_SERVICE_H
 #define TARN_WINDOWS_COM_SERVICE_H
 
-/* Asked of the service: ERROR_BUSY while a shadow copy set is being made. */
+/* Asked of the service: is a shadow copy set being made?  It sets the event TARN_BUSY_EVENT or resets
+ * it, then answers. */
 enum { SERVICE_CONTROL_IDLE = 128 };
 
 int service_run(void);

@@ -149,18 +149,26 @@ static int run_log(int argc, wchar_t **argv)
 static int run_idle(int argc, wchar_t **argv)
 {
     SERVICE_STATUS status;
-    bool is_busy = false;
+    DWORD error = NO_ERROR;
     if (argc != 0) return wrong_call("idle");
     SC_HANDLE manager = OpenSCManagerW(NULL, NULL, SC_MANAGER_CONNECT);
     SC_HANDLE service =
         manager ? OpenServiceW(manager, TARN_SERVICE_NAME, SERVICE_USER_DEFINED_CONTROL) : NULL;
+    HANDLE busy = OpenEventW(SYNCHRONIZE, FALSE, TARN_BUSY_EVENT);
     if (service && !ControlService(service, SERVICE_CONTROL_IDLE, &status))
-        is_busy = GetLastError() == ERROR_BUSY; /* not running = idle */
+        error = GetLastError();
+    else if (busy && WaitForSingleObject(busy, 0) == WAIT_OBJECT_0)
+        error = ERROR_BUSY;
+    if (busy) CloseHandle(busy);
     if (service) CloseServiceHandle(service);
     if (manager) CloseServiceHandle(manager);
-    if (!is_busy) {
+    if (error == NO_ERROR || error == ERROR_SERVICE_NOT_ACTIVE) {
         puts("idle: no shadow copy set is being made");
         return 0;
+    }
+    if (error != ERROR_BUSY) {
+        fprintf(stderr, "tarn-vss: the service did not answer: error %lu\n", (unsigned long)error);
+        return 1;
     }
     fputs("tarn-vss: a shadow copy set is being made now\n  next: wait until it is done; a few "
           "minutes at most\n",
@@ -168,6 +176,26 @@ static int run_idle(int argc, wchar_t **argv)
     return 1;
 }
 
-const struct ops_command ops_commands[] = {{L"status", run_status}, {L"doctor", run_doctor},
-                                           {L"repair", run_repair}, {L"log", run_log},
-                                           {L"idle", run_idle},     {NULL, NULL}};
+/* ---- forget ---------------------------------------------------------------------------------- */
+
+/* The other end of enrol; the server still has its half. */
+static int run_forget(int argc, wchar_t **argv)
+{
+    if (argc != 0) return wrong_call("forget");
+    DWORD error = credential_forget();
+    if (error) {
+        fprintf(stderr, "tarn-vss: the credential could not be removed: error %lu\n",
+                (unsigned long)error);
+        return 1;
+    }
+    puts("this host is not enrolled any more; on the server: tarn credential revoke");
+    return 0;
+}
+
+const struct ops_command ops_commands[] = {{L"forget", run_forget},
+                                           {L"status", run_status},
+                                           {L"doctor", run_doctor},
+                                           {L"repair", run_repair},
+                                           {L"log", run_log},
+                                           {L"idle", run_idle},
+                                           {NULL, NULL}};
