@@ -471,10 +471,11 @@ static void promoted(struct volume_promotion *promotion, struct err *e)
     rt_timer_cancel(run->control->rt, &run->timer);
     if (run->left) {
         void (*left)(void *arg) = take_ptr(&run->left);
+        void *arg = run->left_arg;
         err_free(e);
         run->next++;
-        go(run); /* queues behind the operation that waits */
-        left(run->left_arg);
+        go(run); /* queues behind the operation that waits; the run may be over and gone */
+        left(arg);
     } else if (!e) {
         settle(run);
     } else if (stops && err_status(e) == STATUS_CANCELLED) {
