@@ -12,7 +12,7 @@ cd /d "%HERE%"
 echo Tarn acceptance on %COMPUTERNAME%> "%OUT%"
 
 echo ==== install>> "%OUT%"
-msiexec /i "%HERE%tarn.msi" /qn SERVERCODE=%1 >> "%OUT%" 2>&1
+start "" /wait msiexec /i "%HERE%tarn.msi" /qn SERVERCODE=%1
 echo status %ERRORLEVEL%>> "%OUT%"
 echo ==== targets>> "%OUT%"
 iscsicli QAddTargetPortal %2 >> "%OUT%" 2>&1
