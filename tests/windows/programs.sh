@@ -23,6 +23,15 @@ without_vssapi()
     ! x86_64-w64-mingw32-objdump -p "$REQUESTER" | grep -qi 'DLL Name: vssapi'
 }
 
+# Of the acceptance command what can run here: it goes on to its end, whatever is missing, and collects all.
+accept_collects()
+{
+    wine 120 windows/system32/cmd.exe /c 'C:\run.cmd' code 127.0.0.1 T: > /dev/null || return 1
+    # shellcheck disable=SC2034  # prove prints it
+    WHY="it has: $(grep '^====' "$DRIVE_C/accept.txt" | tr -d '\r' | tr '\n' ' ')"
+    [ "$(grep -c '^====' "$DRIVE_C/accept.txt")" = 8 ] && [ "$(grep -c '^status [0-9]' "$DRIVE_C/accept.txt")" = 5 ]
+}
+
 wine_begin
 wine_install "$PROGRAM" "$REQUESTER"
 prove "tarn-vss runs and tells its version" runs "tarn-vss 0." tarn-vss.exe version
@@ -32,4 +41,7 @@ prove "tarn-shadow runs and tells how it is used" runs "runs a DiskShadow script
 prove "what it does not know is refused with the usage" ends_with 2 tarn-shadow.exe nonsense
 prove "it needs no library that Windows does not have" imports_only_windows "$REQUESTER"
 prove "and binds VSS when it runs, as requesters do" without_vssapi
+wine_install "$TARN_ROOT"/windows/accept/run.cmd
+prove "the acceptance command says how it is called" ends_with 2 windows/system32/cmd.exe /c 'C:\run.cmd'
+prove "it collects its parts in one file" accept_collects
 finish

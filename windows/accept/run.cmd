@@ -13,7 +13,7 @@ echo Tarn acceptance on %COMPUTERNAME%> "%OUT%"
 
 echo ==== install>> "%OUT%"
 start "" /wait msiexec /i "%HERE%tarn.msi" /qn SERVERCODE=%1
-echo status %ERRORLEVEL%>> "%OUT%"
+>> "%OUT%" echo status %ERRORLEVEL%
 echo ==== targets>> "%OUT%"
 iscsicli QAddTargetPortal %2 >> "%OUT%" 2>&1
 iscsicli ListTargets >> "%OUT%" 2>&1
@@ -23,17 +23,17 @@ if exist "%LOG%" del "%LOG%"
 
 echo ==== diskshadow create>> "%OUT%"
 diskshadow /s create.dsh %3 >> "%OUT%" 2>&1
-echo status %ERRORLEVEL%>> "%OUT%"
+>> "%OUT%" echo status %ERRORLEVEL%
 echo ==== diskshadow persistent>> "%OUT%"
 diskshadow /s persistent.dsh %3 >> "%OUT%" 2>&1
-echo status %ERRORLEVEL%>> "%OUT%"
+>> "%OUT%" echo status %ERRORLEVEL%
 echo ==== diskshadow transportable>> "%OUT%"
 diskshadow /s transportable.dsh %3 >> "%OUT%" 2>&1
-echo status %ERRORLEVEL%>> "%OUT%"
+>> "%OUT%" echo status %ERRORLEVEL%
 echo ==== vshadow>> "%OUT%"
 vshadow -nw -p -t=vshadow.xml %3 >> "%OUT%" 2>&1
 vshadow -i=vshadow.xml >> "%OUT%" 2>&1
-echo status %ERRORLEVEL%>> "%OUT%"
+>> "%OUT%" echo status %ERRORLEVEL%
 
 echo ==== trace>> "%OUT%"
 %VSS% log --normal >> "%OUT%" 2>&1
