@@ -243,6 +243,19 @@ static bool wait_call(struct site *site, struct waiting *w, const char *what)
     return false;
 }
 
+/* The lease of a set that is short of created ends by itself, also while the site settles; what is
+ * no longer there then needs nothing. */
+static bool has_lapsed(struct site *site, const struct site_point *p)
+{
+    struct volume *handle;
+    if (site->sets[p->set].phase >= SITE_CREATED) return false;
+    struct err *e = volume_open(site->pools[site->disks[p->disk].pool].engine, NULL, &p->uuid,
+                                VOLUME_READ_ONLY, &handle);
+    if (!e) volume_close(handle);
+    err_free(e);
+    return e != NULL;
+}
+
 /* Blocks that the views of a pool need; more may be in use under branches. */
 static bool check_space(struct site *site, int pool)
 {
@@ -257,7 +270,8 @@ static bool check_space(struct site *site, int pool)
     for (int i = 0; i < SITE_POINTS; i++) {
         const struct site_point *p = &site->points[i];
         bool may_go = site->options.full && site->sets[p->set < 0 ? 0 : p->set].is_undo;
-        if (p->state == SITE_THERE && p->exact && !may_go && site->disks[p->disk].pool == pool)
+        if (p->state == SITE_THERE && p->exact && !may_go && site->disks[p->disk].pool == pool &&
+            !has_lapsed(site, p))
             views[count++] = &p->view;
     }
     uint64_t blocks = model_block_count(views, count);
