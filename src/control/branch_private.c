@@ -45,7 +45,7 @@ bool host_wants_branch(const struct host *host)
     return host->row.os == OS_WINDOWS;
 }
 
-/* Who has it should know that another asked (DESIGN 6.6); who asks again and again is noted once a minute. */
+/* Who has it should know that another asked (S6); who asks again and again is noted once a minute. */
 static void note_refusal(struct control *control, struct set *set, const struct host *host,
                          const struct host *holder)
 {
@@ -100,7 +100,7 @@ struct err *check_snapshot_idle(const struct snapshot *snapshot)
 /* ---- Space for writers to recover ------------------------------------------------------------ */
 
 /* Before anybody can use a new copy, writers may repair in it what they found open: per disk 1 %, at most
- * the setting (DESIGN 6.3). */
+ * the setting (S3). */
 static uint64_t reserve_of_disk(const struct control *control, uint64_t size_bytes)
 {
     return min_of(size_bytes / RESERVE_SHARE, control->settings.recovery_bytes);

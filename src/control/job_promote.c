@@ -242,7 +242,7 @@ static void step_settle(struct op *op)
     op_done(op, there ? NULL : err_new(STATUS_NOT_FOUND, "it was deleted meanwhile"));
 }
 
-/* Outside of VSS nobody else would make the volumes visible and writable again (DESIGN 6.10). */
+/* Outside of VSS nobody else would make the volumes visible and writable again (S10). */
 static void step_flags(struct op *op)
 {
     const struct settle *data = op->data;

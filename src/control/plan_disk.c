@@ -137,7 +137,7 @@ static void step_engine(struct op *op)
     }
 }
 
-/* Outside of VSS nobody else makes its volumes visible (DESIGN 6.10). */
+/* Outside of VSS nobody else makes its volumes visible (S10). */
 static void step_flags(struct op *op)
 {
     struct disk_data *data = op->data;

@@ -410,7 +410,7 @@ static void step_map_branch(struct op *op)
     snapshot_branch_make(data->snapshot, op_done, op);
 }
 
-/* Outside of VSS nobody else makes its volumes visible (DESIGN 6.10); import leaves them to VSS,
+/* Outside of VSS nobody else makes its volumes visible (S10); import leaves them to VSS,
  * and what a host has already is that host's. */
 static void step_map_flags(struct op *op)
 {

@@ -2,7 +2,7 @@
  * Volatile sets of which no host was there for a day: they are listed, and an event says so.
  * Nothing removes them but a person (a set may have been broken without any call to us and be a
  * production disk), or, where an administrator has decided that (`server set --remove-stale`), the
- * server after that time, with their LUNs (DESIGN 6.2).
+ * server after that time, with their LUNs (S2).
  */
 #include "base/log.h"
 #include "control/host_int.h"

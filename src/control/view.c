@@ -1,7 +1,7 @@
 /*
  * What hosts that are not Windows see of a snapshot cut through VSS: its volumes are hidden and read-only at the
  * point, which never changes.  So a branch of its own is made over the point, the marks are taken off there, and it is
- * served write-protected: nothing is written to it any more (DESIGN 6.6, 6.10).  It is no disk of the catalog; the
+ * served write-protected: nothing is written to it any more (S6, S10).  It is no disk of the catalog; the
  * snapshot's row has its id before the engine has it, and it goes with the snapshot (doomed.c).  A map that was asked
  * for with --keep-vss-flags shows the point.
  */

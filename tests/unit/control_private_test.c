@@ -452,7 +452,7 @@ static unsigned stale_sets(struct rig *rig)
     return count;
 }
 
-/* After created no lease removes anything (DESIGN 6.2); what is left over is only shown. */
+/* After created no lease removes anything (S2); what is left over is only shown. */
 static void a_volatile_set_without_hosts_is_stale_after_a_day_and_stays(void)
 {
     struct rig *rig = furnished();

@@ -1,5 +1,5 @@
 /* What was cut through VSS carries hidden, read-only volumes: where it is used outside of VSS they
- * are made visible, above the point, which never changes (DESIGN 6.10).  On a disk that sgdisk and
+ * are made visible, above the point, which never changes (S10).  On a disk that sgdisk and
  * mkntfs made. */
 #include "tests/lib/whole.h"
 #include "tests/unit/control_lun.h"
