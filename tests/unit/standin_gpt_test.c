@@ -47,12 +47,15 @@ static void count_guid(struct si_host *h, GUID *ret)
 }
 static struct si_host host = {.new_guid = count_guid};
 
-/* Two partitions of sgdisk's, the second with files. */
+/* Two partitions of sgdisk's, the second with files.  Made once: sgdisk syncs every disk of the
+ * machine, and that takes seconds where much is being written. */
 static bool partitioned(void)
 {
-    if (shell("rm -f d && truncate -s 16M d && sgdisk -n 1:2048:4095 -t 1:0C01 "
-              "-n 2:4096:+8M -t 2:0700 -c 2:Data d"))
+    static bool is_made;
+    if (!is_made && shell("truncate -s 16M d && sgdisk -n 1:2048:4095 -t 1:0C01 "
+                          "-n 2:4096:+8M -t 2:0700 -c 2:Data d"))
         return false;
+    is_made = true;
     image_load("d");
     writes_left = UINT32_MAX;
     write_count = 0;
