@@ -225,6 +225,7 @@ void batch_fail_all(struct tl_pool *p)
     list_for_each_safe (node, &p->in_flight) {
         struct batch *b = list_entry(node, struct batch, link);
         is_behind = is_behind || (b->has_failed && b->pending == 0);
+        if (is_behind) b->has_failed = true; /* later too, when what it is behind is gone */
         if (!is_behind || b->pending > 0) continue;
         list_remove(node);
         p->batch_count--;
