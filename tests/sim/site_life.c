@@ -98,8 +98,8 @@ void site_do_revert(struct site *site, struct site_call *call)
     call->point = point;
     call->set = site_new_set(site, "undo");
     revert_begins(site, p->disk, point, call->set);
-    /* Where no host has a branch of it, the bare cut is what there is. */
-    bool as_cut = site_private_of(site, point) >= 0 || site_draw(site, 2);
+    /* Where no host has a branch of it, or is about to, the bare cut is what there is. */
+    bool as_cut = site_draw(site, 2) || site->options.verbs;
     json_t *arguments = json_pack("{s:s, s:s, s:b}", "name", d->name, "to", p->name, "force", 1);
     if (!site_is_undo(site, point) && as_cut) json_object_set_new(arguments, "as_cut", json_true());
     site_call_start(call, site_is_undo(site, point) ? "disk_undo" : "disk_revert", arguments,
