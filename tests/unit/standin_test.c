@@ -316,6 +316,23 @@ static void a_provider_that_dies_after_the_set_was_made_is_not_missed(void)
     }
 }
 
+/* No answer of a dead process is no FALSE. */
+static void a_provider_that_stays_dead_after_locate_luns_breaks_no_rule(void)
+{
+    VSS_ID set;
+    begin();
+    world_add_disk(&w, HOST_A, DISK_BLOCKS, 2);
+    w.new_process_each_call = false; /* their ends would be deaths */
+    w.hosts[HOST_A].does_death_last = true;
+    a = world_coordinator(&w, HOST_A, 0);
+    coordinator_set_fault(a, COORDINATOR_KILL_AFTER, "LocateLuns");
+    expect(FAILED(create(a, PERSISTENT, &set)));
+    w.hosts[HOST_A].is_dead = false;
+    coordinator_set_fault(a, COORDINATOR_KILL_BEFORE, NULL);
+    expect_eq(create(a, PERSISTENT, &set), S_OK);
+    end();
+}
+
 /* The lease of tarnd ends it; here that the next set does. */
 static void the_next_set_ends_one_that_vss_never_spoke_of_again(void)
 {
@@ -737,6 +754,7 @@ static void run_all(void)
     run(an_abort_beside_a_call_leaves_nothing);
     run(a_provider_that_dies_before_the_commit_fails_the_set_and_leaves_nothing);
     run(a_provider_that_dies_after_the_set_was_made_is_not_missed);
+    run(a_provider_that_stays_dead_after_locate_luns_breaks_no_rule);
     run(the_next_set_ends_one_that_vss_never_spoke_of_again);
     run(a_commit_of_more_than_ten_seconds_fails_the_set);
     run(writers_that_veto_fail_the_set);

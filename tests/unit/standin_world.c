@@ -458,6 +458,8 @@ static HRESULT are_luns_supported(struct si_provider *p, LONG count, LONG contex
 static HRESULT fill_in_lun_info(struct si_provider *p, VSS_PWSZ device, VDS_LUN_INFORMATION *lun,
                                 BOOL *ret_supported)
 {
+    if (world_provider_of(p)->host->is_dead)
+        return (HRESULT)0x800706BA; /* RPC_S_SERVER_UNAVAILABLE */
     return provider_fill_in_lun_info(core_of(p), device, lun, ret_supported);
 }
 
@@ -563,7 +565,9 @@ static HRESULT abort_set(struct si_provider *p, VSS_ID set)
 /* All that it knew is gone; its connections break. */
 static void die(struct si_provider *p)
 {
-    world_provider_of(p)->host->is_commit_open = false;
+    struct world_host *host = world_provider_of(p)->host;
+    host->is_dead = host->does_death_last;
+    host->is_commit_open = false;
     start(world_provider_of(p));
 }
 
@@ -639,6 +643,7 @@ static unsigned list_providers(struct si_registry *r, struct si_registered ret[S
 static struct si_provider *load_provider(struct si_registry *r, const struct si_registered *which)
 {
     struct world_host *host = HOST_OF(r, registry);
+    if (host->is_dead) return NULL;
     struct world_provider *p = calloc(1, sizeof *p);
     check(p != NULL);
     p->host = host;

@@ -80,6 +80,8 @@ struct world_host {
     char commit_path[API_PATH_MAX], last_event[EVENT_TEXT_SIZE];
     uint64_t events, io;    /* events: those of errors; io: all that was written */
     unsigned process_count; /* providers that were loaded */
+    bool does_death_last;   /* after a death calls fail as RPC's do, and nothing is loaded */
+    bool is_dead;
 };
 
 struct world {

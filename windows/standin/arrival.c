@@ -71,12 +71,11 @@ static struct set_lun *lun_of_disk(struct snapshot_set *set, const struct seen_d
 }
 
 static void judge_filled(struct coordinator *c, const struct seen_disk *disk, struct set_lun *lun,
-                         const VDS_LUN_INFORMATION *filled, bool is_own, unsigned index)
+                         const VDS_LUN_INFORMATION *filled, enum lun_answer answer, unsigned index)
 {
-    if (!is_own) {
-        if (!c->has_died) rule_broken(c, RULE_fill_in_false_for_own, "LUN %u", disk->disk.lun);
-        return;
-    }
+    if (answer == LUN_IS_FOREIGN)
+        rule_broken(c, RULE_fill_in_false_for_own, "LUN %u", disk->disk.lun);
+    if (answer != LUN_IS_OWN) return;
     const char *difference = record_difference(filled, &lun->target);
     if (difference) {
         rule_broken(c, RULE_fill_in_differs, "LUN %u: the %s", disk->disk.lun, difference);
@@ -101,8 +100,8 @@ static bool identify_disk(struct coordinator *c, struct snapshot_set *set, unsig
         ok = record_from_disk(c->seams.memory, &disk->disk, &disk->table.disk_id, &filled);
         if (!ok) break;
         device_name(names, 0, index);
-        bool is_own = call_fill_in_lun_info(c, &c->slots[i], names->at[0], &filled);
-        if (is_provider) judge_filled(c, disk, lun, &filled, is_own, index);
+        enum lun_answer answer = call_fill_in_lun_info(c, &c->slots[i], names->at[0], &filled);
+        if (is_provider) judge_filled(c, disk, lun, &filled, answer, index);
         record_free(c->seams.memory, &filled);
     }
     free(names);
@@ -114,10 +113,10 @@ static bool identify_expected(struct coordinator *c, const struct set_lun *lun)
 {
     VDS_LUN_INFORMATION copy;
     if (!record_copy(c->seams.memory, &lun->target, &copy)) return false;
-    bool is_own = call_fill_in_lun_info(c, slot_find(c, &lun->provider), NULL, &copy);
-    if (!is_own && !c->has_died)
+    enum lun_answer answer = call_fill_in_lun_info(c, slot_find(c, &lun->provider), NULL, &copy);
+    if (answer == LUN_IS_FOREIGN)
         rule_broken(c, RULE_fill_in_false_for_own, "the record of GetTargetLuns itself");
-    else if (is_own && record_difference(&copy, &lun->target))
+    else if (answer == LUN_IS_OWN && record_difference(&copy, &lun->target))
         rule_broken(c, RULE_fill_in_differs, "the record of GetTargetLuns itself: the %s",
                     record_difference(&copy, &lun->target));
     record_free(c->seams.memory, &copy);

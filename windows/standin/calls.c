@@ -181,7 +181,6 @@ static HRESULT call_end(struct call *call, HRESULT result)
     snprintf(line, sizeof line, "%s: %s -> %08lx", call->slot->registered.name, name,
              (unsigned long)(uint32_t)result);
     h->say(h, line);
-    c->has_died = is_death(result);
     judge_veto(call, result);
     if (call->method == COMMIT_SNAPSHOTS && h->io_count && h->io_count(h) != call->io)
         rule_broken(c, RULE_io_in_commit, "%s wrote", call->slot->registered.name);
@@ -412,16 +411,16 @@ HRESULT call_are_luns_supported(struct coordinator *c, struct provider_slot *slo
     return call_end(&call, result);
 }
 
-bool call_fill_in_lun_info(struct coordinator *c, struct provider_slot *slot, VSS_PWSZ device,
-                           VDS_LUN_INFORMATION *lun)
+enum lun_answer call_fill_in_lun_info(struct coordinator *c, struct provider_slot *slot,
+                                      VSS_PWSZ device, VDS_LUN_INFORMATION *lun)
 {
     struct call call;
     struct shapes shapes;
     BOOL supported = NEITHER;
-    if (!shapes_init(lun, 1, &shapes)) return false;
+    if (!shapes_init(lun, 1, &shapes)) return LUN_UNANSWERED;
     if (!call_begin(c, slot, FILL_IN_LUN_INFO, &call)) {
         shapes_fini(&shapes);
-        return false;
+        return LUN_UNANSWERED;
     }
     HRESULT result = call.p->fill_in_lun_info(call.p, device, lun, &supported);
     judge_in_out(&call, &shapes, lun);
@@ -434,7 +433,8 @@ bool call_fill_in_lun_info(struct coordinator *c, struct provider_slot *slot, VS
                     lun->m_szSerialNumber ? lun->m_szSerialNumber : "none");
     shapes_fini(&shapes);
     call_end(&call, result); /* ignored since Windows Server 2008 */
-    return supported == TRUE;
+    if (result != S_OK || supported == NEITHER) return LUN_UNANSWERED;
+    return supported == TRUE ? LUN_IS_OWN : LUN_IS_FOREIGN;
 }
 
 HRESULT call_begin_prepare(struct coordinator *c, struct provider_slot *slot,

@@ -143,7 +143,6 @@ struct coordinator {
     atomic_int cancel_depth; /* coordinator_cancel is calling AbortSnapshots */
     atomic_bool is_ending;   /* EndPrepareSnapshots is called */
 
-    bool has_died; /* the provider's process, in the latest call */
     const char *broken_rule;
     char broken_what[WHAT_MAX];
     uint64_t draw_state;
@@ -167,8 +166,10 @@ HRESULT call_are_luns_supported(struct coordinator *c, struct provider_slot *slo
                                 LONG count, VSS_PWSZ *devices, VDS_LUN_INFORMATION *luns,
                                 bool *ret_supported);
 /* The record in place; false: not the provider's. */
-bool call_fill_in_lun_info(struct coordinator *c, struct provider_slot *slot, VSS_PWSZ device,
-                           VDS_LUN_INFORMATION *lun);
+/* What FillInLunInfo said; of a process that cannot be had, or died in the call, nothing is known. */
+enum lun_answer { LUN_UNANSWERED, LUN_IS_FOREIGN, LUN_IS_OWN };
+enum lun_answer call_fill_in_lun_info(struct coordinator *c, struct provider_slot *slot,
+                                      VSS_PWSZ device, VDS_LUN_INFORMATION *lun);
 HRESULT call_begin_prepare(struct coordinator *c, struct provider_slot *slot,
                            const VSS_ID *snapshot, LONG count, VSS_PWSZ *devices,
                            VDS_LUN_INFORMATION *luns);

@@ -70,9 +70,10 @@ static HRESULT empty_lun(struct coordinator *c, struct set_lun *lun)
     }
     if (seen != UINT32_MAX) device_name(names, 0, seen);
     HRESULT result = VSS_E_PROVIDER_VETO;
-    if (call_fill_in_lun_info(c, slot, names->at[0], &record))
+    enum lun_answer answer = call_fill_in_lun_info(c, slot, names->at[0], &record);
+    if (answer == LUN_IS_OWN)
         result = call_on_lun_empty(c, slot, names->at[0], &record);
-    else if (!c->has_died)
+    else if (answer == LUN_IS_FOREIGN)
         rule_broken(c, RULE_fill_in_false_for_own, "before OnLunEmpty");
     if (result == S_OK && draw(c, 4) == 1) result = call_on_lun_empty(c, slot, NULL, &record);
     record_free(c->seams.memory, &record);
