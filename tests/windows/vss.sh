@@ -133,3 +133,27 @@ nothing_left() # PORT
     [ "$(snapshot_count)" = 0 ] && [ -z "$(set_states)" ] && [ -z "$(snapshot_luns "$1")" ] &&
         [ "$(sources_marks)" = 00000000000000000000000000000000 ]
 }
+
+# What a server holds of a set that nobody could abort ends with its lease: it is not created, and nothing is served of it.
+only_leased()
+{
+    # shellcheck disable=SC2034  # prove prints it
+    WHY="sets: $(set_states), LUNs: $(snapshot_luns "$PORT"), marks: $(sources_marks)"
+    [[ ! " $(set_states) " =~ \ (created|imported|masked)\  ]] && [ -z "$(snapshot_luns "$PORT")" ] &&
+        [ "$(sources_marks)" = 00000000000000000000000000000000 ]
+}
+
+abort_the_leased()
+{
+    local name
+    for name in $(quietly_tarn set list --json |
+        json '" ".join(s["name"] for s in d["sets"] if s["state"] not in ("aborted", "trashed"))'); do
+        quietly_tarn set abort "$name" > /dev/null || return 1
+    done
+}
+
+jobs_ended()
+{
+    quietly_tarn job list --json | json 'all(j["state"] not in ("running", "queued", "paused") for j in d["jobs"])' |
+        grep -q True
+}

@@ -52,15 +52,6 @@ spoiled() # WORDS...: for the proxy
     prove "a set fails when it is: $*" fails_by_proxy
 }
 
-# What a server holds of a set that nobody could abort ends with its lease: it is not created, and nothing is served of it.
-only_leased()
-{
-    # shellcheck disable=SC2034  # prove prints it
-    WHY="sets: $(set_states), LUNs: $(snapshot_luns "$PORT"), marks: $(sources_marks)"
-    [[ ! " $(set_states) " =~ \ (created|imported|masked)\  ]] && [ -z "$(snapshot_luns "$PORT")" ] &&
-        [ "$(sources_marks)" = 00000000000000000000000000000000 ]
-}
-
 # As a service manager does: it is started again at once.
 start_tarnd_for_ever()
 {
@@ -86,15 +77,6 @@ whole_or_not()
     fi
 }
 
-abort_the_leased()
-{
-    local name
-    for name in $(quietly_tarn set list --json |
-        json '" ".join(s["name"] for s in d["sets"] if s["state"] not in ("aborted", "trashed"))'); do
-        quietly_tarn set abort "$name" > /dev/null || return 1
-    done
-}
-
 killed() # BEFORE: the method before which the provider's process dies
 {
     export STANDIN_FAULT=kill-before:$1
@@ -102,6 +84,26 @@ killed() # BEFORE: the method before which the provider's process dies
     prove "a set whose provider dies before $1 fails" shadow_fails create --transportable --metadata 'C:\fault.cab' "${VOLUMES[@]}"
     unset STANDIN_FAULT
     prove "what is left of it is only leased" only_leased
+}
+
+# After PostCommitSnapshots: the set exists by then, and VSS has no call that takes it away; but no rule is broken, and
+# the set can be deleted.
+died() # FAULT
+{
+    export STANDIN_FAULT=$1
+    shadow create "${VOLUMES[@]}" || true
+    unset STANDIN_FAULT
+    prove "no rule is broken by a provider with the fault $1" equal "$(vss_fault_of "$DRIVE_C/vss.log")" ""
+    prove "what was made can be deleted" deleted_or_aborted
+}
+
+deleted_or_aborted()
+{
+    local lun
+    for lun in $(snapshot_luns "$PORT"); do
+        quietly_tarn map remove db1 "$lun" > /dev/null || return 1
+    done
+    deleted && abort_the_leased && nothing_left "$PORT"
 }
 
 chapter "A server, a host with two disks, and a proxy between"
@@ -169,6 +171,9 @@ for method in EndPrepareSnapshots PreCommitSnapshots PostCommitSnapshots CommitS
     [ "$method" = CommitSnapshots ] || abort_the_leased
 done
 prove "the lease of an armed set ends by itself" wait_until 20 "the end of the lease" nothing_left "$PORT"
+for fault in kill-before:GetTargetLuns kill-after:GetTargetLuns kill-before:LocateLuns kill-after:LocateLuns; do
+    died "$fault"
+done
 prove "the next set is made" next_one_is_made
 
 chapter "A pool that is full"

@@ -76,12 +76,6 @@ number_is_over() # NUMBER
     volume_of 7301 1 "$WORK/live" && (($(newest_number "$WORK/live") > $1))
 }
 
-jobs_ended()
-{
-    quietly_tarn job list --json | json 'all(j["state"] not in ("running", "queued", "paused") for j in d["jobs"])' |
-        grep -q True
-}
-
 source_goes() # with the snapshots that it has
 {
     quietly_tarn disk delete disk1 --with-snapshots > /dev/null && quietly_tarn trash empty > /dev/null
