@@ -183,6 +183,9 @@ int main(void)
         {"a_site_whose_devices_lie_serves_nothing_wrong_and_stays_up",
          16,
          {.seed = 9000, .op_count = 300, .faults = SITE_FAULTS_LIES}},
+        {"a_site_where_a_pool_fails_with_writes_behind_the_failed_one",
+         1,
+         {.seed = 3819, .op_count = 2000, .crash = SITE_CRASH_BOTH, .faults = SITE_FAULTS_ERRORS}},
     };
     for (unsigned i = 0; i < countof(rows); i++)
         tap_point(rows[i].name, worlds_are_green(rows[i].options, rows[i].worlds));
