@@ -1,6 +1,7 @@
 /*
  * dsh_recipes_test.c - every script of doc/recipes is read and run, does what its page says, and
- * has a page.  $TARN_RECIPES is that folder.
+ * has a page; and those that are given to a real Windows are read and run.  $TARN_RECIPES and
+ * $TARN_ACCEPT are the folders.
  */
 #include <dirent.h>
 #include <stdlib.h>
@@ -37,10 +38,10 @@ static const struct recipe {
     {"test-copy-break.dsh", ID("100"), "break writable " ID("100") "\nreset\n"},
 };
 
-static size_t read_file(const char *name, char *text, size_t size)
+static size_t read_file(const char *folder, const char *name, char *text, size_t size)
 {
     char path[4096];
-    snprintf(path, sizeof path, "%s/%s", getenv("TARN_RECIPES"), name);
+    snprintf(path, sizeof path, "%s/%s", getenv(folder), name);
     FILE *file = fopen(path, "r");
     if (!file) return 0;
     size_t got = fread(text, 1, size - 1, file);
@@ -58,7 +59,7 @@ static void every_recipe_asks_for_what_its_page_says(void)
         struct dsh_ops ops = dsh_fake_ops();
         struct dsh_script *script = NULL;
         char text[8192], why[1024];
-        size_t size = read_file(recipe->file, text, sizeof text);
+        size_t size = read_file("TARN_RECIPES", recipe->file, text, sizeof text);
         struct err *e = dsh_parse(text, size, &script);
         if (!e) e = dsh_run(script, &ops, &fake, parameters, 2);
         if (e) printf("# %s: %s\n", recipe->file, err_text(e, why, sizeof why));
@@ -74,7 +75,7 @@ static void every_script_in_the_folder_is_a_recipe_tested_here_and_has_a_page(vo
     static char index[16384];
     unsigned scripts = 0;
     DIR *directory = opendir(getenv("TARN_RECIPES"));
-    require(directory && read_file("README.md", index, sizeof index) > 0);
+    require(directory && read_file("TARN_RECIPES", "README.md", index, sizeof index) > 0);
     for (const struct dirent *entry; (entry = readdir(directory));) {
         const char *dot = strrchr(entry->d_name, '.');
         if (!dot || strcmp(dot, ".dsh") != 0) continue;
@@ -89,13 +90,58 @@ static void every_script_in_the_folder_is_a_recipe_tested_here_and_has_a_page(vo
     expect_eq(scripts, countof(recipes));
 }
 
+static bool has_suffix(const char *name, const char *suffix)
+{
+    size_t length = strlen(name), wanted = strlen(suffix);
+    return length > wanted && strcmp(name + length - wanted, suffix) == 0;
+}
+
+/* Read, and run to its end; what it is for is a set made of the volume that it is given. */
+static bool accept_script_runs(const char *file)
+{
+    const char *parameters[] = {"T:"};
+    struct dsh_fake fake = {.ids = 0};
+    struct dsh_ops ops = dsh_fake_ops();
+    struct dsh_script *script = NULL;
+    char text[8192], why[1024];
+    struct err *e = dsh_parse(text, read_file("TARN_ACCEPT", file, text, sizeof text), &script);
+    if (!e) e = dsh_run(script, &ops, &fake, parameters, 1);
+    bool runs = !e && strstr(fake.log, "create ") && strstr(fake.log, " copy=T:\n");
+    if (!runs) printf("# %s: %s %s\n", file, e ? err_text(e, why, sizeof why) : "", fake.log);
+    err_free(e);
+    dsh_script_destroy(script);
+    return runs;
+}
+
+static void every_script_for_a_real_windows_runs_and_is_run_by_its_command(void)
+{
+    static char command[16384];
+    unsigned scripts = 0;
+    DIR *directory = opendir(getenv("TARN_ACCEPT"));
+    require(directory && read_file("TARN_ACCEPT", "run.cmd", command, sizeof command) > 0);
+    const char *list = strstr(command, "for %%S in (");
+    require(list);
+    for (const struct dirent *entry; (entry = readdir(directory));) {
+        char name[300];
+        if (!has_suffix(entry->d_name, ".dsh")) continue;
+        snprintf(name, sizeof name, "%.*s", (int)strlen(entry->d_name) - 4, entry->d_name);
+        expect(accept_script_runs(entry->d_name));
+        const char *found = strstr(list, name);
+        expect(found && found < list + strcspn(list, ")"));
+        scripts++;
+    }
+    closedir(directory);
+    expect(scripts >= 6);
+}
+
 int main(void)
 {
-    if (!getenv("TARN_RECIPES")) {
-        printf("Bail out! TARN_RECIPES is not set\n");
+    if (!getenv("TARN_RECIPES") || !getenv("TARN_ACCEPT")) {
+        printf("Bail out! TARN_RECIPES or TARN_ACCEPT is not set\n");
         return 1;
     }
     run(every_recipe_asks_for_what_its_page_says);
     run(every_script_in_the_folder_is_a_recipe_tested_here_and_has_a_page);
+    run(every_script_for_a_real_windows_runs_and_is_run_by_its_command);
     return tap_done();
 }

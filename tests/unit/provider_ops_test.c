@@ -433,6 +433,9 @@ static void the_normal_form_has_no_times_and_ids(void)
     static const char any[] = "AreLunsSupported 00000000 state=idle us=1";
     require(log_parse(any, strlen(any), &line));
     expect(!log_normalise(&line, shown));
+    static const char empty[] = "OnLunEmpty 00000000 state=created us=3 luns=1";
+    require(log_parse(empty, strlen(empty), &line) && log_normalise(&line, shown));
+    expect_str(shown, "OnLunEmpty 00000000 luns=1");
 }
 
 static int difference(const char *expected, const char *actual, char **ret_out)

@@ -26,10 +26,12 @@ without_vssapi()
 # Of the acceptance command what can run here: it goes on to its end, whatever is missing, and collects all.
 accept_collects()
 {
-    wine 120 windows/system32/cmd.exe /c 'C:\run.cmd' code 127.0.0.1 T: > /dev/null || return 1
+    wine 120 windows/system32/cmd.exe /c 'C:\run.cmd' code 127.0.0.1 C: iqn.2026-11.example:target \
+        name the-secret > /dev/null && return 1
     # shellcheck disable=SC2034  # prove prints it
     WHY="it has: $(grep '^====' "$DRIVE_C/accept.txt" | tr -d '\r' | tr '\n' ' ')"
-    [ "$(grep -c '^====' "$DRIVE_C/accept.txt")" = 8 ] && [ "$(grep -c '^status [0-9]' "$DRIVE_C/accept.txt")" = 5 ]
+    [ "$(grep -c '^====' "$DRIVE_C/accept.txt")" = 13 ] && [ "$(grep -c '^status [0-9]' "$DRIVE_C/accept.txt")" = 8 ] &&
+        ! grep -q the-secret "$DRIVE_C/accept.txt"
 }
 
 wine_begin
@@ -43,5 +45,5 @@ prove "it needs no library that Windows does not have" imports_only_windows "$RE
 prove "and binds VSS when it runs, as requesters do" without_vssapi
 wine_install "$TARN_ROOT"/windows/accept/run.cmd
 prove "the acceptance command says how it is called" ends_with 2 windows/system32/cmd.exe /c 'C:\run.cmd'
-prove "it collects its parts in one file" accept_collects
+prove "it collects its parts in one file, without the secret, and does not call that a success" accept_collects
 finish

@@ -272,5 +272,37 @@ prove "and nothing of it is left" shadow "No shadow copies found" list
 prove "without writers it is" shadow "listed: 1" create --volatile --nowriters E:
 unset STANDIN_WRITERS STANDIN_WRITER_FAILS
 prove "nothing is left" shadow "No shadow copies found" list
+
+chapter "The acceptance command of windows/accept"
+# Its scripts with tarn-shadow in DiskShadow's place; the rest is what a Server is given.
+mkdir -p "$DRIVE_C/accept" "$DRIVE_C/Program Files/Tarn"
+cp "$WINDOWS_BUILD/windows/provider/tarn-vss.exe" "$DRIVE_C/Program Files/Tarn/"
+cp "$TARN_ROOT"/windows/accept/* "$DRIVE_C/accept/"
+accept() # ARGUMENTS...: it ends with 0, which means: every script ended well, and the trace is that of the repository
+{
+    local status=0
+    SAID=$(DISKSHADOW='C:\tarn-shadow.exe' wine 240 windows/system32/cmd.exe /c 'C:\accept\run.cmd' "$@") || status=$?
+    tr -d '\r' < "$DRIVE_C/accept/accept.txt" > "$WORK/log/accept.txt"
+    # shellcheck disable=SC2034  # prove prints it
+    WHY="status $status, and: $(sed -n '/^==== differences/,/^==== vshadow/p' "$WORK/log/accept.txt" | tr '\n' ';') $(grep -h \
+        -A1 '^status\|^==== diskshadow' "$WORK/log/accept.txt" | tr '\n' ';')"
+    [ "$status" = 0 ]
+}
+prove "its scripts run, and call the provider as windows/accept/expected.trace has it" accept code 127.0.0.1 D:
+prove "six scripts, each with the status 0" equal "$(sed -n '/^==== diskshadow create/,/^==== trace/p' \
+    "$WORK/log/accept.txt" | grep -c '^status 0$')" 6
+expected_calls()
+{
+    sed -n '/^==== trace/,/^==== differences/p' "$WORK/log/accept.txt" | grep -v '^====' > "$WORK/log/trace.txt"
+    # shellcheck disable=SC2034  # prove prints it
+    WHY=$(diff "$TARN_ROOT/windows/accept/expected.trace" "$WORK/log/trace.txt")
+    [ -z "$WHY" ]
+}
+prove "the trace that it collects is that, to the letter" expected_calls
+sed -i '0,/^CommitSnapshots/{/^CommitSnapshots/d}' "$DRIVE_C/accept/expected.trace"
+prove "a call that is not expected is told" ends_with 1 'Program Files\Tarn\tarn-vss.exe' log --compare \
+    'C:\accept\expected.trace'
+prove "and nothing else" equal "$(wine 60 'Program Files\Tarn\tarn-vss.exe' log --compare 'C:\accept\expected.trace' |
+    cut -c1-18)" "+ CommitSnapshots "
 prove "no rule of the contract was broken" no_rule_broken
 finish

@@ -173,6 +173,8 @@ bool log_normalise(const struct log_line *line, char text[LOG_LINE_SIZE])
     /* As often as Windows likes: for every requester, every disk, every start. */
     static const char *const any_number[] = {"AreLunsSupported", "FillInLunInfo", "OnLoad",
                                              "OnUnload"};
+    /* Their LUNs are of any set; the state is that of the last one this process made, if any. */
+    static const char *const of_no_set[] = {"LocateLuns", "OnLunEmpty", "OnLunStateChange"};
     char event[LOG_LINE_SIZE];
     if (!line->is_call) {
         without_ids(line->text, event, sizeof event);
@@ -181,9 +183,12 @@ bool log_normalise(const struct log_line *line, char text[LOG_LINE_SIZE])
     }
     for (unsigned i = 0; i < sizeof any_number / sizeof *any_number; i++)
         if (strcmp(line->method, any_number[i]) == 0) return false;
-    snprintf(text, LOG_LINE_SIZE, "%s %08lx state=%s%s%s", line->method,
-             (unsigned long)line->result, line->state, line->arguments[0] ? " " : "",
-             line->arguments);
+    bool has_state = true;
+    for (unsigned i = 0; i < sizeof of_no_set / sizeof *of_no_set; i++)
+        if (strcmp(line->method, of_no_set[i]) == 0) has_state = false;
+    snprintf(text, LOG_LINE_SIZE, "%s %08lx%s%s%s%s", line->method, (unsigned long)line->result,
+             has_state ? " state=" : "", has_state ? line->state : "",
+             line->arguments[0] ? " " : "", line->arguments);
     return true;
 }
 

@@ -4,9 +4,10 @@
  *     CommitSnapshots 00000000 state=committed us=5210 luns=2 at=2026-11-22T21:00:00.123Z
  *     event: The shadow copy could not be prepared: ... What to do: ...
  *
- * The *normal form* of a line has nothing that differs from run to run: no times, no ids, and not
- * the calls that Windows makes as often as it likes.  Two runs of one scenario have the same normal
- * form, under Wine and on Windows, or one of the assumptions about VSS is wrong.
+ * The *normal form* of a line has nothing that differs from run to run: no times, no ids, no state
+ * where a call is of no open set, and not the calls that Windows makes as often as it likes.  Two
+ * runs of one scenario have the same normal form, under Wine and on Windows, or one of the
+ * assumptions about VSS is wrong.
  *
  * Threads: any.  Nothing allocates but log_compare.  Limits: lines of LOG_LINE_SIZE.
  */
