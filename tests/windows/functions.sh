@@ -72,6 +72,12 @@ product_type() # TYPE
         'HKLM\SYSTEM\CurrentControlSet\Control\ProductOptions' /v ProductType /t REG_SZ /d "$1" /f
 }
 
+windows_build() # NUMBER
+{
+    prove "its build is $1" runs "" windows/system32/reg.exe add \
+        'HKLM\SOFTWARE\Microsoft\Windows NT\CurrentVersion' /v CurrentBuildNumber /t REG_SZ /d "$1" /f
+}
+
 wine() # SECONDS PROGRAM ARGUMENTS...: on drive C; carriage returns are taken off what it says
 {
     local seconds=$1 program=$2 status=0

@@ -58,12 +58,6 @@ nothing_is_there()
     [ ! -e "$DRIVE_C/$HERE/tarn-vss.exe" ] && [ ! -e "$DRIVE_C/$HERE/tarn-shadow.exe" ]
 }
 
-build() # NUMBER
-{
-    prove "its build is $1" runs "" windows/system32/reg.exe add \
-        'HKLM\SOFTWARE\Microsoft\Windows NT\CurrentVersion' /v CurrentBuildNumber /t REG_SZ /d "$1" /f
-}
-
 new_code()
 {
     quietly_tarn host enrol db1 --json | json 'd["code"]'
@@ -141,7 +135,7 @@ prove "the stand-in's proxy is registered" runs "" windows/system32/regsvr32.exe
 
 chapter "A client Windows gets the commands only"
 product_type WinNT
-build 19045
+windows_build 19045
 prove "it installs" msi 0 /i 'C:\tarn.msi'
 prove "the programs are there" runs "tarn-vss 0." "$PROGRAM" version
 prove "and no service" ends_with 1 windows/system32/reg.exe query "$SERVICE_KEY"
@@ -150,7 +144,7 @@ prove "and leaves nothing" nothing_is_there
 
 chapter "Windows Server 2019"
 product_type ServerNT
-build 17763
+windows_build 17763
 prove "a code that is good for nothing ends the installation" msi 91 /i 'C:\tarn.msi' SERVERCODE=tarn1+nonsense
 prove "and nothing is left of it" nothing_is_there
 CODE=$(new_code)

@@ -9,7 +9,7 @@
 #
 # A second host has a prefix of its own, copied from the first one before that one was enrolled.
 
-declare -A VSS_PORT=() VSS_PREFIX=()
+declare -A VSS_PORT=() VSS_PREFIX=() SHADOW_PROGRAM=()
 SAID=
 
 vss_fault_of() # FILE: the last rule that was broken, if any
@@ -74,11 +74,33 @@ vss_enrol() # NAME [ADDRESS]: another address than the server's own
     ln -sf "$DRIVE_C/vss.log" "$WORK/log/$1-standin.log"
 }
 
+# The same by the installer: files, service, credential, registration.  Without one (no wixl), as above.
+vss_install() # NAME
+{
+    local msi=$WINDOWS_BUILD/windows/msi/tarn.msi code
+    [ -e "$msi" ] || { vss_enrol "$1" && return; }
+    cp "$msi" "$DRIVE_C/"
+    rm "$DRIVE_C/tarn-vss.exe" "$DRIVE_C/tarn-shadow.exe"
+    windows_build 17763
+    code=$(quietly_tarn host enrol "$1" --json | json 'd["code"]')
+    prove "tarn.msi is installed on $1" runs "" windows/system32/msiexec.exe /i 'C:\tarn.msi' /qn "SERVERCODE=$code"
+    SHADOW_PROGRAM[$1]='Program Files\Tarn\tarn-shadow.exe'
+    ln -sf "$DRIVE_C/ProgramData/Tarn/tarn-vss.log" "$WORK/log/$1-vss.log"
+    ln -sf "$DRIVE_C/vss.log" "$WORK/log/$1-standin.log"
+}
+
+vss_uninstall() # NAME: if the installer was there
+{
+    [ -n "${SHADOW_PROGRAM[$1]:-}" ] || return 0
+    prove "tarn.msi is removed from $1" runs "" windows/system32/msiexec.exe /x 'C:\tarn.msi' /qn
+    prove "and its programs are gone" test ! -e "$DRIVE_C/Program Files/Tarn/tarn-vss.exe"
+}
+
 # tarn-shadow.exe ends with 0, and no rule was broken.
 shadow() # ARGUMENTS...
 {
     local status=0
-    SAID=$(wine "${SHADOW_SECONDS:-60}" tarn-shadow.exe "$@") || status=$?
+    SAID=$(wine "${SHADOW_SECONDS:-60}" "${SHADOW_PROGRAM[$STANDIN_COMPUTER]:-tarn-shadow.exe}" "$@") || status=$?
     # shellcheck disable=SC2034  # prove prints it
     WHY="status $status, and it said: $(tail -n 5 <<< "$SAID" | tr '\n' ';') the stand-in: $(tail -n 3 \
         "$DRIVE_C/vss.log" | tr '\n' ';') the provider: $(tail -n 2 "$DRIVE_C/ProgramData/Tarn/tarn-vss.log" | tr '\n' ';')"

@@ -156,10 +156,10 @@ for lun in 1 2; do
 done
 vss_wine
 vss_second_prefix db1 db2
-for name in db2 db1; do
-    as_host "$name"
-    vss_enrol "$name"
-done
+as_host db2
+vss_enrol db2
+as_host db1
+vss_install db1
 numbers_start numbers 7301 1 2
 prove "numbers are written" wait_until 20 "numbers" number_is_over 200
 
@@ -192,4 +192,8 @@ prove "the disk is known by its id" equal "$(disk_id "$PORT" 1)" "$id"
 chapter "Broken off: disks of their own"
 as_host db2
 broken
+
+chapter "The end"
+as_host db1
+vss_uninstall db1
 finish
