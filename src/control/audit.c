@@ -112,7 +112,7 @@ void audit_tick(struct control *control)
         struct denial *copy = denial->repeated ? malloc(sizeof *copy) : NULL;
         if (copy) {
             *copy = *denial;
-            op_start_internal(control, &plan, NULL, summary_written, copy);
+            op_start_owning(control, &plan, NULL, summary_written, copy, free);
         }
         denial->verb = NULL;
     }

@@ -415,6 +415,7 @@ struct op {
     struct err *(*worker_fn)(struct op *op);
     void (*finish)(struct op *op); /* internal operations: called last */
     void *finish_arg;
+    void (*drop)(void *finish_arg); /* frees it where the end never comes: control is destroyed */
     struct rt_timer timer;
     struct rt_work work;
     catalog_fn *catalog_fn;
@@ -449,6 +450,9 @@ void op_unit_done(void *arg); /* void done(void *arg) of scsi and iscsi */
 /* Starts an operation of our own. */
 void op_start_internal(struct control *control, const struct op_plan *plan, struct set *set,
                        void (*finish)(struct op *op), void *finish_arg);
+/* The same; drop frees finish_arg of an operation that was under way when control is destroyed. */
+void op_start_owning(struct control *control, const struct op_plan *plan, struct set *set,
+                     void (*finish)(struct op *op), void *finish_arg, void (*drop)(void *finish_arg));
 void op_submit(struct control_call *call, struct control *control);
 void op_free(struct op *op);
 void lane_init(struct lane *lane);

@@ -57,7 +57,7 @@ void event_note(struct control *control, enum catalog_level level, const char *k
         log_info(event->text, "%s=\"%s\"", kind, event->object);
     else
         log_warn(event->text, "%s=\"%s\"", kind, event->object);
-    op_start_internal(control, &plan, NULL, event_written, event);
+    op_start_owning(control, &plan, NULL, event_written, event, free);
 }
 
 /* ---- event list ------------------------------------------------------------------------------ */

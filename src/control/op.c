@@ -423,6 +423,7 @@ void op_free(struct op *op)
 {
     if (list_is_linked(&op->link)) list_remove(&op->link);
     if (list_is_linked(&op->lane_link)) list_remove(&op->lane_link);
+    if (op->drop) op->drop(op->finish_arg);
     json_decref(op->arguments);
     json_decref(op->result);
     err_free(op->error);
@@ -458,6 +459,7 @@ static void op_finish(struct op *op)
     struct set *set = op->set, **taken_sets = take_ptr(&op->taken_sets);
     unsigned taken_count = op->taken_count;
     if (op->finish) op->finish(op);
+    op->drop = NULL;
     op_free(op);
     for (unsigned i = 0; i < taken_count; i++) lane_leave(&taken_sets[i]->lane, taken_sets[i]);
     free(taken_sets);
@@ -487,6 +489,12 @@ static struct op *op_create(struct control *control, const struct op_plan *plan)
 void op_start_internal(struct control *control, const struct op_plan *plan, struct set *set,
                        void (*finish)(struct op *op), void *finish_arg)
 {
+    op_start_owning(control, plan, set, finish, finish_arg, NULL);
+}
+
+void op_start_owning(struct control *control, const struct op_plan *plan, struct set *set,
+                     void (*finish)(struct op *op), void *finish_arg, void (*drop)(void *finish_arg))
+{
     struct op *op = op_create(control, plan);
     snprintf(op->actor.name, sizeof op->actor.name, "tarnd");
     op->actor.role = CONTROL_ROLE_ADMIN;
@@ -494,6 +502,7 @@ void op_start_internal(struct control *control, const struct op_plan *plan, stru
     op->set = set;
     op->finish = finish;
     op->finish_arg = finish_arg;
+    op->drop = drop;
     switch (plan->lane) {
     case OP_LANE_GENERAL:
         op->lane = &control->lane;

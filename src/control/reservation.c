@@ -28,13 +28,19 @@ static void step_store(struct op *op)
     op_catalog(op, write_rows);
 }
 
+static void storing_free(void *arg)
+{
+    struct storing *storing = arg;
+    free(storing->rows);
+    free(storing);
+}
+
 static void is_stored(struct op *op)
 {
     struct storing *storing = op->finish_arg;
     if (op->error) log_failure("a persistent reservation could not be stored", op->error);
     storing->done(storing->arg, take_ptr(&op->error));
-    free(storing->rows);
-    free(storing);
+    storing_free(storing);
 }
 
 /* Operations without a lane reach the catalog's worker in the order in which they begin. */
@@ -60,7 +66,7 @@ static void store(void *arg, const struct uuid *object,
         snprintf(row->initiator, sizeof row->initiator, "%s", from->port.name);
         memcpy(row->isid, from->port.isid, sizeof row->isid);
     }
-    op_start_internal(arg, &plan, NULL, is_stored, storing);
+    op_start_owning(arg, &plan, NULL, is_stored, storing, storing_free);
 }
 
 struct err *reservations_of(struct control *control, struct served *served,
