@@ -447,10 +447,9 @@ void *op_data(struct op *op, size_t size); /* zeroed, freed with the operation *
 /* Answers now; the operation goes on. */
 void op_answer(struct op *op, json_t *result);
 void op_unit_done(void *arg); /* void done(void *arg) of scsi and iscsi */
-/* Starts an operation of our own. */
+/* Starts an operation of our own; drop frees finish_arg if it is under way when control is destroyed. */
 void op_start_internal(struct control *control, const struct op_plan *plan, struct set *set,
                        void (*finish)(struct op *op), void *finish_arg);
-/* The same; drop frees finish_arg of an operation that was under way when control is destroyed. */
 void op_start_owning(struct control *control, const struct op_plan *plan, struct set *set,
                      void (*finish)(struct op *op), void *finish_arg, void (*drop)(void *finish_arg));
 void op_submit(struct control_call *call, struct control *control);
