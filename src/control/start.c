@@ -235,6 +235,10 @@ static void decide_set(struct control *control, struct start *start, struct set 
         set_adopt(set, &found);
         break;
     case SET_DO_ABORT:
+        /* Without members it is history, and says whose points may still turn up (write_pruned). */
+        if (set->row.state == SET_ABORTED && list_is_empty(&set->members)) break;
+        doom_set(&start->doomed, set);
+        break;
     case SET_DO_DELETE:
         doom_set(&start->doomed, set);
         break;

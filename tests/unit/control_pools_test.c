@@ -356,6 +356,30 @@ static void what_is_deleted_while_its_pool_goes_away_leaves_no_point_without_a_n
         place++;
 }
 
+/* The record of the cut gets through, and its flush fails, in the one pool or the other; then q is
+ * away for one start. */
+static void a_cut_that_failed_leaves_no_point_when_its_pool_comes_back_later(void)
+{
+    unsigned failed = 0;
+    for (unsigned lap = 0; lap < 8; lap++) {
+        struct rig *rig = furnished();
+        sim_run_for(rig->sim, RT_SECOND);
+        sim_node_fault(rig->node, SIM_FAULT_FLUSH_ERROR, lap % 2 ? "/pool" : "/other", lap / 2);
+        json_decref(rig_call(rig, "snapshot_create",
+                             json_pack("{s:[s,s], s:s}", "disks", "a", "x", "name", "n")));
+        failed += rig->status == STATUS_POOL_FAILED;
+        rig_crash(rig, SIM_CRASH_PROCESS);
+        hide_q(rig, true);
+        expect(rig_boot(rig));
+        power_off(rig);
+        hide_q(rig, false);
+        expect(rig_boot(rig));
+        expect_eq(unclaimed(rig), 0);
+        rig_destroy(rig);
+    }
+    expect(failed > 0);
+}
+
 static void an_undecided_set_can_be_aborted_and_leaves_nothing_when_the_pool_is_back(void)
 {
     struct tally tally = {0};
@@ -394,6 +418,7 @@ int main(void)
     run(while_a_pool_is_away_its_sets_are_undecided_and_decided_when_it_is_back);
     run(while_a_pool_is_away_an_update_of_its_sets_is_undecided);
     run(what_is_deleted_while_its_pool_goes_away_leaves_no_point_without_a_name);
+    run(a_cut_that_failed_leaves_no_point_when_its_pool_comes_back_later);
     run(an_undecided_set_can_be_aborted_and_leaves_nothing_when_the_pool_is_back);
     return tap_done();
 }
