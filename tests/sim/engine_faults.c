@@ -11,7 +11,6 @@
 #include <string.h>
 
 #include "base/check.h"
-#include "base/endian.h"
 #include "base/text.h"
 #include "tests/lib/tap.h"
 #include "tests/model/engine_mutation.h"
@@ -223,19 +222,10 @@ static bool storm_lies(const struct storm *storm)
 
 static void rot_somewhere(struct world *world)
 {
-    uint64_t blocks = sim_file_size(world->node, POOL_PATH) / BLOCK_BYTES;
-    uint8_t block[BLOCK_BYTES];
-    for (unsigned tries = 0; tries < 200; tries++) {
-        uint64_t offset = prng_below(&world->prng, blocks) * BLOCK_BYTES;
-        sim_file_peek(world->node, POOL_PATH, offset, block, sizeof block);
-        if (load_le64(block) == 0) continue;
-        uint64_t bit = prng_below(&world->prng, prng_chance(&world->prng, 1, 2) ? 4096 : 32768);
-        block[bit / 8] ^= (uint8_t)(1 << bit % 8);
-        sim_file_poke(world->node, POOL_PATH, offset, block, sizeof block);
-        world_trace(world, "bit %llu of block %llu flips", (unsigned long long)bit,
-                    (unsigned long long)(offset / BLOCK_BYTES));
-        return;
-    }
+    uint64_t block;
+    unsigned bit;
+    if (sim_file_rot(world->node, POOL_PATH, &world->prng, &block, &bit))
+        world_trace(world, "bit %u of block %llu flips", bit, (unsigned long long)block);
 }
 
 static void strike(struct world *world, const struct storm *storm)

@@ -79,6 +79,8 @@ uint64_t sim_file_size(struct sim_node *node, const char *path); /* 0 when missi
 void sim_file_create(struct sim_node *node, const char *path, uint64_t size_bytes); /* zeroes, sparse */
 void sim_file_peek(struct sim_node *node, const char *path, uint64_t offset, void *to, size_t size_bytes);
 void sim_file_poke(struct sim_node *node, const char *path, uint64_t offset, const void *from, size_t size_bytes);
+/* Flips one bit of a block that begins with something, as metadata and records do; false when it meets none. */
+bool sim_file_rot(struct sim_node *node, const char *path, struct prng *prng, uint64_t *ret_block, unsigned *ret_bit);
 
 /* Counters for the deterministic twins of the speed bars. */
 struct sim_counters {

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/endian.h"
 #include "base/limits.h"
 #include "tests/sim/sim_int.h"
 
@@ -585,4 +586,24 @@ void sim_file_poke(struct sim_node *node, const char *path, uint64_t offset, con
     check(file != NULL);
     sim_image_write(&file->current, offset, from, size_bytes);
     sim_image_write(&file->durable, offset, from, size_bytes);
+}
+
+/* At least half of all hits are in the first 512 bytes, where headers are. */
+bool sim_file_rot(struct sim_node *node, const char *path, struct prng *prng, uint64_t *ret_block,
+                  unsigned *ret_bit)
+{
+    uint64_t blocks = sim_file_size(node, path) / BLOCK_BYTES;
+    uint8_t block[BLOCK_BYTES];
+    for (unsigned tries = 0; tries < 400; tries++) {
+        uint64_t at = prng_below(prng, blocks);
+        sim_file_peek(node, path, at * BLOCK_BYTES, block, sizeof block);
+        if (load_le64(block) == 0) continue;
+        unsigned bit = (unsigned)prng_below(prng, prng_chance(prng, 1, 2) ? 4096 : 32768);
+        block[bit / 8] ^= (uint8_t)(1 << bit % 8);
+        sim_file_poke(node, path, at * BLOCK_BYTES, block, sizeof block);
+        *ret_block = at;
+        *ret_bit = bit;
+        return true;
+    }
+    return false;
 }

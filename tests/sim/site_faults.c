@@ -12,7 +12,6 @@
 #include <string.h>
 
 #include "base/check.h"
-#include "base/endian.h"
 #include "tests/sim/site_int.h"
 #include "tests/unit/control_rig.h"
 
@@ -36,19 +35,10 @@ static const enum sim_fault_kind lies[] = {
 
 static void rot(struct site *site, const char *path)
 {
-    uint64_t blocks = sim_file_size(site->node, path) / BLOCK_BYTES;
-    uint8_t block[BLOCK_BYTES];
-    for (unsigned tries = 0; tries < 400; tries++) {
-        uint64_t offset = prng_below(&site->prng, blocks) * BLOCK_BYTES;
-        sim_file_peek(site->node, path, offset, block, sizeof block);
-        if (load_le64(block) == 0) continue;
-        uint64_t bit = prng_below(&site->prng, prng_chance(&site->prng, 1, 2) ? 4096 : 32768);
-        block[bit / 8] ^= (uint8_t)(1 << bit % 8);
-        sim_file_poke(site->node, path, offset, block, sizeof block);
-        site_trace(site, "bit %llu of block %llu of %s flips", (unsigned long long)bit,
-                   (unsigned long long)(offset / BLOCK_BYTES), path);
-        return;
-    }
+    uint64_t block;
+    unsigned bit;
+    if (sim_file_rot(site->node, path, &site->prng, &block, &bit))
+        site_trace(site, "bit %u of block %llu of %s flips", bit, (unsigned long long)block, path);
 }
 
 void site_strike(struct site *site)

@@ -441,6 +441,26 @@ static void a_misdirected_write_lands_elsewhere(void)
     sim_destroy(sim);
 }
 
+/* Only block 0 begins with something: it is the one that is met. */
+static void rot_flips_the_bit_that_it_tells(void)
+{
+    uint64_t block = 77;
+    unsigned bit = 0;
+    uint8_t after[BLOCK_BYTES];
+    world(6);
+    expect(!sim_file_rot(node, "f", sim_prng(sim), &block, &bit));
+    expect_eq(block, 77);
+    write_block(0, 7);
+    while (!sim_file_rot(node, "f", sim_prng(sim), &block, &bit))
+        ;
+    expect_eq(block, 0);
+    sim_file_peek(node, "f", 0, after, sizeof after);
+    after[bit / 8] ^= (uint8_t)(1 << bit % 8);
+    expect(memcmp(after, memory[0], sizeof after) == 0);
+    sim_node_crash(node, SIM_CRASH_POWER);
+    sim_destroy(sim);
+}
+
 static void a_hanging_request_completes_after_healing(void)
 {
     world(5);
@@ -672,6 +692,7 @@ int main(void)
     run(equal_seeds_give_equal_traces_and_others_do_not);
     run(faults_strike_once_and_where_asked);
     run(a_misdirected_write_lands_elsewhere);
+    run(rot_flips_the_bit_that_it_tells);
     run(a_hanging_request_completes_after_healing);
     run(blocking_files_lose_what_was_not_synced);
     run(an_unsynced_truncation_or_deletion_may_be_undone);
