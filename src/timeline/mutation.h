@@ -1,9 +1,9 @@
 /*
- * mutation.h - switches for deliberate bugs, only in the library that the model test links
- * (-DTARN_MUTATIONS); elsewhere mutation_is() is the constant false and costs nothing.
+ * mutation.h - deliberate bugs of the engine (base/mutation.h), only in the library that the model test
+ * links.
  *
  *     if (batch->complete && (oldest_complete || mutation_is(MUTATION_ACK_OUT_OF_ORDER)))
- * publish(batch);
+ *         publish(batch);
  *
  * Each mutation must turn the model test red within its seeds (E30).  Threads: set before the pool
  * is opened.  The rows, with their invariants: mutation.def.
@@ -11,7 +11,7 @@
 #ifndef TARN_TIMELINE_MUTATION_H
 #define TARN_TIMELINE_MUTATION_H
 
-#include <stdbool.h>
+#include "base/mutation.h"
 
 enum mutation {
     MUTATION_NONE,
@@ -20,15 +20,6 @@ enum mutation {
 #undef X
     MUTATION_COUNT
 };
-
-#ifdef TARN_MUTATIONS
-extern enum mutation mutation_active; /* defined by the test program */
-static inline bool mutation_is(enum mutation mutation)
-{
-    return mutation_active == mutation;
-}
-#else
-#define mutation_is(mutation) false
-#endif
+MUTATION_SWITCH(mutation);
 
 #endif
