@@ -405,6 +405,127 @@ static void a_failed_flush_fails_the_pool_and_reads_go_on(void)
     rig_destroy(&r);
 }
 
+/* ---- Behind a batch that cannot be written --------------------------------------------------- */
+
+enum { BEHIND_BLOCKS = 64 }; /* enough for a batch of its own while another is under way */
+
+/* Blocks 1 and 8 to 71 hold 7; block 1 is being written with 5, and the device has refused it once. */
+struct behind {
+    struct rig r;
+    struct tracked_io first, write;
+    struct iovec iov[2];
+};
+
+static void begin_put(struct behind *b, struct tracked_io *t, uint64_t block, uint32_t blocks, int value)
+{
+    static uint8_t bytes[2][BEHIND_BLOCKS * BLOCK_BYTES];
+    unsigned i = t == &b->write;
+    memset(bytes[i], value, sizeof bytes[i]);
+    b->iov[i] = (struct iovec){.iov_base = bytes[i], .iov_len = (size_t)blocks * BLOCK_BYTES};
+    *t = (struct tracked_io){.io = {.op = VOLUME_WRITE,
+                                    .sector = block * SECTORS_PER_BLOCK,
+                                    .sector_count = blocks * SECTORS_PER_BLOCK,
+                                    .iov = &b->iov[i],
+                                    .iov_count = 1,
+                                    .done = io_done}};
+    volume_submit(b->r.volume, &t->io);
+}
+
+/* Until the engine has given the device more to write. */
+static void await_writes(struct rig *r)
+{
+    uint64_t before = sim_node_write_count(r->node);
+    while (sim_node_write_count(r->node) == before)
+        check(sim_step(r->sim));
+}
+
+static void behind_create(struct behind *b, uint64_t seed)
+{
+    struct rig *r = &b->r;
+    *b = (struct behind){0};
+    rig_create(r, seed, 64 * MIB, 0);
+    check(put(r, 1, 1, 7) == STATUS_OK && put(r, 8, BEHIND_BLOCKS, 7) == STATUS_OK);
+    check(do_io(r, VOLUME_FLUSH, 0, 0, 0) == STATUS_OK);
+    sim_run_for(r->sim, RT_SECOND); /* at rest */
+    sim_node_fault(r->node, SIM_FAULT_WRITE_ERROR, POOL_PATH, 0);
+    begin_put(b, &b->first, 1, 1, 5);
+    await_writes(r);
+    sim_node_fault(r->node, SIM_FAULT_HANG, POOL_PATH, 0); /* for what comes behind it */
+}
+
+/* The second and the third try fail too, and the batch goes with its pool.  What is behind it is still
+ * in the device, and ends when that works again. */
+static void fail_the_first(struct behind *b)
+{
+    struct rig *r = &b->r;
+    await_writes(r);
+    check(!b->first.is_done);
+    sim_node_fault(r->node, SIM_FAULT_WRITE_ERROR, POOL_PATH, 0);
+    sim_node_fault(r->node, SIM_FAULT_WRITE_ERROR, POOL_PATH, 0);
+    require(sim_run_until(r->sim, io_is_done, &b->first, RT_SECOND));
+    expect_eq(b->first.io.status, STATUS_POOL_FAILED);
+    sim_run_for(r->sim, RT_SECOND);
+    expect_eq(volume_pool_state(r->pool), VOLUME_POOL_FAILED);
+    expect(!b->write.is_done && !r->is_done);
+    sim_heal(r->sim);
+}
+
+/* A start after it.  True: the first one is there (the device wrote it, and said that it had not). */
+static bool behind_look(struct behind *b)
+{
+    struct rig *r = &b->r;
+    crash(r, SIM_CRASH_PROCESS);
+    check(open_pool(r, 0) == STATUS_OK);
+    open_disk(r);
+    bool is_first_there = has(r, 1, 5);
+    expect(is_first_there || has(r, 1, 7));
+    expect_eq(check_pool(r), STATUS_OK);
+    return is_first_there;
+}
+
+static void a_write_that_hangs_behind_a_failed_batch_is_not_published(void)
+{
+    unsigned lost = 0;
+    for (uint64_t seed = 1; seed <= 16; seed++) {
+        struct behind b;
+        behind_create(&b, seed);
+        begin_put(&b, &b.write, 8, BEHIND_BLOCKS, 9);
+        fail_the_first(&b);
+        require(sim_run_until(b.r.sim, io_is_done, &b.write, RT_SECOND));
+        expect_eq(b.write.io.status, STATUS_POOL_FAILED);
+        expect(has(&b.r, 1, 7) && has(&b.r, 8, 7)); /* reads go on */
+        bool is_first_there = behind_look(&b);
+        lost += !is_first_there;
+        for (unsigned i = 0; i < BEHIND_BLOCKS; i++)
+            expect(has(&b.r, 8 + i, is_first_there ? 9 : 7)); /* E4: none without those before */
+        rig_destroy(&b.r);
+    }
+    expect(lost > 0);
+}
+
+static void a_cut_that_hangs_behind_a_failed_batch_is_not_published(void)
+{
+    unsigned lost = 0;
+    for (uint64_t seed = 1; seed <= 16; seed++) {
+        struct behind b;
+        struct volume_point_info info;
+        struct volume_cut_result result;
+        struct volume_cut_member member = {.point = uuid_of(10), .kind = VOLUME_POINT_SNAPSHOT};
+        struct volume_cut c = {.set = uuid_of(10), .member_count = 1, .members = &member};
+        behind_create(&b, seed);
+        member.disk = b.r.disk;
+        volume_cut(b.r.pool, &c, &result, call_done, &b.r);
+        fail_the_first(&b);
+        expect_eq(finish(&b.r), STATUS_POOL_FAILED);
+        expect(has(&b.r, 1, 7));
+        bool is_first_there = behind_look(&b);
+        lost += !is_first_there;
+        expect_eq(volume_point_find(b.r.pool, &member.point, &info), is_first_there);
+        rig_destroy(&b.r);
+    }
+    expect(lost > 0);
+}
+
 /* How many of 16 worlds lose an acknowledged write that nobody flushed, after so long. */
 static unsigned lost_after(uint64_t age_ns)
 {
@@ -521,6 +642,8 @@ int main(void)
     run(a_superblock_that_cannot_be_read_at_a_start_never_counts_again);
     run(a_flush_that_fails_while_a_pool_is_opened_is_told_and_harms_nothing);
     run(a_failed_flush_fails_the_pool_and_reads_go_on);
+    run(a_write_that_hangs_behind_a_failed_batch_is_not_published);
+    run(a_cut_that_hangs_behind_a_failed_batch_is_not_published);
     run(what_nobody_flushes_is_durable_soon);
     run(a_cut_behind_its_deadline_cuts_nothing);
     run(writers_go_on_while_a_cut_waits_for_its_flush);
