@@ -14,7 +14,8 @@
  * the pool is too full for the copy.
  *
  * Until the engine's one record the destination is as it was; so the job may be begun again after a
- * crash at any point, and when its undo point is there it was done.
+ * crash at any point.  When its undo point is there it was done: that is asked before all else, and before the
+ * point's row could go, since the snapshot, or its pool, may be away by then.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -52,6 +53,14 @@ static struct disk *disk_of(const struct run *run)
 static struct snapshot *snapshot_of(const struct run *run)
 {
     return inventory_snapshot(run->control, &run->snapshot);
+}
+
+/* The record was made; false also while the disk's pool cannot tell. */
+static bool was_made(const struct run *run, struct volume_point_info *ret_undo)
+{
+    const struct disk *disk = disk_of(run);
+    return disk && pool_is_writable(disk->pool) &&
+           volume_point_find(disk->pool->engine, &run->undo, ret_undo);
 }
 
 static void mark(struct run *run, struct job *job)
@@ -210,9 +219,14 @@ static void settled(struct op *op)
     job_end(job, e);
 }
 
-/* Takes e; NULL: it is done. */
+/* Takes e; NULL: it is done.  What was made before a crash is done, whatever stops the job now. */
 static void settle(struct run *run, struct err *e)
 {
+    struct volume_point_info info;
+    if (e && was_made(run, &info)) {
+        log_failure("a replace that was made before is kept", e);
+        err_free(take_ptr(&e));
+    }
     static op_step *const steps[] = {step_left_over, step_flags, step_rows, step_publish, NULL};
     static const struct op_plan plan = {
         .verb = "disk_replaced", .lane = OP_LANE_GENERAL, .steps = steps};
@@ -334,13 +348,14 @@ static void step_ready(struct op *op)
     struct run *run = op->finish_arg;
     struct ready *data = op_data(op, sizeof *data);
     struct volume_point_info info;
-    struct err *e = check_ready(run);
+    run->is_done = was_made(run, &info);
+    struct err *e = run->is_done ? NULL : check_ready(run);
     if (e) {
         op_fail(op, e);
         return;
     }
     struct disk *disk = disk_of(run);
-    run->is_done = volume_point_find(disk->pool->engine, &run->undo, &info);
+    const struct snapshot *snapshot = snapshot_of(run);
     if (inventory_undo(op->control, &run->undo)) {
         op_next(op);
         return;
@@ -348,14 +363,15 @@ static void step_ready(struct op *op)
     data->undo = (struct catalog_undo){.uuid = run->undo,
                                        .disk = run->disk,
                                        .state = SNAPSHOT_PENDING,
-                                       .size_bytes = disk->row.size_bytes,
+                                       .size_bytes = run->is_done ? info.size_bytes
+                                                                  : disk->row.size_bytes,
                                        .made_ns = rt_wall(op->control->rt),
                                        .expires_ns = clock_now(op->control) + UNDO_KEPT_NS};
     bool reverts = strcmp(run->job->row.verb, "disk_revert") == 0;
     name_by_time(op->control, &disk->undos, reverts ? "before-revert" : "before-replace",
                  data->undo.name);
     snprintf(data->undo.cause, sizeof data->undo.cause, "%s snapshot \"%s\"",
-             reverts ? "revert to" : "replace by", snapshot_of(run)->row.name);
+             reverts ? "revert to" : "replace by", snapshot ? snapshot->row.name : "?");
     op_catalog(op, write_undo);
 }
 
@@ -366,9 +382,12 @@ static void step_still(struct op *op)
     struct ready *data = op->data;
     struct volume_point_info info;
     if (!uuid_is_nil(&data->undo.uuid)) inventory_add_undo(op->control, &data->undo);
+    if (run->is_done || uuid_is_nil(&run->temporary)) {
+        op_next(op);
+        return;
+    }
     struct volume_pool *engine = snapshot_of(run)->disk->pool->engine;
-    if (run->is_done || uuid_is_nil(&run->temporary) ||
-        volume_point_find(engine, &run->temporary, &info)) {
+    if (volume_point_find(engine, &run->temporary, &info)) {
         op_next(op);
         return;
     }

@@ -72,12 +72,9 @@ static void power_off(struct rig *rig)
     sim_node_crash(rig->node, SIM_CRASH_PROCESS);
 }
 
-/* Moves the first bytes of pool q away, or back; the node is down. */
 static void hide_q(struct rig *rig, bool hide)
 {
-    static uint8_t kept[1 << 20], zeroes[sizeof kept];
-    if (hide) sim_file_peek(rig->node, "/other", 0, kept, sizeof kept);
-    sim_file_poke(rig->node, "/other", 0, hide ? zeroes : kept, sizeof kept);
+    rig_hide_pool(rig, "/other", hide);
 }
 
 static void a_snapshot_of_disks_in_two_pools_is_one_set(void)

@@ -8,13 +8,22 @@
 
 enum { LUN = 5, BLOCKS = 40 };
 
-/* Disk b (8 MiB) holds 7 in BLOCKS blocks and has snapshot "from"; disk a (16 MiB) holds 1 in block
- * 0 and is LUN 5. */
-static struct rig *furnished(struct lun_host **ret_host)
+static void make_q(struct rig *rig)
+{
+    json_t *made = rig_ok(rig, "pool_create", "{s:s, s:s, s:s, s:b}", "name", "q", "path",
+                          "/pool2", "size", "64M", "sparse", 1);
+    check(rig_job_ends(rig, rig_text(made, "job.id"), "done"));
+    json_decref(made);
+}
+
+/* Pool p; disk "small" (8 MiB, in that pool) holds 7 in BLOCKS blocks and has snapshot "from"; disk a
+ * (16 MiB, in p) holds 1 in block 0 and is LUN 5. */
+static struct rig *furnished_in(const char *pool, struct lun_host **ret_host)
 {
     struct rig *rig = rig_create(RIG_REAL);
     rig_furnish(rig);
-    check(rig_do(rig, "disk_create", "{s:s, s:s}", "name", "small", "size", "8M"));
+    if (strcmp(pool, "q") == 0) make_q(rig);
+    check(rig_do(rig, "disk_create", "{s:s, s:s, s:s}", "name", "small", "size", "8M", "pool", pool));
     check(rig_do(rig, "host_create", "{s:s, s:[s], s:s}", "name", "h", "initiators", "iqn.a", "os",
                  "linux"));
     check(rig_do(rig, "map_add", "{s:s, s:s, s:i}", "host", "h", "disk", "a", "lun", LUN));
@@ -29,6 +38,11 @@ static struct rig *furnished(struct lun_host **ret_host)
     sim_run_for(rig->sim, 31 * RT_SECOND);
     *ret_host = host;
     return rig;
+}
+
+static struct rig *furnished(struct lun_host **ret_host)
+{
+    return furnished_in("p", ret_host);
 }
 
 /* The id of the job; "" when it was refused. */
@@ -186,12 +200,9 @@ static void another_pool_is_no_obstacle(void)
     char id[64];
     struct lun_host *host;
     struct rig *rig = furnished(&host);
-    json_t *answer = rig_ok(rig, "pool_create", "{s:s, s:s, s:s, s:b}", "name", "q", "path",
-                            "/pool2", "size", "64M", "sparse", 1);
-    expect(rig_job_ends(rig, rig_text(answer, "job.id"), "done"));
-    json_decref(answer);
+    make_q(rig);
     expect(rig_do(rig, "disk_create", "{s:s, s:s, s:s}", "name", "far", "size", "1M", "pool", "q"));
-    answer = rig_ok(rig, "disk_replace", "{s:s, s:s}", "name", "far", "from", "from");
+    json_t *answer = rig_ok(rig, "disk_replace", "{s:s, s:s}", "name", "far", "from", "from");
     snprintf(id, sizeof id, "%s", rig_text(answer, "job.id"));
     json_decref(answer);
     expect(rig_job_ends(rig, id, "done"));
@@ -359,6 +370,96 @@ static void a_job_that_waits_for_space_is_paused_and_cancelled_and_gives_back_wh
     rig_destroy(rig);
 }
 
+/* ---- A pool that is away --------------------------------------------------------------------- */
+
+static size_t undo_points(struct rig *rig, const char *state)
+{
+    size_t i, count = 0;
+    const json_t *undo;
+    json_t *disk = rig_ok(rig, "disk_show", "{s:s}", "name", "a");
+    json_array_foreach(json_object_get(disk, "undo_points"), i, undo)
+        count += strcmp(rig_text(undo, "state"), state) == 0;
+    json_decref(disk);
+    return count;
+}
+
+/* Points without a name, in both pools. */
+static long long unclaimed(struct rig *rig)
+{
+    json_t *q = rig_ok(rig, "pool_show", "{s:s}", "name", "q");
+    long long n = rig_number(q, "unclaimed_count") + rig_number(q, "unclaimed_disk_count");
+    json_decref(q);
+    return n + rig_unclaimed(rig);
+}
+
+struct tally {
+    unsigned before, behind;
+};
+
+/* As it was, or as the snapshot and with what it was as an undo point. */
+static void look_at_the_end(struct rig *rig, uint64_t place, struct tally *tally)
+{
+    struct lun_host *host = lun_login(rig, "iqn.a");
+    bool before = is_as_before(host), behind = is_replaced(host);
+    size_t points = undo_points(rig, "ready");
+    tally->before += before;
+    tally->behind += behind;
+    if (before == behind || points != behind || undo_points(rig, "pending") > 0 || unclaimed(rig) > 0)
+        printf("# crash at write %llu: %s, %zu undo points, %lld points without a name\n",
+               (unsigned long long)place, before ? "as before" : behind ? "replaced" : "neither",
+               points, unclaimed(rig));
+    expect(before != behind);
+    expect_eq(points, behind);
+    expect_eq(undo_points(rig, "pending"), 0);
+    expect_eq(unclaimed(rig), 0);
+    if (behind) {
+        expect(rig_do(rig, "disk_undo", "{s:s, s:b}", "name", "a", "force", 1));
+        expect(is_as_before(host));
+    }
+    lun_logout(host);
+}
+
+/* A crash at that write of a replace over two pools, a start without one of them, a power cut, and all
+ * is back.  False: it had ended before. */
+static bool crashes_and_starts_without(const char *path, uint64_t place, struct tally *tally)
+{
+    struct lun_host *host;
+    struct rig *rig = furnished_in("q", &host);
+    lun_logout(host);
+    sim_node_crash_at_write(rig->node, place, SIM_CRASH_PROCESS);
+    json_decref(rig_call(rig, "disk_replace", json_pack("{s:s, s:s}", "name", "a", "from", "from")));
+    sim_run_for(rig->sim, 20 * RT_SECOND);
+    bool crashed = !sim_node_is_up(rig->node);
+    sim_node_crash_at_write(rig->node, 0, SIM_CRASH_PROCESS);
+    rig_crash(rig, SIM_CRASH_PROCESS);
+    rig_hide_pool(rig, path, true);
+    check(rig_boot(rig));
+    sim_run_for(rig->sim, 20 * RT_SECOND);
+    rig_crash(rig, SIM_CRASH_POWER);
+    rig_hide_pool(rig, path, false);
+    check(rig_boot(rig));
+    sim_run_for(rig->sim, 20 * RT_SECOND);
+    look_at_the_end(rig, place, tally);
+    rig_destroy(rig);
+    return crashed;
+}
+
+static void a_start_without_the_snapshots_pool_keeps_the_undo_point_of_what_was_done(void)
+{
+    struct tally tally = {0};
+    for (uint64_t place = 1; crashes_and_starts_without("/pool2", place, &tally);)
+        place++;
+    expect(tally.before > 0 && tally.behind > 0);
+}
+
+static void a_start_without_the_disks_pool_keeps_the_undo_point_of_what_was_done(void)
+{
+    struct tally tally = {0};
+    for (uint64_t place = 1; crashes_and_starts_without("/pool", place, &tally);)
+        place++;
+    expect(tally.before > 0 && tally.behind > 0);
+}
+
 /* ---- What a Windows host wrote into its shadow copy ------------------------------------------ */
 
 static void a_revert_takes_what_a_host_wrote_into_the_snapshot_unless_as_cut(void)
@@ -403,6 +504,8 @@ int main(void)
     run(a_forced_job_does_not_wait);
     run(a_full_pool_is_waited_for_with_an_event_and_over_a_restart);
     run(a_job_that_waits_for_space_is_paused_and_cancelled_and_gives_back_what_it_took);
+    run(a_start_without_the_snapshots_pool_keeps_the_undo_point_of_what_was_done);
+    run(a_start_without_the_disks_pool_keeps_the_undo_point_of_what_was_done);
     run(a_revert_takes_what_a_host_wrote_into_the_snapshot_unless_as_cut);
     return tap_done();
 }

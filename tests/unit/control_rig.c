@@ -351,3 +351,10 @@ long long rig_unclaimed(struct rig *rig)
     json_decref(pool);
     return n;
 }
+
+void rig_hide_pool(struct rig *rig, const char *path, bool hide)
+{
+    static uint8_t kept[1 << 20], zeroes[sizeof kept];
+    if (hide) sim_file_peek(rig->node, path, 0, kept, sizeof kept);
+    sim_file_poke(rig->node, path, 0, hide ? zeroes : kept, sizeof kept);
+}

@@ -39,6 +39,8 @@ bool rig_boot(struct rig *rig);                       /* false: crashed or faile
 void rig_stop(struct rig *rig);                       /* orderly */
 void rig_crash(struct rig *rig, enum sim_crash kind); /* and frees what was there */
 bool rig_restart(struct rig *rig);
+/* Moves the first bytes of a pool's file away, or back (one file at a time); the node is down. */
+void rig_hide_pool(struct rig *rig, const char *path, bool hide);
 
 /* NULL: it failed (status, message, next), or the node crashed (status CANCELLED). */
 json_t *rig_call_as(struct rig *rig, enum control_role role, const char *verb, json_t *arguments,
