@@ -438,18 +438,26 @@ static void the_normal_form_has_no_times_and_ids(void)
     expect_str(shown, "OnLunEmpty 00000000 luns=1");
 }
 
+/* Where the actual trace goes on in another file. */
+#define FILE_ENDS "<end>"
+
 static int difference(const char *expected, const char *actual, char **ret_out)
 {
     size_t size = 0;
-    FILE *a = tmpfile(), *b = tmpfile(), *to = open_memstream(ret_out, &size);
-    check(a && b && to);
+    FILE *a = tmpfile(), *b = tmpfile(), *c = tmpfile(), *to = open_memstream(ret_out, &size);
+    check(a && b && c && to);
+    const char *second = strstr(actual, FILE_ENDS);
     fputs(expected, a);
-    fputs(actual, b);
+    fwrite(actual, 1, second ? (size_t)(second - actual) : strlen(actual), b);
+    if (second) fputs(second + strlen(FILE_ENDS), c);
     rewind(a);
     rewind(b);
-    int status = log_compare(a, b, to);
+    rewind(c);
+    int status = second ? log_compare(a, (FILE *[]){b, c}, 2, to)
+                        : log_compare(a, (FILE *[]){NULL, b}, 2, to);
     fclose(a);
     fclose(b);
+    fclose(c);
     fclose(to);
     return status;
 }
@@ -463,6 +471,22 @@ static void traces_that_differ_in_times_only_are_the_same(void)
                          &out),
               0);
     expect_str(out, "");
+    free(out);
+}
+
+static void a_trace_in_two_files_is_one(void)
+{
+    static const char expected[] = "A 00000000 state=idle us=1\nB 00000000 state=idle us=2\n";
+    char *out;
+    expect_eq(difference(expected,
+                         "A 00000000 state=idle us=9\n" FILE_ENDS "B 00000000 state=idle us=9\n",
+                         &out),
+              0);
+    free(out);
+    expect_eq(difference(expected,
+                         "B 00000000 state=idle us=9\n" FILE_ENDS "A 00000000 state=idle us=9\n",
+                         &out),
+              1);
     free(out);
 }
 
@@ -504,6 +528,7 @@ int main(void)
     run(a_line_is_shown_in_plain_words);
     run(the_normal_form_has_no_times_and_ids);
     run(traces_that_differ_in_times_only_are_the_same);
+    run(a_trace_in_two_files_is_one);
     run(what_differs_is_shown_line_by_line);
     return tap_done();
 }

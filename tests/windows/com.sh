@@ -38,6 +38,37 @@ repaired()
         runs "now: the service TarnVss" tarn-vss.exe repair
 }
 
+full_trace()
+{
+    awk 'BEGIN { for (i = 0; i < 47000; i++)
+        printf "AreLunsSupported 00000000 state=idle us=%d luns=1 context=0x0 at=2026-11-22T21:00:01.456Z\r\n", i }' \
+        > "$DRIVE_C/full.txt"
+    cat "$DRIVE_C/$LOG" >> "$DRIVE_C/full.txt"
+    mv "$DRIVE_C/full.txt" "$DRIVE_C/$LOG"
+}
+
+# The full trace is the predecessor of a new one, and both are read, in order.
+rotated()
+{
+    local said old=$DRIVE_C/ProgramData/Tarn/tarn-vss.old.log
+    said=$(wine 60 tarn-vss.exe log) || return 1
+    # shellcheck disable=SC2034  # prove prints it
+    WHY="$(wc -c "$old" "$DRIVE_C/$LOG" 2>&1), lines: $(wc -l <<< "$said")"
+    [ -s "$old" ] && [ "$(stat -c %s "$DRIVE_C/$LOG")" -lt 100000 ] &&
+        [ "$(wc -l <<< "$said")" = "$(cat "$old" "$DRIVE_C/$LOG" | wc -l)" ] &&
+        [[ $(head -n 1 <<< "$said") == *" 0.0 ms "* ]] && [[ $(tail -n 1 <<< "$said") != *"luns=1 context=0x0" ]]
+}
+
+bundled()
+{
+    wine 120 tarn-vss.exe doctor --bundle 'C:\bundle.txt' > /dev/null || true
+    # shellcheck disable=SC2034  # prove prints it
+    WHY="the bundle: $(wc "$DRIVE_C/bundle.txt" 2>&1)"
+    cat "$DRIVE_C/ProgramData/Tarn/tarn-vss.old.log" "$DRIVE_C/$LOG" > "$DRIVE_C/both.txt"
+    sed -n '/^==== call trace/,/^==== wevtutil/p' "$DRIVE_C/bundle.txt" | grep -ac 'state=' > "$DRIVE_C/count.txt"
+    [ "$(cat "$DRIVE_C/count.txt")" = "$(grep -ac 'state=' "$DRIVE_C/both.txt")" ]
+}
+
 gone()
 {
     ! wine 60 windows/system32/reg.exe query 'HKLM\SOFTWARE\Classes\CLSID\{5C3BE0F8-1D6A-4B0E-8F5D-3A7E2C914B66}' > /dev/null
@@ -46,7 +77,7 @@ gone()
 wine_begin
 wine_install "$WINDOWS_BUILD/windows/provider/tarn-vss.exe" "$WINDOWS_BUILD/windows/standin/vssps.dll" \
     "$WINDOWS_BUILD/windows/standin/com_probe.exe" "$WINDOWS_BUILD/windows/standin/crypto_probe.exe" \
-    "$WINDOWS_BUILD/windows/standin/register_probe.exe"
+    "$WINDOWS_BUILD/windows/standin/register_probe.exe" "$WINDOWS_BUILD/windows/standin/trail_probe.exe"
 wine_install "$WINDOWS_BUILD"/windows/messages/tarn-vss-messages-*.dll \
     "$WINDOWS_BUILD/windows/messages/message_probe.exe"
 says() # TEXT PROGRAM ARGUMENTS...: and fails
@@ -76,6 +107,7 @@ relay message_probe.exe
 relay com_probe.exe
 relay crypto_probe.exe
 relay register_probe.exe
+relay trail_probe.exe
 prove "every call is in the trace, with its state" traced 'EndPrepareSnapshots 80042306 state=failed'
 prove "a veto has its event, with what to do" traced 'event: .* What to do: '
 # Wine has none, and the doctor looks for it.
@@ -87,6 +119,10 @@ prove "the trace in its normal form is as expected of itself" same_trace
 prove "the doctor says what is wrong with a host that is not enrolled" ends_with 1 tarn-vss.exe doctor
 prove "and in JSON" doctor_json
 prove "what is missing of the registration is put back" repaired
+full_trace
+relay com_probe.exe
+prove "a full trace becomes the predecessor of a new one, and both are shown" rotated
+prove "the bundle has both" bundled
 prove "the service stops" runs "" windows/system32/net.exe stop TarnVss
 prove "tarn-vss unregisters all" runs "unregistered" tarn-vss.exe unregister
 prove "VSS has it no more" equal "$(providers)" 0

@@ -10,6 +10,7 @@ set HERE=%~dp0
 set OUT=%HERE%accept.txt
 set VSS="%ProgramFiles%\Tarn\tarn-vss.exe"
 set LOG=%ProgramData%\Tarn\tarn-vss.log
+set OLDLOG=%ProgramData%\Tarn\tarn-vss.old.log
 if not defined DISKSHADOW set DISKSHADOW=diskshadow
 set FAILED=0
 cd /d "%HERE%"
@@ -41,6 +42,7 @@ iscsicli SessionList >> "%OUT%" 2>&1
 echo ==== doctor>> "%OUT%"
 %VSS% doctor >> "%OUT%" 2>&1
 if exist "%LOG%" del "%LOG%"
+if exist "%OLDLOG%" del "%OLDLOG%"
 
 for %%S in (create persistent transportable mask break writable) do call :script %%S %3
 

@@ -54,7 +54,7 @@ static void report_event(struct provider_os *os, const struct event *event)
     const wchar_t *strings[EVENT_INSERTS_MAX];
     char text[EVENT_TEXT_SIZE];
     event_text(event, text);
-    trace_text(&windows.provider, text);
+    trace_text(text);
     for (unsigned i = 0; i < kind->insert_count; i++) {
         /* One that was cut off within a character is told without it. */
         if (!MultiByteToWideChar(CP_UTF8, 0, event->inserts[i], -1, wide[i], EVENT_INSERT_SIZE))
@@ -93,13 +93,13 @@ static void open_trace(void)
 {
     wchar_t path[MAX_PATH + 32];
     if (FAILED(SHGetFolderPathW(NULL, CSIDL_COMMON_APPDATA, NULL, SHGFP_TYPE_CURRENT, path))) {
-        trace_init(NULL);
+        trace_init(&windows.provider, NULL);
         return;
     }
     wcscat(path, L"\\Tarn");
     CreateDirectoryW(path, NULL); /* it may be there */
     wcscat(path, L"\\tarn-vss.log");
-    trace_init(path);
+    trace_init(&windows.provider, path);
 }
 
 /* Of the server that this host was enrolled with; enrolling again counts from the next start of the

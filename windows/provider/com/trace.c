@@ -1,19 +1,44 @@
 #include "windows/provider/com/trace.h"
 
 #include <stdio.h>
-#include <string.h>
 
-enum { PENDING_BYTES = 65536, LINE_BYTES = 1024 };
+#include "windows/provider/com/trail_file.h"
+
+enum { LINE_BYTES = 1024 };
 
 static CRITICAL_SECTION section;
-static wchar_t file_path[MAX_PATH];
-static char pending[PENDING_BYTES];
-static size_t pending_used;
+static struct trail_file file;
+static struct trail trail;
+static struct provider *core;
+static bool has_file;
 
-void trace_init(const wchar_t *path)
+static void lock(struct trail_os *os)
+{
+    EnterCriticalSection(&section);
+}
+
+static void unlock(struct trail_os *os)
+{
+    LeaveCriticalSection(&section);
+}
+
+static bool is_held(struct trail_os *os)
+{
+    core->os->lock(core->os);
+    bool is = core->is_frozen;
+    core->os->unlock(core->os);
+    return is;
+}
+
+void trace_init(struct provider *provider, const wchar_t *path)
 {
     InitializeCriticalSection(&section);
-    if (path) wcsncpy(file_path, path, MAX_PATH - 1);
+    core = provider;
+    has_file = path && trail_file_init(&file, path);
+    file.os.lock = lock;
+    file.os.unlock = unlock;
+    file.os.is_held = is_held;
+    trail_init(&trail, &file.os, TRAIL_MAX_BYTES);
 }
 
 uint64_t trace_now_us(void)
@@ -24,32 +49,6 @@ uint64_t trace_now_us(void)
     return (uint64_t)now.QuadPart / (uint64_t)frequency.QuadPart * 1000000u +
            (uint64_t)now.QuadPart % (uint64_t)frequency.QuadPart * 1000000u /
                (uint64_t)frequency.QuadPart;
-}
-
-static void write_pending(void)
-{
-    DWORD written;
-    if (pending_used == 0 || !file_path[0]) return;
-    HANDLE file = CreateFileW(file_path, FILE_APPEND_DATA, FILE_SHARE_READ | FILE_SHARE_WRITE, NULL,
-                              OPEN_ALWAYS, FILE_ATTRIBUTE_NORMAL, NULL);
-    if (file == INVALID_HANDLE_VALUE) return;
-    if (WriteFile(file, pending, (DWORD)pending_used, &written, NULL)) pending_used = 0;
-    CloseHandle(file);
-}
-
-static void add(struct provider *provider, const char *line)
-{
-    size_t length = strlen(line);
-    provider->os->lock(provider->os);
-    bool is_frozen = provider->is_frozen;
-    provider->os->unlock(provider->os);
-    EnterCriticalSection(&section);
-    if (pending_used + length <= sizeof pending) {
-        memcpy(pending + pending_used, line, length);
-        pending_used += length;
-    }
-    if (!is_frozen) write_pending();
-    LeaveCriticalSection(&section);
 }
 
 void trace_call(struct provider *provider, const char *method, const char *arguments,
@@ -67,12 +66,12 @@ void trace_call(struct provider *provider, const char *method, const char *argum
              arguments, (unsigned)now.wYear, (unsigned)now.wMonth, (unsigned)now.wDay,
              (unsigned)now.wHour, (unsigned)now.wMinute, (unsigned)now.wSecond,
              (unsigned)now.wMilliseconds);
-    add(provider, line);
+    if (has_file) trail_add(&trail, line);
 }
 
-void trace_text(struct provider *provider, const char *text)
+void trace_text(const char *text)
 {
     char line[LINE_BYTES];
     snprintf(line, sizeof line, "event: %.900s\r\n", text);
-    add(provider, line);
+    if (has_file) trail_add(&trail, line);
 }

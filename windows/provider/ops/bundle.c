@@ -5,7 +5,11 @@
 
 #include "windows/provider/ops/machine.h"
 
-enum { COMMAND_MS = 20000, OUTPUT_MAX_BYTES = 1024 * 1024 };
+enum {
+    COMMAND_MS = 20000,
+    OUTPUT_MAX_BYTES = 1024 * 1024,
+    TRACE_MAX_BYTES = 2 * TRAIL_MAX_BYTES, /* of each of its files */
+};
 
 static void heading(FILE *to, const char *text)
 {
@@ -63,24 +67,32 @@ static void put_registry(FILE *to)
 
 /* ---- Files and commands ---------------------------------------------------------------------- */
 
-static void put_trace(FILE *to)
+/* The end of a file tells most. */
+static void put_end(FILE *from, FILE *to)
 {
-    wchar_t path[MAX_PATH];
     char text[4096];
     size_t size;
-    heading(to, "call trace");
-    FILE *from = machine_log_path(path) ? _wfopen(path, L"rb") : NULL;
-    if (!from) {
-        fputs("there is none\n", to);
-        return;
-    }
-    /* The end of it tells most. */
     fseek(from, 0, SEEK_END);
     long end = ftell(from);
-    fseek(from, end > OUTPUT_MAX_BYTES ? end - OUTPUT_MAX_BYTES : 0, SEEK_SET);
+    fseek(from, end > TRACE_MAX_BYTES ? end - TRACE_MAX_BYTES : 0, SEEK_SET);
     while ((size = fread(text, 1, sizeof text, from)) > 0)
         fwrite(text, 1, size, to);
-    fclose(from);
+}
+
+static void put_trace(FILE *to)
+{
+    struct trail_file log;
+    FILE *files[TRAIL_FILES] = {0};
+    bool is_there = false;
+    heading(to, "call trace");
+    if (machine_log(&log)) trail_file_open(&log, files);
+    for (unsigned i = 0; i < TRAIL_FILES; i++) {
+        if (!files[i]) continue;
+        put_end(files[i], to);
+        fclose(files[i]);
+        is_there = true;
+    }
+    if (!is_there) fputs("there is none\n", to);
 }
 
 static void copy_output(HANDLE pipe, FILE *to)

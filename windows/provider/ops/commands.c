@@ -87,36 +87,63 @@ static int run_repair(int argc, wchar_t **argv)
 
 /* ---- log ------------------------------------------------------------------------------------- */
 
-static FILE *open_log(void)
+/* The trace in the order in which it was written. */
+struct trace {
+    struct trail_file log;
+    FILE *files[TRAIL_FILES];
+};
+
+static bool open_trace(struct trace *trace)
 {
-    wchar_t path[MAX_PATH];
-    FILE *log = machine_log_path(path) ? _wfopen(path, L"rb") : NULL;
-    if (!log)
-        fputs("tarn-vss: there is no call trace yet\n  next: it begins when VSS first calls the "
-              "provider\n",
-              stderr);
-    return log;
+    *trace = (struct trace){0};
+    if (machine_log(&trace->log)) trail_file_open(&trace->log, trace->files);
+    for (unsigned i = 0; i < TRAIL_FILES; i++)
+        if (trace->files[i]) return true;
+    fputs("tarn-vss: there is no call trace yet\n  next: it begins when VSS first calls the "
+          "provider\n",
+          stderr);
+    return false;
 }
 
-/* Until it is ended from outside. */
-static void __attribute__((noreturn)) follow(FILE *log)
+static void close_trace(struct trace *trace)
 {
+    for (unsigned i = 0; i < TRAIL_FILES; i++)
+        if (trace->files[i]) fclose(trace->files[i]);
+}
+
+static void print_trace(struct trace *trace, bool is_normal)
+{
+    for (unsigned i = 0; i < TRAIL_FILES; i++)
+        if (trace->files[i]) log_print(trace->files[i], is_normal, stdout);
+}
+
+/* Until it is ended from outside.  Another file takes the place of one that is full. */
+static void __attribute__((noreturn)) follow(struct trace *trace)
+{
+    FILE **newest = &trace->files[TRAIL_FILES - 1];
     for (;;) {
-        log_print(log, false, stdout);
         fflush(stdout);
         Sleep(500);
-        clearerr(log);
+        FILE *next = trail_file_next(&trace->log, *newest);
+        if (*newest) {
+            clearerr(*newest);
+            log_print(*newest, false, stdout);
+        }
+        if (!next) continue;
+        log_print(next, false, stdout);
+        if (*newest) fclose(*newest);
+        *newest = next;
     }
 }
 
-static int compare(FILE *log, const wchar_t *path)
+static int compare(struct trace *trace, const wchar_t *path)
 {
     FILE *expected = _wfopen(path, L"rb");
     if (!expected) {
         fputs("tarn-vss: the expected trace cannot be read\n", stderr);
         return 2;
     }
-    int status = log_compare(expected, log, stdout);
+    int status = log_compare(expected, trace->files, TRAIL_FILES, stdout);
     fclose(expected);
     if (status == 0) puts("the trace is as expected");
     if (status == 2) fputs("tarn-vss: the traces are too long to be compared\n", stderr);
@@ -128,18 +155,17 @@ static int run_log(int argc, wchar_t **argv)
     bool is_normal = argc == 1 && wcscmp(argv[0], L"--normal") == 0;
     bool is_followed = argc == 1 && wcscmp(argv[0], L"--follow") == 0;
     bool is_compared = argc == 2 && wcscmp(argv[0], L"--compare") == 0;
+    struct trace trace;
     int status = 0;
     if (argc != 0 && !is_normal && !is_followed && !is_compared)
         return wrong_call("log [--follow | --normal | --compare FILE]");
-    FILE *log = open_log();
-    if (!log) return 1;
+    if (!open_trace(&trace)) return 1;
     if (is_compared)
-        status = compare(log, argv[1]);
-    else if (is_followed)
-        follow(log);
+        status = compare(&trace, argv[1]);
     else
-        log_print(log, is_normal, stdout);
-    fclose(log);
+        print_trace(&trace, is_normal);
+    if (is_followed) follow(&trace);
+    close_trace(&trace);
     return status;
 }
 

@@ -266,12 +266,13 @@ static int write_difference(const struct lines *a, const struct lines *b, FILE *
     return status;
 }
 
-int log_compare(FILE *expected, FILE *actual, FILE *to)
+int log_compare(FILE *expected, FILE *const *actual, unsigned actual_count, FILE *to)
 {
     struct lines *a = calloc(1, sizeof *a), *b = calloc(1, sizeof *b);
-    int status = 2;
-    if (a && b && read_lines(expected, a) && read_lines(actual, b))
-        status = write_difference(a, b, to);
+    bool ok = a && b && read_lines(expected, a);
+    for (unsigned i = 0; ok && i < actual_count; i++)
+        if (actual[i]) ok = read_lines(actual[i], b);
+    int status = ok ? write_difference(a, b, to) : 2;
     for (unsigned i = 0; a && i < a->count; i++)
         free(a->text[i]);
     for (unsigned i = 0; b && i < b->count; i++)

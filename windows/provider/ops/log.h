@@ -37,8 +37,9 @@ bool log_normalise(const struct log_line *line, char text[LOG_LINE_SIZE]);
 
 /* Reads `from` to its end; writes its lines to `to`, for people or in the normal form. */
 void log_print(FILE *from, bool is_normal, FILE *to);
-/* Compares the normal forms, and writes what differs: "-" is missing, "+" is new.  0: the same; 1:
- * not; 2: too long, or out of memory. */
-int log_compare(FILE *expected, FILE *actual, FILE *to);
+/* Compares the normal forms, and writes what differs: "-" is missing, "+" is new.  `actual` are
+ * files of one trace, the oldest first; NULL is none.  0: the same; 1: not; 2: too long, or out of
+ * memory. */
+int log_compare(FILE *expected, FILE *const *actual, unsigned actual_count, FILE *to);
 
 #endif

@@ -133,14 +133,15 @@ static bool is_event_source(struct doctor_os *os)
     return event_source_is_registered();
 }
 
-bool machine_log_path(wchar_t path[MAX_PATH])
+bool machine_log(struct trail_file *ret_log)
 {
     static const wchar_t name[] = L"\\Tarn\\tarn-vss.log";
+    wchar_t path[MAX_PATH];
     if (FAILED(SHGetFolderPathW(NULL, CSIDL_COMMON_APPDATA, NULL, SHGFP_TYPE_CURRENT, path)) ||
         wcslen(path) + sizeof name / sizeof *name > MAX_PATH)
         return false;
     wcscat(path, name);
-    return true;
+    return trail_file_init(ret_log, path);
 }
 
 void machine_init(struct machine *machine)

@@ -6,6 +6,7 @@
 #define TARN_WINDOWS_OPS_MACHINE_H
 
 #include "windows/provider/com/credential.h"
+#include "windows/provider/com/trail_file.h"
 #include "windows/provider/ops/doctor.h"
 
 struct machine {
@@ -16,7 +17,7 @@ struct machine {
 void machine_init(struct machine *machine);
 void machine_fini(struct machine *machine);
 
-/* ProgramData\Tarn\tarn-vss.log: the call trace. */
-bool machine_log_path(wchar_t path[MAX_PATH]);
+/* ProgramData\Tarn\tarn-vss.log, and its predecessor: the call trace. */
+bool machine_log(struct trail_file *ret_log);
 
 #endif
