@@ -110,22 +110,32 @@ static bool ask_how_pools_are(struct site *site, unsigned *ret_ill)
     return !site->failed && !site->crashed;
 }
 
-/* With one pool of two out of order the other works: a disk comes and goes. */
+static bool pool_is_well(const struct site *site, int pool)
+{
+    return site->pools[pool].engine &&
+           volume_pool_state(site->pools[pool].engine) == VOLUME_POOL_OK;
+}
+
+/* With one pool of two out of order the other works: a disk comes and goes.  A fault that waits for
+ * it may strike that very disk: then it is the pool's. */
 static bool other_pool_works(struct site *site)
 {
     int well = -1;
     for (int i = 0; i < SITE_POOLS; i++)
-        if (site->pools[i].engine && volume_pool_state(site->pools[i].engine) == VOLUME_POOL_OK)
-            well = i;
+        if (pool_is_well(site, i)) well = i;
     if (well < 0) return true;
     json_t *made = site_ask(site, "disk_create",
                             json_pack("{s:s, s:s, s:s}", "name", "canary", "pool",
                                       site->pools[well].name, "size", "1M"));
-    if (!made) return site->crashed || site_fail(site, "pool %d does not work any more", well);
+    if (!made)
+        return site->crashed || !pool_is_well(site, well) ||
+               site_fail(site, "pool %d does not work any more", well);
     json_decref(made);
     json_t *gone =
         site_ask(site, "disk_delete", json_pack("{s:s, s:b}", "name", "canary", "now", 1));
-    if (!gone) return site->crashed || site_fail(site, "pool %d deletes nothing any more", well);
+    if (!gone)
+        return site->crashed || !pool_is_well(site, well) ||
+               site_fail(site, "pool %d deletes nothing any more", well);
     json_decref(gone);
     return true;
 }
