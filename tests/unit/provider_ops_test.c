@@ -396,6 +396,7 @@ static void lines_that_are_none_are_refused(void)
                                         "X 00000000 us=-1",
                                         "X 00000000 us=99999999999999999999",
                                         "X 00000000 word",
+                                        " event: 00000000",
                                         "X 00000000 state=muchmuchmuchtoolong"};
     struct log_line line;
     for (unsigned i = 0; i < sizeof lines / sizeof *lines; i++) {
@@ -436,6 +437,28 @@ static void the_normal_form_has_no_times_and_ids(void)
     static const char empty[] = "OnLunEmpty 00000000 state=created us=3 luns=1";
     require(log_parse(empty, strlen(empty), &line) && log_normalise(&line, shown));
     expect_str(shown, "OnLunEmpty 00000000 luns=1");
+}
+
+static void a_normal_form_is_a_line_and_its_own_normal_form(void)
+{
+    static const char *const lines[] = {
+        CALL,
+        "event: ",
+        "event: (set 0A1b2c3d-1234-5678-9abc-0123456789ab)",
+        "CommitSnapshots 00000000",
+        "CommitSnapshots 00000000 state=",
+        /* Arguments as long as they may be, and no state. */
+        "CommitSnapshots 00000000 state= "
+        "a=34567890123456789012345678901234567890123456789012345678901234567890123456789012345678901"
+        "234",
+    };
+    struct log_line line;
+    char normal[LOG_LINE_SIZE], again[LOG_LINE_SIZE];
+    for (unsigned i = 0; i < sizeof lines / sizeof *lines; i++) {
+        require(log_parse(lines[i], strlen(lines[i]), &line) && log_normalise(&line, normal));
+        require(log_parse(normal, strlen(normal), &line) && log_normalise(&line, again));
+        expect_str(again, normal);
+    }
 }
 
 /* Where the actual trace goes on in another file. */
@@ -527,6 +550,7 @@ int main(void)
     run(lines_that_are_none_are_refused);
     run(a_line_is_shown_in_plain_words);
     run(the_normal_form_has_no_times_and_ids);
+    run(a_normal_form_is_a_line_and_its_own_normal_form);
     run(traces_that_differ_in_times_only_are_the_same);
     run(a_trace_in_two_files_is_one);
     run(what_differs_is_shown_line_by_line);

@@ -31,9 +31,17 @@ static bool copy(char *to, size_t to_size, const char *from, size_t size)
     return true;
 }
 
+/* A key may have no value. */
 static bool is_key(const char *word, size_t size, const char *key)
 {
-    return size > strlen(key) && memcmp(word, key, strlen(key)) == 0;
+    return size >= strlen(key) && memcmp(word, key, strlen(key)) == 0;
+}
+
+static bool is_name(const char *word, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        if (!isalnum((unsigned char)word[i])) return false;
+    return true;
 }
 
 static bool parse_hex32(const char *word, size_t size, uint32_t *ret_number)
@@ -86,7 +94,7 @@ bool log_parse(const char *text, size_t size, struct log_line *ret_line)
         return true;
     }
     line.is_call = true;
-    if (!next_word(&at, end, &word, &word_size) ||
+    if (!next_word(&at, end, &word, &word_size) || !is_name(word, word_size) ||
         !copy(line.method, sizeof line.method, word, word_size) ||
         !next_word(&at, end, &word, &word_size) || !parse_hex32(word, word_size, &line.result))
         return false;
@@ -186,6 +194,7 @@ bool log_normalise(const struct log_line *line, char text[LOG_LINE_SIZE])
     bool has_state = true;
     for (unsigned i = 0; i < sizeof of_no_set / sizeof *of_no_set; i++)
         if (strcmp(line->method, of_no_set[i]) == 0) has_state = false;
+    has_state = has_state && line->state[0];
     snprintf(text, LOG_LINE_SIZE, "%s %08lx%s%s%s%s", line->method, (unsigned long)line->result,
              has_state ? " state=" : "", has_state ? line->state : "",
              line->arguments[0] ? " " : "", line->arguments);

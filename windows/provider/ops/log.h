@@ -32,7 +32,8 @@ struct log_line {
 bool log_parse(const char *line, size_t size, struct log_line *ret_line);
 /* For people. */
 void log_format(const struct log_line *line, char text[LOG_LINE_SIZE]);
-/* false: the line has no place in a comparison. */
+/* false: the line has no place in a comparison.  A normal form is a line too, and its own normal
+ * form: a comparison reads those of a file as it reads a trace. */
 bool log_normalise(const struct log_line *line, char text[LOG_LINE_SIZE]);
 
 /* Reads `from` to its end; writes its lines to `to`, for people or in the normal form. */
