@@ -14,7 +14,10 @@ void reclaim_poke(struct tl_pool *p)
     if (!p->sweep.has_work || !p->is_open || p->sweep.is_active || p->sweep.is_posted) return;
     if (!tl_is_ok(p) || p->is_closing) return;
     p->sweep.has_work = pool_is_sweeping(p);
-    if (!p->sweep.has_work) return;
+    if (!p->sweep.has_work) {
+        pump_soon(p); /* who waits for its end */
+        return;
+    }
     p->sweep.is_posted = true;
     p->sweep_message.fn = step;
     rt_post(p->rt, &p->sweep_message);
@@ -99,6 +102,22 @@ static bool is_candidate(struct tl_disk *disk, uint64_t index)
     return false;
 }
 
+/* The sweep passes over a leaf that cannot be read; a later start may be able to.  Until then what
+ * is unneeded in it takes its space, and the records stay, which hide it (E19). */
+static void pass_unreadable(struct tl_disk *disk, uint64_t index)
+{
+    disk->lap_missed = true;
+    disk->records_await_lap = false;
+    map_entry(disk, index)->needs_sweep = true;
+    map_dirty_page(disk, index);
+}
+
+static bool is_broken(struct tl_disk *disk, uint64_t index)
+{
+    struct dir_entry *entry = map_entry(disk, index);
+    return entry && entry->leaf && entry->leaf->state == LEAF_BROKEN;
+}
+
 static bool may_sweep(const struct tl_disk *disk)
 {
     return disk->sweep_left > 0 && disk->sweep_after <= disk->pool->published_seq;
@@ -118,6 +137,7 @@ static struct leaf *next_of_disk(struct tl_disk *disk, unsigned *budget)
             disk->sweep_left -= skip;
         }
         (*budget)--;
+        if (is_broken(disk, index)) pass_unreadable(disk, index);
         if (is_candidate(disk, index)) return map_leaf(disk, index);
     }
     return NULL;
@@ -167,19 +187,29 @@ static bool is_empty(struct tl_disk *disk)
     return true;
 }
 
-/* Takes deleted disks out of the tables when they are empty; asks for the checkpoint that empties
- * them. */
+/* Another lap and another checkpoint may empty it.  Not if a leaf of it cannot be read: this would
+ * go on for ever, and who waits for the space of the pool would wait as long.  That is looked at
+ * again when something else has moved the checkpoints on. */
+static void try_again(struct tl_disk *disk)
+{
+    struct tl_pool *p = disk->pool;
+    bool has_progress = disk->own_blocks > 0 && disk->own_blocks != disk->bury_blocks;
+    if (!disk->lap_missed) checkpoint_want(p);
+    if (!(has_progress && !disk->lap_missed) && disk->bury_checkpoint + 2 >= p->ckpt.number) return;
+    disk->bury_checkpoint = p->ckpt.number;
+    disk->bury_blocks = disk->own_blocks;
+    disk->lap_missed = false;
+    disk->sweep_left = disk->dir_count * FORMAT_DIR_ENTRIES;
+}
+
+/* Takes deleted disks out of the tables when they are empty. */
 static void bury(struct tl_pool *p)
 {
     list_for_each_safe (node, &p->disks) {
         struct tl_disk *disk = list_entry(node, struct tl_disk, link);
         if (!disk->deleted || disk->sweep_left > 0) continue;
         if (!is_empty(disk)) {
-            if (disk->own_blocks > 0 || disk->bury_checkpoint + 2 < p->ckpt.number) {
-                disk->bury_checkpoint = p->ckpt.number;
-                disk->sweep_left = disk->dir_count * FORMAT_DIR_ENTRIES;
-            }
-            checkpoint_want(p);
+            try_again(disk);
             continue;
         }
         struct batch *b;
@@ -219,10 +249,7 @@ static void leaf_loaded(struct leaf_waiter *waiter, enum status status)
 {
     struct tl_sweep *s = container_of(waiter, struct tl_sweep, waiter);
     if (status != STATUS_OK) {
-        s->leaf->disk->records_await_lap = false; /* they still hide what is in it */
-        /* Its space stays lost until a later start can read it. */
-        map_entry(s->leaf->disk, s->leaf->index)->needs_sweep = true;
-        map_dirty_page(s->leaf->disk, s->leaf->index);
+        pass_unreadable(s->leaf->disk, s->leaf->index);
         map_unpin(s->leaf);
         s->leaf = NULL;
     }
@@ -274,6 +301,8 @@ static void sweep(struct tl_pool *p)
             is_full = !sweep_leaf(s, s->leaf, &removals);
             pin_for_batch(b, s->leaf);
             map_expect(s->leaf, 0);
+        } else {
+            pass_unreadable(s->leaf->disk, s->leaf->index);
         }
         if (!is_full) {
             map_unpin(s->leaf);
@@ -326,7 +355,8 @@ bool pool_is_sweeping(struct tl_pool *p)
     if (p->sweep.is_active || p->sweep.leaf || !list_is_empty(&p->sweep_leaves)) return true;
     list_for_each (node, &p->disks) {
         struct tl_disk *disk = list_entry(node, struct tl_disk, link);
-        if (disk->sweep_left > 0 || disk->deleted || disk->records_await_lap) return true;
+        if (disk->sweep_left > 0 || disk->records_await_lap) return true;
+        if (disk->deleted && !disk->lap_missed) return true;
     }
     return false;
 }

@@ -130,6 +130,7 @@ void disk_remove(struct tl_disk *disk)
 void disk_sweep_again(struct tl_disk *disk)
 {
     disk->sweep_left = disk->dir_count * FORMAT_DIR_ENTRIES; /* E29 */
+    disk->lap_missed = false;
     /* A write that was closed before the deletion may still keep for its point what it supersedes.
      */
     disk->sweep_after = disk->pool->last_closed_seq;

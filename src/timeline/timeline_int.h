@@ -77,7 +77,9 @@ struct tl_disk {
     uint64_t sweep_left; /* leaves still to pass since the last deletion (E29) */
     uint64_t sweep_cursor;
     uint64_t sweep_after; /* when this batch is published, and not before */
-    uint64_t bury_checkpoint;
+    bool lap_missed; /* a leaf could not be read in this lap of the sweep */
+    /* Of a deleted disk: when its last lap began. */
+    uint64_t bury_checkpoint, bury_blocks;
 };
 
 /* ---- Map (map.c, leaf.c) --------------------------------------------------------------------- */

@@ -188,6 +188,27 @@ static inline uint64_t data_blocks(struct rig *r)
     return usage.data_bytes / BLOCK_BYTES;
 }
 
+/* Turns a bit of a block of the pool; the second time turns it back. */
+static inline void spoil(struct rig *r, uint64_t block)
+{
+    uint8_t byte;
+    sim_file_peek(r->node, POOL_PATH, block * BLOCK_BYTES + 100, &byte, 1);
+    byte ^= 0x40;
+    sim_file_poke(r->node, POOL_PATH, block * BLOCK_BYTES + 100, &byte, 1);
+}
+
+/* Where leaves are or were, in `ret_blocks`; returns how many. */
+static inline unsigned find_leaves(struct rig *r, uint64_t ret_blocks[64])
+{
+    unsigned count = 0;
+    for (uint64_t block = 0; block < POOL_BYTES / BLOCK_BYTES && count < 64; block++) {
+        uint8_t magic[4];
+        sim_file_peek(r->node, POOL_PATH, block * BLOCK_BYTES, magic, sizeof magic);
+        if (load_le32(magic) == FORMAT_LEAF_MAGIC) ret_blocks[count++] = block;
+    }
+    return count;
+}
+
 /* Writes new blocks until the pool is full; returns how many. */
 static inline uint64_t fill(struct rig *r)
 {

@@ -137,6 +137,45 @@ static void a_disk_that_was_deleted_leaves_nothing_behind(void)
     rig_destroy(&r);
 }
 
+/* Its space stays lost until a start can read the leaf; nothing waits for that, and no core is busy
+ * with it (time stood still here). */
+static void a_deleted_disk_of_which_a_leaf_cannot_be_read_keeps_nobody_waiting(void)
+{
+    struct rig r;
+    uint64_t leaves[64];
+    rig_create(&r, 23, 64 * MIB, 0);
+    require(put(&r, 0, 5, 1) == STATUS_OK && put(&r, FORMAT_LEAF_BLOCKS, 7, 1) == STATUS_OK);
+    require(close_pool(&r) == STATUS_OK);
+    unsigned count = find_leaves(&r, leaves);
+    for (unsigned i = 0; i < count; i++)
+        spoil(&r, leaves[i]);
+    require(open_pool(&r, 0) == STATUS_OK);
+    volume_disk_delete(r.pool, &r.disk, call_done, &r);
+    require(finish(&r) == STATUS_OK);
+    volume_pool_settle(r.pool, call_done, &r);
+    for (unsigned i = 0; i < 100000 && !r.is_done; i++)
+        require(sim_step(r.sim));
+    require(r.is_done && finish(&r) == STATUS_OK);
+    struct volume_pool_usage usage;
+    volume_pool_usage(r.pool, &usage);
+    expect(usage.data_bytes == 12 * BLOCK_BYTES && !usage.reclaim_pending);
+
+    r.disk = uuid_of(2);
+    volume_disk_create(r.pool, &r.disk, 1 * GIB, call_done, &r);
+    require(finish(&r) == STATUS_OK);
+    open_disk(&r);
+    expect(fill(&r) > 8000); /* a full pool says so */
+    require(do_io(&r, VOLUME_UNMAP, 0, 20000, 0) == STATUS_OK);
+
+    for (unsigned i = 0; i < count; i++) /* right again */
+        spoil(&r, leaves[i]);
+    crash(&r, SIM_CRASH_PROCESS);
+    require(open_pool(&r, 0) == STATUS_OK);
+    expect_eq(data_blocks(&r), 0);
+    expect_eq(check_pool(&r), STATUS_OK);
+    rig_destroy(&r);
+}
+
 /* ---- Paging ---------------------------------------------------------------------------------- */
 
 static void more_leaves_than_the_cache_holds_are_paged_and_stay_right(void)
@@ -181,14 +220,6 @@ static void a_write_does_not_load_its_leaf(void)
 }
 
 /* ---- Superblocks, log, locks ----------------------------------------------------------------- */
-
-static void spoil(struct rig *r, uint64_t block)
-{
-    uint8_t byte;
-    sim_file_peek(r->node, POOL_PATH, block * BLOCK_BYTES + 100, &byte, 1);
-    byte ^= 0x40;
-    sim_file_poke(r->node, POOL_PATH, block * BLOCK_BYTES + 100, &byte, 1);
-}
 
 static void either_superblock_alone_opens_the_pool(void)
 {
@@ -238,7 +269,8 @@ static void a_pool_of_another_format_is_refused_in_plain_words(void)
         sim_file_peek(r.node, POOL_PATH, slots[i] * BLOCK_BYTES, block, sizeof block);
         store_le32(block + 8, FORMAT_VERSION - 1); /* doc/format.md */
         store_le32(block + BLOCK_BYTES - 4, crc32c(0, block, BLOCK_BYTES - 4));
-        if (load_le64(block)) sim_file_poke(r.node, POOL_PATH, slots[i] * BLOCK_BYTES, block, sizeof block);
+        if (load_le64(block))
+            sim_file_poke(r.node, POOL_PATH, slots[i] * BLOCK_BYTES, block, sizeof block);
     }
     volume_pool_open(r.rt, POOL_PATH, NULL, &r.pool, call_done, &r);
     require(sim_run_until(r.sim, is_done, &r, LIMIT_NS));
@@ -580,7 +612,8 @@ static void writers_go_on_while_a_cut_waits_for_its_flush(void)
     struct volume_cut c = {.set = uuid_of(10), .member_count = 1, .members = &member};
     struct volume_cut_result result;
     sim_run_for(r.sim, RT_SECOND);
-    sim_node_fault(r.node, SIM_FAULT_HANG, POOL_PATH, 1); /* the record is written, the flush hangs */
+    sim_node_fault(r.node, SIM_FAULT_HANG, POOL_PATH,
+                   1); /* the record is written, the flush hangs */
     volume_cut(r.pool, &c, &result, call_done, &r);
     sim_run_for(r.sim, RT_SECOND);
     for (unsigned i = 0; i < 50; i++)
@@ -629,6 +662,7 @@ int main(void)
     run(many_writers_overwrite_a_full_pool_for_long);
     run(deleting_works_on_a_full_pool_and_gives_all_of_it_back);
     run(a_disk_that_was_deleted_leaves_nothing_behind);
+    run(a_deleted_disk_of_which_a_leaf_cannot_be_read_keeps_nobody_waiting);
     run(more_leaves_than_the_cache_holds_are_paged_and_stay_right);
     run(a_write_does_not_load_its_leaf);
     run(either_superblock_alone_opens_the_pool);

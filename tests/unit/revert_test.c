@@ -169,6 +169,36 @@ static void a_revert_that_makes_no_sense_is_refused_and_changes_nothing(void)
     rig_destroy(&r);
 }
 
+/* A host met the leaf that cannot be read, then the sweep passed it: what it hides (E19) must not
+ * come to light when the leaf can be read again. */
+static void what_was_abandoned_stays_hidden_in_a_leaf_that_cannot_be_read(void)
+{
+    struct rig r;
+    uint64_t leaves[64];
+    rig_create(&r, 24, 64 * MIB, 0);
+    require(put(&r, 1, 1, 1) == STATUS_OK && cut(&r, 10) == STATUS_OK);
+    require(put(&r, 1, 1, 2) == STATUS_OK && put(&r, 2, 1, 2) == STATUS_OK);
+    require(revert(&r, 10, 11) == STATUS_OK && close_pool(&r) == STATUS_OK);
+    unsigned count = find_leaves(&r, leaves);
+    for (unsigned i = 0; i < count; i++)
+        spoil(&r, leaves[i]);
+    require(open_pool(&r, 0) == STATUS_OK);
+    open_disk(&r);
+    expect_eq(do_io(&r, VOLUME_READ, 1, 1, 0), STATUS_BLOCK_CORRUPT);
+    expect_eq(delete_point(&r, 11), STATUS_OK);
+    data_blocks(&r);                     /* the sweep is over, and durable */
+    for (unsigned i = 0; i < count; i++) /* right again */
+        spoil(&r, leaves[i]);
+    crash(&r, SIM_CRASH_PROCESS);
+    require(open_pool(&r, 0) == STATUS_OK);
+    open_disk(&r);
+    expect(has(&r, 1, 1) && has(&r, 2, 0));
+    expect_eq(data_blocks(&r), 1);
+    expect(has(&r, 1, 1) && has(&r, 2, 0));
+    expect_eq(check_pool(&r), STATUS_OK);
+    rig_destroy(&r);
+}
+
 /* ---- Promote and split (E20) ----------------------------------------------------------------- */
 
 struct promoting {
@@ -191,7 +221,8 @@ static void progressed(struct volume_promotion *job, uint64_t done_bytes, uint64
 
 static void begin_promote(struct rig *r, struct promoting *p)
 {
-    *p = (struct promoting){.job = {.disk = r->disk, .progress = progressed, .done = promoted}, .rig = r};
+    *p = (struct promoting){.job = {.disk = r->disk, .progress = progressed, .done = promoted},
+                            .rig = r};
     volume_promote(r->pool, &p->job);
 }
 
@@ -223,7 +254,8 @@ static void a_promoted_branch_is_a_disk_of_its_own(void)
     struct volume_disk_info info;
     struct uuid parent = uuid_of(1);
     rig_branch(&r, 20);
-    require(put(&r, 10, 1, 2) == STATUS_OK && cut(&r, 20) == STATUS_OK && put(&r, 20, 1, 2) == STATUS_OK);
+    require(put(&r, 10, 1, 2) == STATUS_OK && cut(&r, 20) == STATUS_OK &&
+            put(&r, 20, 1, 2) == STATUS_OK);
     require(do_io(&r, VOLUME_UNMAP, 30, 1, 0) == STATUS_OK);
     expect_eq(split(&r), STATUS_CONFLICT);
     begin_promote(&r, &p);
@@ -234,8 +266,10 @@ static void a_promoted_branch_is_a_disk_of_its_own(void)
     require(delete_point(&r, 10) == STATUS_OK);
     volume_disk_delete(r.pool, &parent, call_done, &r);
     require(finish(&r) == STATUS_OK);
-    expect(has(&r, 10, 2) && has(&r, 20, 2) && has(&r, 30, 0) && has(&r, 199, 1) && has(&r, 200, 0));
-    expect_eq(data_blocks(&r), 201); /* block 20 twice: its point has the copy; not 10, and 30 is kept so too */
+    expect(has(&r, 10, 2) && has(&r, 20, 2) && has(&r, 30, 0) && has(&r, 199, 1) &&
+           has(&r, 200, 0));
+    expect_eq(data_blocks(&r),
+              201); /* block 20 twice: its point has the copy; not 10, and 30 is kept so too */
     expect_eq(revert(&r, 20, 21), STATUS_OK);
     expect(has(&r, 10, 2) && has(&r, 20, 1) && has(&r, 30, 1));
     crash(&r, SIM_CRASH_POWER);
@@ -299,6 +333,7 @@ int main(void)
     run(an_abandoned_future_is_given_back_with_its_undo_point);
     run(reverts_without_end_are_fine_when_their_undo_points_go);
     run(a_revert_that_makes_no_sense_is_refused_and_changes_nothing);
+    run(what_was_abandoned_stays_hidden_in_a_leaf_that_cannot_be_read);
     run(a_promoted_branch_is_a_disk_of_its_own);
     run(a_promotion_can_be_paused_cancelled_and_begun_again);
     run(a_split_waits_for_nothing_but_reads_and_survives_a_power_cut);
