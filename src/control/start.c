@@ -22,8 +22,8 @@ struct start {
     struct stray *strays;
 };
 
-/* A point of a set that is known to be aborted: the cut failed (a flush error, say), and yet it had
- * got through. */
+/* A point of a set that is known to be aborted (the cut failed, by a flush error, say, and yet it had got
+ * through), or one that an update or a replace left over. */
 struct stray {
     struct volume_pool *engine;
     struct uuid point;
@@ -282,6 +282,20 @@ static void add_stray(struct start *start, struct pool *pool, const struct uuid 
     start->strays[start->stray_count++] = (struct stray){.engine = pool->engine, .point = *point};
 }
 
+/* Of a snapshot's private branch, cut for a replace that ended while the snapshot's pool was away. */
+static bool is_left_by_job(struct control *control, const struct uuid *point)
+{
+    char text[UUID_TEXT_SIZE];
+    uuid_format(point, text);
+    list_for_each (node, &control->jobs) {
+        const struct job *job =
+            container_of(list_entry(node, struct object, link), struct job, object);
+        const char *temporary = json_string_value(json_object_get(job->work, "temporary"));
+        if (temporary && strcmp(temporary, text) == 0 && job_is_over(job)) return true;
+    }
+    return false;
+}
+
 static void note_stray(void *arg, const struct volume_point_info *info)
 {
     struct stray_search *search = arg;
@@ -290,6 +304,10 @@ static void note_stray(void *arg, const struct volume_point_info *info)
     const struct snapshot *s = inventory_snapshot_of_point(search->control, &info->uuid);
     if (s && uuid_equal(&s->row.other_point, &info->uuid)) { /* left over by an update */
         if (!update_is_undecided(s->set)) add_stray(start, search->pool, &info->uuid);
+        return;
+    }
+    if (!s && !set && is_left_by_job(search->control, &info->uuid)) {
+        add_stray(start, search->pool, &info->uuid);
         return;
     }
     if (!info->leased || !set || set->row.state != SET_ABORTED) return;
