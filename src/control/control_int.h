@@ -511,9 +511,9 @@ struct doomed {
 };
 struct doomed *doom_begin(struct op *op); /* becomes op->data */
 void doom_free(void *data);               /* data_free of a struct that begins with a doomed */
-void doom_snapshot(struct doomed *doomed,
-                   struct snapshot *snapshot);         /* the last one takes its set along */
-void doom_set(struct doomed *doomed, struct set *set); /* with all members */
+void doom_snapshot(struct doomed *doomed, struct snapshot *snapshot); /* the last: with its set */
+void doom_set(struct doomed *doomed, struct set *set);                /* with all members */
+void doom_record(struct doomed *doomed, struct set *set); /* whose members are doomed */
 void doom_disk(struct doomed *doomed, struct disk *disk); /* with its undo points */
 void doom_undo(struct doomed *doomed, struct undo *undo);
 void doomed_fini(struct doomed *doomed);
@@ -691,7 +691,7 @@ void trash_snapshot(struct trashing *trashing, struct snapshot *snapshot);
 void trash_disk(struct trashing *trashing, struct disk *disk);
 void untrash_snapshot(struct trashing *trashing, struct snapshot *snapshot);
 void untrash_disk(struct trashing *trashing, struct disk *disk);
-void trash_decide_sets(struct op *op, struct trashing *trashing);
+struct err *trash_decide_sets(struct op *op, struct trashing *trashing);
 extern op_step *const trash_steps[]; /* write (audited), apply */
 /* plan_trash.c: out of the trash for good; what cannot go now stays. */
 void trash_doom_snapshot(struct op *op, struct doomed *doomed, struct snapshot *snapshot);

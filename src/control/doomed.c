@@ -70,6 +70,12 @@ void doom_set(struct doomed *doomed, struct set *set)
     if (list_is_empty(&set->members)) PUSH(doomed->sets, doomed->set_count, set);
 }
 
+void doom_record(struct doomed *doomed, struct set *set)
+{
+    check(set_is_record(set->row.state));
+    PUSH(doomed->sets, doomed->set_count, set);
+}
+
 void doom_undo(struct doomed *doomed, struct undo *undo)
 {
     PUSH(doomed->undos, doomed->undo_count, undo);

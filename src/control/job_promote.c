@@ -28,9 +28,9 @@ struct run {
     struct uuid set;
     unsigned count, next;
     struct target *targets;
-    uint64_t before_bytes;  /* of the targets that are done */
-    bool in_engine, in_op;  /* neither: it waits for resume or its end */
-    bool is_passed_over;    /* the target of now became a disk before */
+    uint64_t before_bytes; /* of the targets that are done */
+    bool in_engine, in_op; /* neither: it waits for resume or its end */
+    bool is_passed_over;   /* the target of now became a disk before */
     struct volume_promotion promotion;
     struct rt_timer timer;
     unsigned left_count;
@@ -98,8 +98,7 @@ static json_t *result_of(const struct run *run)
             if (*text) json_object_set_new(json, "note", json_string(text));
             json_array_append_new(array, json);
         }
-        if (!disks && snapshot)
-            json_array_append_new(array, json_snapshot(run->control, snapshot));
+        if (!disks && snapshot) json_array_append_new(array, json_snapshot(run->control, snapshot));
     }
     return json_pack("{s:o}", disks ? "disks" : "snapshots", array);
 }
@@ -137,11 +136,11 @@ static void set_event_fill(struct control *control, const struct set *set,
 {
     *ret_row = set->row;
     ret_row->state = to;
-    *ret_event = (struct catalog_event){.set = set->row.uuid,
-                                        .sequence = min_of(set->event_count,
-                                                           (unsigned)SET_HISTORY_MAX - 1),
-                                        .state = to,
-                                        .at_ns = rt_wall(control->rt)};
+    *ret_event =
+        (struct catalog_event){.set = set->row.uuid,
+                               .sequence = min_of(set->event_count, (unsigned)SET_HISTORY_MAX - 1),
+                               .state = to,
+                               .at_ns = rt_wall(control->rt)};
 }
 
 /* The state that the set goes to, or its own when the table says nothing of the event. */
@@ -272,7 +271,8 @@ static bool is_last_member(const struct snapshot *snapshot)
 {
     list_for_each (node, &snapshot->set->members) {
         const struct snapshot *s = list_entry(node, struct snapshot, member_link);
-        if (s != snapshot && s->row.state != SNAPSHOT_DELETING) return false;
+        if (s != snapshot && s->row.state != SNAPSHOT_DELETING && s->row.state != SNAPSHOT_TRASHED)
+            return false;
     }
     return true;
 }
@@ -410,9 +410,9 @@ static void step_full(struct op *op)
 }
 
 static op_step *const promote_steps[] = {step_settle, step_full_rows, step_full, NULL};
-static op_step *const split_steps[] = {step_settle,     step_flags,   step_split,
-                                       step_split_rows, step_publish, step_switch,
-                                       doom_step_points, doom_step_rows, doom_step_forget, NULL};
+static op_step *const split_steps[] = {
+    step_settle, step_flags,       step_split,     step_split_rows,  step_publish,
+    step_switch, doom_step_points, doom_step_rows, doom_step_forget, NULL};
 
 static void settled(struct op *op)
 {
@@ -494,12 +494,10 @@ static void step_ready(struct op *op)
     struct snapshot *snapshot = snapshot_of(run, run->next);
     struct pool *pool = pool_of(run, run->next);
     struct volume_disk_info info;
-    run->is_passed_over =
-        run->targets[run->next].is_left || (!run->of_disks && !snapshot && pool);
+    run->is_passed_over = run->targets[run->next].is_left || (!run->of_disks && !snapshot && pool);
     struct err *e = NULL;
     if (!run->is_passed_over) {
-        e = pool ? pool_check_open(pool)
-                 : err_new(STATUS_NOT_FOUND, "it was deleted meanwhile");
+        e = pool ? pool_check_open(pool) : err_new(STATUS_NOT_FOUND, "it was deleted meanwhile");
     }
     if (e || run->is_passed_over || run->of_disks) {
         op_done(op, e);

@@ -51,6 +51,14 @@ static struct err *check_snapshot(struct op *op, const struct snapshot *snapshot
     }
     if (set->lane.busy)
         return err_new(STATUS_AGAIN, "set \"%s\" is being worked on", set->row.name);
+    if (set->row.state == SET_BREAKING && snapshot->row.state != SNAPSHOT_TRASHED) {
+        return err_next(err_new(STATUS_CONFLICT, "snapshot \"%s\" becomes a disk: set \"%s\" is %s",
+                                snapshot->row.name, set->row.name,
+                                catalog_set_state_name(set->row.state)),
+                        "wait for its job (tarn job list), or cancel that; if it has none: tarn set"
+                        " break %s",
+                        set->row.name);
+    }
     if (!snapshot->disk->pool->engine) TRY(pool_check_open(snapshot->disk->pool));
     if (!promotion_gives_way(snapshot)) TRY(check_snapshot_idle(snapshot));
     if (arg_bool(op, "unmap")) {
@@ -263,7 +271,7 @@ static void delete_at_once(struct op *op, const struct victims *victims)
     for (unsigned i = 0; i < victims->count; i++)
         doom_snapshot(doomed, victims->snapshots[i]);
     if (victims->disk) doom_disk(doomed, victims->disk);
-    if (victims->record) doom_set(doomed, victims->record);
+    if (victims->record) doom_record(doomed, victims->record);
     op_continue_with(op, doom_steps);
     op_next(op);
 }

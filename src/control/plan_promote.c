@@ -15,8 +15,9 @@ struct promote_data {
     bool is_split, is_break;
     const char *object;
     json_t *targets;
-    struct job *job;  /* the same was asked for before */
-    bool is_done;     /* long ago: its job is forgotten */
+    struct job *job; /* the same was asked for before */
+    bool is_done;    /* long ago: its job is forgotten */
+    bool is_again;   /* a break that ended without a word in the catalog */
     char *text;
     struct catalog_job job_row;
     struct catalog_set set_row;
@@ -33,10 +34,11 @@ static void data_free(void *pointer)
 
 /* ---- Checks ---------------------------------------------------------------------------------- */
 
-static struct err *check_created(const struct snapshot *snapshot)
+static struct err *check_created(const struct promote_data *data, const struct snapshot *snapshot)
 {
     const struct set *set = snapshot->set;
-    if (set->row.state == SET_CREATED && snapshot->row.state == SNAPSHOT_READY) return NULL;
+    bool fits = set->row.state == (data->is_again ? SET_BREAKING : SET_CREATED);
+    if (fits && snapshot->row.state == SNAPSHOT_READY) return NULL;
     return err_next(err_new(STATUS_CONFLICT, "snapshot \"%s\" belongs to set \"%s\", which is %s",
                             snapshot->row.name, set->row.name,
                             catalog_set_state_name(set->row.state)),
@@ -54,7 +56,7 @@ static struct err *take_snapshot(struct op *op, struct promote_data *data,
                                  struct snapshot *snapshot, const char *name)
 {
     struct volume_point_info info;
-    TRY(check_created(snapshot));
+    TRY(check_created(data, snapshot));
     if (!data->is_break || !promotion_gives_way(snapshot)) TRY(check_snapshot_idle(snapshot));
     TRY(snapshot_check_branch(snapshot));
     if (!volume_point_find(snapshot->disk->pool->engine, &snapshot->row.point, &info)) {
@@ -106,18 +108,19 @@ static struct err *decide_break(struct op *op, struct promote_data *data)
     struct set_facts facts = {.now_ns = rt_now(op->control->rt)};
     struct set_decision decision;
     TRY(set_decide(set->row.state, SET_EVENT_BREAK, &facts, &decision));
-    if (decision.action == SET_DO_NOTHING) {
+    data->is_again = set->row.state == SET_BREAKING;
+    if (decision.action == SET_DO_NOTHING && !data->is_again) {
         data->job = job_of_set(op->control, op->verb->id, set);
         data->is_done = data->job == NULL;
         return NULL;
     }
     data->set_row = set->row;
     data->set_row.state = decision.to;
-    data->event = (struct catalog_event){.set = set->row.uuid,
-                                         .sequence = min_of(set->event_count,
-                                                            (unsigned)SET_HISTORY_MAX - 1),
-                                         .state = decision.to,
-                                         .at_ns = rt_wall(op->control->rt)};
+    data->event =
+        (struct catalog_event){.set = set->row.uuid,
+                               .sequence = min_of(set->event_count, (unsigned)SET_HISTORY_MAX - 1),
+                               .state = decision.to,
+                               .at_ns = rt_wall(op->control->rt)};
     return NULL;
 }
 
@@ -204,10 +207,9 @@ static void say_maps(struct control *control, json_t *would, const struct snapsh
             container_of(list_entry(node, struct object, link), struct host, object);
         const struct map *map = host_map_of(host, &snapshot->row.uuid);
         if (!map) continue;
-        json_array_append_new(would, json_sprintf("keep LUN %u of host \"%s\", %s", map->row.lun,
-                                                  host->row.name,
-                                                  map->row.read_only && !writable ? "read-only"
-                                                                                  : "read-write"));
+        json_array_append_new(
+            would, json_sprintf("keep LUN %u of host \"%s\", %s", map->row.lun, host->row.name,
+                                map->row.read_only && !writable ? "read-only" : "read-write"));
     }
 }
 
@@ -274,8 +276,8 @@ static json_t *say(struct op *op, const struct promote_data *data)
                      data->disk->pool);
         }
         if (data->is_split) {
-            json_array_append_new(would, json_sprintf("make disk \"%s\" independent",
-                                                      data->disk->row.name));
+            json_array_append_new(
+                would, json_sprintf("make disk \"%s\" independent", data->disk->row.name));
         }
         return would;
     }
@@ -317,9 +319,9 @@ static struct err *fill_job(struct op *op, struct promote_data *data)
     if (data->set) uuid_format(&data->set->row.uuid, set);
     json_t *work = json_pack("{s:s, s:b, s:b, s:b, s:b, s:b, s:s, s:O}", "actor", op->actor.name,
                              "of_disks", data->disk != NULL, "split", data->is_split, "break",
-                             data->is_break, "writable", arg_bool(op, "writable"),
-                             "keep_vss_flags", data->is_break || arg_bool(op, "keep_vss_flags"),
-                             "set", set, "targets", data->targets);
+                             data->is_break, "writable", arg_bool(op, "writable"), "keep_vss_flags",
+                             data->is_break || arg_bool(op, "keep_vss_flags"), "set", set,
+                             "targets", data->targets);
     data->text = work ? json_dumps(work, JSON_COMPACT) : NULL;
     json_decref(work);
     if (!data->text) return err_new(STATUS_NO_MEMORY, "job");

@@ -190,7 +190,9 @@ static void step_restore(struct op *op)
     if (!e) {
         take_members(trashing, &found);
         if (found.disk) take_disk(op, trashing, found.disk);
-        trash_decide_sets(op, trashing);
+        e = trash_decide_sets(op, trashing);
+    }
+    if (!e) {
         rename_to(trashing, &found, arg_text(op, "new_name"));
         e = check_restore(op, trashing);
     }
@@ -377,8 +379,9 @@ static void step_set(struct op *op)
     stale_ns = row->remove_stale_s * RT_SECOND;
     if ((stale && !text_parse_duration(stale, &stale_ns)) || (stale_ns && stale_ns < DAY_NS) ||
         stale_ns > TRASH_MAX_S * RT_SECOND) {
-        op_fail(op, err_new(STATUS_BAD_REQUEST, "\"remove_stale\" must be a time such as 7d, a day at least and"
-                                                " a year at most; 0 = never"));
+        op_fail(op, err_new(STATUS_BAD_REQUEST,
+                            "\"remove_stale\" must be a time such as 7d, a day at least and"
+                            " a year at most; 0 = never"));
         return;
     }
     row->remove_stale_s = stale_ns / RT_SECOND;

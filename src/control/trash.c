@@ -88,10 +88,10 @@ static bool lives(const struct trashing *trashing, const struct snapshot *snapsh
     return (entry ? entry->row.state : snapshot->row.state) != SNAPSHOT_TRASHED;
 }
 
-static void follow(struct op *op, struct trashing *trashing, struct set *set)
+static struct err *follow(struct op *op, struct trashing *trashing, struct set *set)
 {
     for (unsigned i = 0; i < trashing->set_count; i++) {
-        if (trashing->sets[i].set == set) return;
+        if (trashing->sets[i].set == set) return NULL;
     }
     bool any = false;
     list_for_each (node, &set->members) {
@@ -101,8 +101,8 @@ static void follow(struct op *op, struct trashing *trashing, struct set *set)
     struct set_decision decision;
     struct err *e =
         set_decide(set->row.state, any ? SET_EVENT_RESTORE : SET_EVENT_TRASH, &facts, &decision);
-    check(!e); /* only members of sets that are created or trashed come here */
-    if (decision.to == set->row.state) return;
+    if (e) return err_wrap(e, "set \"%s\"", set->row.name);
+    if (decision.to == set->row.state) return NULL;
     struct trashing_set entry = {.set = set, .row = set->row};
     entry.row.state = decision.to;
     entry.event =
@@ -111,12 +111,14 @@ static void follow(struct op *op, struct trashing *trashing, struct set *set)
                                .state = decision.to,
                                .at_ns = rt_wall(op->control->rt)};
     PUSH(trashing->sets, trashing->set_count, entry);
+    return NULL;
 }
 
-void trash_decide_sets(struct op *op, struct trashing *trashing)
+struct err *trash_decide_sets(struct op *op, struct trashing *trashing)
 {
     for (unsigned i = 0; i < trashing->snapshot_count; i++)
-        follow(op, trashing, trashing->snapshots[i].snapshot->set);
+        TRY(follow(op, trashing, trashing->snapshots[i].snapshot->set));
+    return NULL;
 }
 
 /* ---- Steps ----------------------------------------------------------------------------------- */
@@ -137,8 +139,11 @@ static struct err *write_rows(struct catalog *catalog, void *arg)
 
 static void step_write(struct op *op)
 {
-    trash_decide_sets(op, op->data);
-    op_catalog_audited(op, write_rows);
+    struct err *e = trash_decide_sets(op, op->data);
+    if (e)
+        op_fail(op, e);
+    else
+        op_catalog_audited(op, write_rows);
 }
 
 static void step_apply(struct op *op)

@@ -300,6 +300,66 @@ static void break_is_answered_at_once_and_a_cancelled_one_can_be_repeated(void)
     rig_destroy(rig);
 }
 
+/* Its job is over, the catalog does not know: it can be done again, and nothing else with the set. */
+static void a_break_whose_end_could_not_be_written_can_be_repeated(void)
+{
+    struct lun_host *host;
+    struct rig *rig = furnished(&host);
+    char id[64];
+    job_of(rig_ok(rig, "set_break", "{s:s}", "name", "n"), id);
+    expect(rig_do(rig, "job_pause", "{s:s}", "name", id));
+    sim_node_fault(rig->node, SIM_FAULT_FLUSH_ERROR, "/state/catalog.db-wal", 1);
+    expect(rig_do(rig, "job_cancel", "{s:s}", "name", id));
+    expect(rig_job_ends(rig, id, "failed"));
+    expect(text_is(rig, "set_show", "n", "state", "breaking"));
+    expect_eq(rig_fails(rig, "snapshot_delete", "{s:s}", "name", "n-b"), STATUS_CONFLICT);
+    expect_eq(rig_fails(rig, "snapshot_delete", "{s:s, s:b}", "name", "n-b", "now", 1),
+              STATUS_CONFLICT);
+    expect(runs(rig, "set_break", "n"));
+    expect(rig_do(rig, "disk_show", "{s:s}", "name", "n-b"));
+    lun_logout(host);
+    rig_destroy(rig);
+}
+
+static void what_is_in_the_trash_stays_a_snapshot_when_its_set_is_broken(void)
+{
+    struct lun_host *host;
+    struct rig *rig = furnished(&host);
+    char id[64];
+    expect(rig_do(rig, "snapshot_delete", "{s:s}", "name", "n-b"));
+    job_of(rig_ok(rig, "set_break", "{s:s}", "name", "n"), id);
+    expect(rig_do(rig, "job_pause", "{s:s}", "name", id));
+    expect_eq(rig_fails(rig, "trash_restore", "{s:s}", "name", "n-b"), STATUS_CONFLICT);
+    expect(rig_do(rig, "job_resume", "{s:s}", "name", id));
+    expect(rig_job_ends(rig, id, "done"));
+    expect(text_is(rig, "set_show", "n", "state", "broken"));
+    lun_logout(host);
+    expect(rig_restart(rig));
+    expect(rig_do(rig, "trash_restore", "{s:s}", "name", "n-b"));
+    expect(text_is(rig, "set_show", "n", "state", "created"));
+    expect(text_is(rig, "snapshot_show", "n-b", "state", "ready"));
+    expect(runs(rig, "set_break", "n"));
+    expect(rig_do(rig, "disk_show", "{s:s}", "name", "n-b"));
+    expect(text_is(rig, "set_show", "n", "state", "broken"));
+    rig_destroy(rig);
+}
+
+static void the_record_of_a_broken_set_goes_with_what_is_in_the_trash(void)
+{
+    struct lun_host *host;
+    struct rig *rig = furnished(&host);
+    expect(rig_do(rig, "snapshot_delete", "{s:s}", "name", "n-b"));
+    expect(runs(rig, "set_break", "n"));
+    expect(rig_do(rig, "set_delete", "{s:s}", "name", "n"));
+    expect_eq(rig_fails(rig, "set_show", "{s:s}", "name", "n"), STATUS_NOT_FOUND);
+    expect_eq(rig_fails(rig, "trash_restore", "{s:s}", "name", "n-b"), STATUS_NOT_FOUND);
+    expect_eq(engine_points(rig), 0);
+    lun_logout(host);
+    expect(rig_restart(rig));
+    expect_eq(rig_fails(rig, "set_show", "{s:s}", "name", "n"), STATUS_NOT_FOUND);
+    rig_destroy(rig);
+}
+
 static void break_writable_makes_protected_luns_writable(void)
 {
     struct lun_host *host;
@@ -431,6 +491,9 @@ int main(void)
     run(a_paused_job_stays_paused_over_a_restart_and_then_goes_on);
     run(a_job_that_runs_goes_on_after_a_restart);
     run(break_is_answered_at_once_and_a_cancelled_one_can_be_repeated);
+    run(a_break_whose_end_could_not_be_written_can_be_repeated);
+    run(what_is_in_the_trash_stays_a_snapshot_when_its_set_is_broken);
+    run(the_record_of_a_broken_set_goes_with_what_is_in_the_trash);
     run(break_writable_makes_protected_luns_writable);
     run(a_name_that_is_taken_is_refused_and_changes_nothing);
     run(a_split_that_crashes_anywhere_is_finished_at_the_next_start);
