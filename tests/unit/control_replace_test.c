@@ -501,6 +501,68 @@ static void a_start_without_the_snapshots_pool_leaves_no_point_of_its_branch(voi
     expect(tally.before > 0 && tally.behind > 0);
 }
 
+static bool has_state(struct rig *rig, const char *id, const char *state)
+{
+    json_t *job = rig_ok(rig, "job_show", "{s:s}", "name", id);
+    bool has = strcmp(rig_text(job, "state"), state) == 0;
+    json_decref(job);
+    return has;
+}
+
+/* How long a replace takes when nothing is in its way. */
+static uint64_t time_of_a_replace(void)
+{
+    char id[64];
+    uint64_t took_ns = 0;
+    struct lun_host *host;
+    struct rig *rig = furnished_in("q", &host);
+    lun_logout(host);
+    begin(rig, id);
+    for (; !has_state(rig, id, "done"); took_ns += RT_MS)
+        sim_run_for(rig->sim, RT_MS);
+    rig_destroy(rig);
+    return took_ns;
+}
+
+/* The job is paused when its last record is under way, and the server dies at that write; then it is cancelled.
+ * True: what it was to do was done by then. */
+static bool is_paused_too_late(uint64_t after_ns, uint64_t place, struct tally *tally)
+{
+    char id[64];
+    struct lun_host *host;
+    struct rig *rig = furnished_in("q", &host);
+    lun_logout(host);
+    begin(rig, id);
+    sim_run_for(rig->sim, after_ns);
+    sim_node_crash_at_write(rig->node, place, SIM_CRASH_PROCESS);
+    json_decref(rig_call(rig, "job_pause", json_pack("{s:s}", "name", id)));
+    sim_run_for(rig->sim, RT_SECOND);
+    sim_node_crash_at_write(rig->node, 0, SIM_CRASH_PROCESS);
+    rig_crash(rig, SIM_CRASH_PROCESS);
+    check(rig_boot(rig));
+    bool is_paused = has_state(rig, id, "paused"), is_late = is_paused && undo_points(rig, "ready") > 0;
+    if (is_paused) {
+        expect(rig_do(rig, "job_cancel", "{s:s}", "name", id));
+        expect(rig_job_ends(rig, id, is_late ? "done" : "failed"));
+    }
+    sim_run_for(rig->sim, 20 * RT_SECOND);
+    look_at_the_end(rig, place, tally);
+    rig_destroy(rig);
+    return is_late;
+}
+
+static void a_job_that_was_paused_too_late_and_is_cancelled_keeps_its_undo_point(void)
+{
+    struct tally tally = {0};
+    unsigned late = 0;
+    uint64_t took_ns = time_of_a_replace();
+    for (uint64_t t = took_ns - 8 * RT_MS; t <= took_ns + 2 * RT_MS; t += RT_MS) {
+        for (uint64_t place = 8; place < 16; place += 3)
+            late += is_paused_too_late(t, place, &tally);
+    }
+    expect(late > 0);
+}
+
 /* ---- What a Windows host wrote into its shadow copy ------------------------------------------ */
 
 static void a_revert_takes_what_a_host_wrote_into_the_snapshot_unless_as_cut(void)
@@ -548,6 +610,7 @@ int main(void)
     run(a_start_without_the_snapshots_pool_keeps_the_undo_point_of_what_was_done);
     run(a_start_without_the_disks_pool_keeps_the_undo_point_of_what_was_done);
     run(a_start_without_the_snapshots_pool_leaves_no_point_of_its_branch);
+    run(a_job_that_was_paused_too_late_and_is_cancelled_keeps_its_undo_point);
     run(a_revert_takes_what_a_host_wrote_into_the_snapshot_unless_as_cut);
     return tap_done();
 }
