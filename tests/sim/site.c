@@ -284,6 +284,7 @@ static void bury(struct site *site)
         site->pools[i].engine = NULL;
     for (int i = 0; i < SITE_DISKS; i++) {
         site->disks[i].busy = 0;
+        site_guard_forget(site, i);
         if (site->disks[i].revert_write) site_fill_undo_view(site, i);
         site->disks[i].replace_job[0] = '\0';
     }

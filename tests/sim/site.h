@@ -92,9 +92,18 @@ struct site_disk {
     int replace_set;
     uint32_t replace_since;
     unsigned replace_writes;
+    /* Who is in the way of what is not forced (site_guard.c): when a host sent the last command that was
+     * carried out, over a map that still stands (0: none); when any may have been carried out. */
+    uint64_t used_ns[SITE_HOSTS], map_changed_ns[SITE_HOSTS], touched_ns;
+    int given_point; /* its content by the last revert, nothing was written since; -1 */
+    uint64_t given_ns;
+    bool replace_forced;
+    uint64_t replace_copies_ns, replace_used_ns[SITE_HOSTS]; /* was seen to copy at that time */
     int parent_point;
-    int private_of; /* the point that a Windows host has as this; -1 */
-    int from_point; /* COMING: a job makes that point this disk, some time or other */
+    int private_of;        /* the point that a Windows host has as this; -1 */
+    int from_point;        /* COMING: a job makes that point this disk, some time or other */
+    bool becomes_writable; /* then, for hosts that it was write-protected for */
+    bool has_become;       /* a moment ago */
 };
 
 struct site_point {
@@ -127,6 +136,8 @@ struct site_set {
     unsigned disk_count; /* until it is cut */
     int disks[SITE_MEMBERS];
     uint32_t disk_numbers[SITE_MEMBERS];
+    unsigned steps;               /* asked for */
+    uint64_t leased_ns, armed_ns; /* when that was */
 };
 
 enum site_op {
@@ -149,7 +160,16 @@ struct site_slot {
     uint32_t sector, count, submitted, write;
     bool fua;
     unsigned chain_left;
+    uint64_t sent_ns;
     uint8_t *data;
+};
+
+/* What was so when a revert was asked for (site_guard.c). */
+struct site_guard {
+    bool is_forced, was_free;
+    uint64_t asked_ns, used_ns[SITE_HOSTS];
+    int set; /* in the way; -1 */
+    unsigned set_steps;
 };
 
 struct site_call;
@@ -163,6 +183,7 @@ struct site_call {
     int disk, point, set, host;
     uint32_t submitted, number;
     uint64_t until_ns;
+    struct site_guard guard;
 };
 
 struct site {

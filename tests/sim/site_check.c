@@ -13,7 +13,8 @@ void site_disk_forget(struct site *site, int disk)
 {
     struct site_disk *d = &site->disks[disk];
     model_view_fini(&d->view);
-    *d = (struct site_disk){.parent_point = -1, .from_point = -1, .private_of = -1};
+    *d = (struct site_disk){
+        .parent_point = -1, .from_point = -1, .private_of = -1, .given_point = -1};
     for (unsigned h = 0; h < SITE_HOSTS; h++)
         d->lun[h] = -1;
 }
@@ -281,6 +282,8 @@ static void reconcile_becoming(struct site *site, int disk, const struct listing
     if (item && strcmp(rig_text(item, "state"), "ready") == 0) {
         site_trace(site, "snapshot %s is disk %s now", p->name, d->name);
         memcpy(d->lun, p->lun, sizeof d->lun);
+        d->touched_ns = sim_now(site->sim); /* perhaps: the LUN is that of the branch */
+        site_private_becomes(site, d->from_point, disk);
         p->state = SITE_GOING;
         site_point_forget(site, d->from_point);
     } else if (!item && !job_is_active(l, "snapshot_split", p->name) &&
@@ -318,6 +321,9 @@ static bool reconcile_disk(struct site *site, int disk, const struct listing *l,
         return site_fail(site, "disk %s is %s", d->name, rig_text(item, "state"));
     if (!parse_uuid(item, "uuid", &d->uuid)) return site_fail(site, "%s has no id", d->name);
     if (after_crash && !decide_revert(site, disk, item)) return false;
+    int strange; /* what was refused has left no undo point */
+    if (!after_crash && !d->revert_write && !site_adopt_undo(site, disk, item, &strange))
+        return false;
     uint32_t sectors = (uint32_t)((uint64_t)rig_number(item, "size_bytes") / SECTOR_BYTES);
     if (d->resizing && sectors == d->new_sectors && sectors > d->view.sector_count)
         model_view_grow(&d->view, sectors);
@@ -326,8 +332,14 @@ static bool reconcile_disk(struct site *site, int disk, const struct listing *l,
         return site_fail(site, "disk %s has %u sectors, expected %u", d->name, sectors,
                          d->view.sector_count);
     if (!reconcile_luns(site, l->maps, d->name, d->lun, d->mapping)) return false;
-    for (int h = 0; h < SITE_HOSTS; h++)
+    for (int h = 0; h < SITE_HOSTS; h++) {
         d->is_protected[h] = d->lun[h] >= 0 && map_is_protected(l->maps, h, d->lun[h]);
+        bool expected = !d->becomes_writable && !site_wants_branch(site, h);
+        if (d->has_become && d->lun[h] >= 0 && d->is_protected[h] != expected)
+            return site_fail(site, "disk %s, of a snapshot, is %swrite-protected for host h%d",
+                             d->name, expected ? "not " : "", h);
+    }
+    d->has_become = false;
     return true;
 }
 

@@ -58,6 +58,36 @@ void site_do_job(struct site *site, struct site_call *call);
 void site_do_set_step(struct site *site, struct site_call *call);
 void site_do_set_delete(struct site *site, struct site_call *call);
 
+/* What is counted where it happens, in the last rows of the table of verbs. */
+enum site_count {
+    SITE_COUNT_PRIVATE,
+    SITE_COUNT_PRIVATE_WRITE,
+    SITE_COUNT_BROKEN_PRIVATE,
+    SITE_COUNT_UNFORCED,
+    SITE_COUNT_REFUSED,
+    SITE_COUNT_WAITED,
+    SITE_COUNTS,
+};
+void site_count(struct site *site, enum site_count what);
+
+enum { SITE_LEASE_S = 60 };
+
+/* ---- Who is in the way of a revert that is not forced (site_guard.c) ---- */
+
+void site_guard_map_changes(struct site *site, int disk, int host);
+/* A host's command has ended. */
+void site_guard_touched(struct site *site, const struct site_slot *slot, bool ok);
+/* Until nobody is in the way. */
+bool site_guard_rest(struct site *site);
+/* Before a revert, undo or replace of call->disk is asked for. */
+void site_guard_ask(struct site *site, struct site_call *call, bool is_forced);
+/* Is the answer right?  True: it was done, or begun. */
+bool site_guard_judge(struct site *site, struct site_call *call, bool ok);
+void site_guard_replace_goes_on(struct site *site, int disk, const json_t *job, uint64_t asked_ns);
+void site_guard_replace_done(struct site *site, int disk);
+/* The server died: it knows nothing of before. */
+void site_guard_forget(struct site *site, int disk);
+
 /* ---- Whole sets at hosts; kept, verified, updated snapshots (site_use.c) ---- */
 
 void site_do_import(struct site *site, struct site_call *call);
@@ -84,6 +114,8 @@ bool site_wants_branch(const struct site *site, int host);
 int site_private_of(const struct site *site, int point);
 /* May be shown to the Windows host: the points are exact, and there is room for their branches. */
 bool site_private_room(const struct site *site, const int *points, unsigned count);
+/* The point is that disk now: with its branch's content, when it had one. */
+void site_private_becomes(struct site *site, int point, int disk);
 /* After points were mapped, or are being mapped. */
 void site_private_sync(struct site *site);
 

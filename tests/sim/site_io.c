@@ -220,6 +220,7 @@ static void answered(struct initiator_request *request)
         carried_out(slot);
     else
         refused(slot);
+    if (slot->disk >= 0) site_guard_touched(site, slot, ok);
     if (slot->disk >= 0) disk_was_used(site, slot->disk);
     if (slot->point >= 0) site->points[slot->point].busy--;
     struct site_slot ended = *slot;
@@ -338,6 +339,7 @@ static void send(struct site_slot *slot)
     prepare(slot);
     if (!slot->submitted) slot->submitted = model_tick(site->model);
     slot->busy = true;
+    slot->sent_ns = sim_now(site->sim);
     slot->request.done = answered;
     if (slot->point >= 0) {
         slot->request.lun = (unsigned)site->points[slot->point].lun[slot->host];
@@ -346,7 +348,7 @@ static void send(struct site_slot *slot)
         slot->request.lun = (unsigned)site->disks[slot->disk].lun[slot->host];
         disk_is_used(site, slot->disk);
         if (slot->write && site->disks[slot->disk].private_of >= 0)
-            site->done_by_verb[site_verb_count() - 1]++;
+            site_count(site, SITE_COUNT_PRIVATE_WRITE);
     }
     site->commands++;
     site_trace(site, "host %d: %s %u+%u of %s%s, write %u, at %u", slot->host, op_names[slot->op],
@@ -385,7 +387,8 @@ static int pick_point(struct site *site, int host)
         int i = (int)((first + n) % SITE_POINTS);
         const struct site_point *p = &site->points[i];
         if (p->state == SITE_THERE && p->lun[host] >= 0 && !p->mapping[host] &&
-            !site_wants_branch(site, host))
+            !site_wants_branch(site, host) &&
+            !(p->is_becoming && site_private_of(site, i) >= 0)) /* some time it is the branch */
             return i;
     }
     return -1;

@@ -50,7 +50,13 @@ static void revert_ended(struct site *site, int disk, int set, uint32_t submitte
 
 static void reverted(struct site_call *call, bool ok)
 {
-    revert_ended(call->site, call->disk, call->set, call->submitted, ok, call->call.result);
+    struct site *site = call->site;
+    struct site_disk *d = &site->disks[call->disk];
+    bool done = site_guard_judge(site, call, ok);
+    revert_ended(site, call->disk, call->set, call->submitted, done, call->call.result);
+    if (!done) return;
+    d->given_point = site_is_undo(site, call->point) ? -1 : call->point;
+    d->given_ns = sim_now(site->sim);
 }
 
 static unsigned undo_points(const struct site *site)
@@ -80,10 +86,18 @@ static void revert_begins(struct site *site, int disk, int point, int set)
         model_revert_submit(site->model, &d->view, &p->view, d->number, site_horizon(site, disk));
 }
 
+/* Half of them are not forced; of those some are asked for when nobody is in the way. */
+static bool draw_force(struct site *site, bool *ret_is_forced)
+{
+    *ret_is_forced = site_draw(site, 2);
+    return *ret_is_forced || site_draw(site, 3) || site_guard_rest(site);
+}
+
 /* Among commands under way; only where the size changes, alone. */
 void site_do_revert(struct site *site, struct site_call *call)
 {
     int point = site_pick_point(site, true);
+    bool is_forced;
     if (point < 0 || undo_points(site) >= UNDO_POINTS_MAX) return;
     struct site_point *p = &site->points[point];
     if (!p->exact && !site_resolve_set(site, p->set)) return;
@@ -92,6 +106,7 @@ void site_do_revert(struct site *site, struct site_call *call)
     if (p->view.sector_count != d->view.sector_count &&
         !site_wait(site, site_is_idle, "rest before a revert"))
         return;
+    if (!draw_force(site, &is_forced)) return;
     if (p->state != SITE_THERE || d->state != SITE_THERE || d->resizing || call->busy) return;
     if (site_free_set(site) < 0 || site_free_point(site) < 0) return;
     call->disk = p->disk;
@@ -100,7 +115,9 @@ void site_do_revert(struct site *site, struct site_call *call)
     revert_begins(site, p->disk, point, call->set);
     /* Where no host has a branch of it, or is about to, the bare cut is what there is. */
     bool as_cut = site_draw(site, 2) || site->options.verbs;
-    json_t *arguments = json_pack("{s:s, s:s, s:b}", "name", d->name, "to", p->name, "force", 1);
+    site_guard_ask(site, call, is_forced);
+    json_t *arguments =
+        json_pack("{s:s, s:s, s:b}", "name", d->name, "to", p->name, "force", is_forced);
     if (!site_is_undo(site, point) && as_cut) json_object_set_new(arguments, "as_cut", json_true());
     site_call_start(call, site_is_undo(site, point) ? "disk_undo" : "disk_revert", arguments,
                     reverted);
@@ -117,6 +134,7 @@ static void replace_began(struct site_call *call, bool ok)
 {
     struct site *site = call->site;
     struct site_disk *d = &site->disks[call->disk];
+    site_guard_judge(site, call, ok);
     if (!ok) {
         revert_ended(site, call->disk, call->set, call->submitted, false, NULL);
         return;
@@ -125,12 +143,16 @@ static void replace_began(struct site_call *call, bool ok)
     d->replace_set = call->set;
     d->replace_since = site->sets[call->set].submitted;
     d->replace_writes = 0;
+    d->replace_forced = call->guard.is_forced;
+    d->replace_copies_ns = 0;
+    d->given_point = -1;
 }
 
 /* Any disk takes the content of any snapshot, in the background. */
 void site_do_replace(struct site *site, struct site_call *call)
 {
     int point = site_pick_point(site, false), disk = site_pick_disk(site);
+    bool is_forced;
     if (point < 0 || disk < 0 || undo_points(site) >= UNDO_POINTS_MAX) return;
     struct site_point *p = &site->points[point];
     struct site_disk *d = &site->disks[disk];
@@ -138,6 +160,7 @@ void site_do_replace(struct site *site, struct site_call *call)
     if (p->view.sector_count != d->view.sector_count &&
         !site_wait(site, site_is_idle, "rest before a replace"))
         return;
+    if (!draw_force(site, &is_forced)) return;
     if (p->state != SITE_THERE || !p->exact || p->is_becoming || d->state != SITE_THERE ||
         d->resizing || call->busy)
         return;
@@ -146,9 +169,10 @@ void site_do_replace(struct site *site, struct site_call *call)
     call->point = point;
     call->set = site_new_set(site, "undo");
     revert_begins(site, disk, point, call->set);
+    site_guard_ask(site, call, is_forced);
     site_call_start(call, "disk_replace",
-                    json_pack("{s:s, s:s, s:b, s:b}", "name", d->name, "from", p->name, "force", 1,
-                              "as_cut", 1),
+                    json_pack("{s:s, s:s, s:b, s:b}", "name", d->name, "from", p->name, "force",
+                              is_forced, "as_cut", 1),
                     replace_began);
 }
 
@@ -156,11 +180,14 @@ void site_do_replace(struct site *site, struct site_call *call)
 static bool tend_replace(struct site *site, int disk)
 {
     struct site_disk *d = &site->disks[disk];
+    uint64_t asked_ns = sim_now(site->sim);
     json_t *job = site_ask(site, "job_show", json_pack("{s:s}", "name", d->replace_job));
     if (!job) return site->crashed || site->failed || site_fail(site, "a job is gone");
     const char *state = rig_text(job, "state");
     bool is_done = strcmp(state, "done") == 0;
     bool goes_on = strcmp(state, "running") == 0 || strcmp(state, "paused") == 0;
+    if (goes_on) site_guard_replace_goes_on(site, disk, job, asked_ns);
+    if (is_done) site_guard_replace_done(site, disk);
     json_decref(job);
     if (goes_on) return false;
     bool in_doubt =
@@ -298,9 +325,7 @@ static void split_snapshot(struct site *site, struct site_call *call, int point)
 {
     struct site_point *p = &site->points[point];
     int i = site_free_disk(site);
-    if (!p->exact || i < 0 || site_private_of(site, point) >= 0 ||
-        site->disks[p->disk].state != SITE_THERE)
-        return;
+    if (!p->exact || i < 0 || site->disks[p->disk].state != SITE_THERE) return;
     for (unsigned h = 0; h < SITE_HOSTS; h++)
         if (p->mapping[h]) return;
     struct site_disk *d = &site->disks[i];

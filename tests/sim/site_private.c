@@ -5,6 +5,7 @@
  */
 #include <stdio.h>
 
+#include "base/check.h"
 #include "control/control_int.h"
 #include "tests/sim/site_int.h"
 
@@ -56,7 +57,7 @@ static void begin(struct site *site, int point)
     snprintf(d->name, sizeof d->name, "private%u", d->number);
     model_view_copy(&p->view, &d->view);
     site_snapshot_id(site, point, &d->uuid);
-    site->done_by_verb[site_verb_count() - 2]++;
+    site_count(site, SITE_COUNT_PRIVATE);
     site_trace(site, "%s is what host h%d has of %s", d->name, WINDOWS_HOST, p->name);
 }
 
@@ -76,4 +77,20 @@ void site_private_sync(struct site *site)
         site->disks[disk].lun[WINDOWS_HOST] = p->lun[WINDOWS_HOST];
         site->disks[disk].mapping[WINDOWS_HOST] = p->mapping[WINDOWS_HOST];
     }
+}
+
+void site_private_becomes(struct site *site, int point, int disk)
+{
+    struct site_disk *d = &site->disks[disk];
+    int private = site_private_of(site, point);
+    d->has_become = true;
+    if (private < 0) return;
+    struct site_disk *from = &site->disks[private];
+    check(!from->busy);
+    model_view_fini(&d->view);
+    d->view = from->view;
+    from->view = (struct model_view){0};
+    d->number = from->number;
+    site_disk_forget(site, private);
+    site_count(site, SITE_COUNT_BROKEN_PRIVATE);
 }

@@ -4,7 +4,14 @@
 #include "tests/sim/site_int.h"
 #include "tests/unit/control_rig.h"
 
-enum { LEASE_S = 60 };
+static void step_begins(const struct site *site, struct site_set *s, const char *verb)
+{
+    uint64_t now_ns = sim_now(site->sim);
+    s->busy = true;
+    s->steps++;
+    if (strcmp(verb, "set_prepare") == 0 || strcmp(verb, "set_renew") == 0) s->leased_ns = now_ns;
+    if (strcmp(verb, "set_arm") == 0) s->armed_ns = now_ns;
+}
 
 static void set_stepped(struct site_call *call, bool ok)
 {
@@ -50,7 +57,7 @@ static void commit(struct site *site, struct site_call *call)
     }
     site_stir(site, s->disks, s->disk_count);
     site_add_points(site, call->set, s->disks, s->disk_count, false);
-    s->busy = true;
+    step_begins(site, s, "set_commit");
     s->submitted = model_tick(site->model);
     site_call_start(call, "set_commit", json_pack("{s:s}", "name", s->name), set_committed);
 }
@@ -67,11 +74,11 @@ static void prepare(struct site *site, struct site_call *call)
         s->disks[i] = disks[i];
         s->disk_numbers[i] = site->disks[disks[i]].number;
     }
-    s->busy = true;
+    step_begins(site, s, "set_prepare");
     site_call_start(call, "set_prepare",
                     json_pack("{s:s, s:o, s:s, s:i}", "name", s->name, "disks",
                               site_names_of(site, disks, count), "host",
-                              site_draw(site, 2) ? "h0" : "h1", "lease_s", LEASE_S),
+                              site_draw(site, 2) ? "h0" : "h1", "lease_s", SITE_LEASE_S),
                     set_stepped);
 }
 
@@ -98,11 +105,11 @@ void site_do_set_step(struct site *site, struct site_call *call)
         s->abandoned = true;
         return;
     case 1:
-        s->busy = true;
+        step_begins(site, s, "set_abort");
         site_call_start(call, "set_abort", json_pack("{s:s}", "name", s->name), set_stepped);
         return;
     case 2:
-        s->busy = true;
+        step_begins(site, s, "set_renew");
         site_call_start(call, "set_renew", json_pack("{s:s}", "name", s->name), set_stepped);
         return;
     default:
@@ -112,7 +119,7 @@ void site_do_set_step(struct site *site, struct site_call *call)
         commit(site, call);
         return;
     }
-    s->busy = true;
+    step_begins(site, s, next[s->phase]);
     site_call_start(call, next[s->phase], json_pack("{s:s}", "name", s->name), set_stepped);
 }
 

@@ -265,6 +265,11 @@ void site_do_update(struct site *site, struct site_call *call)
 static void break_began(struct site_call *call, bool ok)
 {
     struct site *site = call->site;
+    struct site_set *s = &site->sets[call->set];
+    for (unsigned i = 0; ok && i < s->count; i++)
+        if (site->points[s->points[i]].kept_until_ns > sim_now(site->sim))
+            site_fail(site, "set %s is being broken, and %s is to be kept", s->name,
+                      site->points[s->points[i]].name);
     const char *id = rig_text(call->call.result, "job.id");
     if (ok && *id) snprintf(site->last_job, sizeof site->last_job, "%s", id);
     for (int i = 0; !ok && i < SITE_DISKS; i++) {
@@ -283,16 +288,19 @@ void site_do_break(struct site *site, struct site_call *call)
     int set = pick_set(site);
     if (set < 0) return;
     struct site_set *s = &site->sets[set];
+    bool is_writable = site_draw(site, 2);
     unsigned free_count = 0;
     for (int i = 0; i < SITE_OWN_DISKS; i++)
         free_count += site->disks[i].state == SITE_NONE;
+    if (free_count < s->count) return;
+    if (!site->points[s->points[0]].exact && !site_resolve_set(site, set)) return;
+    if (!set_is_still(site, set)) return;
     for (unsigned i = 0; i < s->count; i++) {
         const struct site_point *p = &site->points[s->points[i]];
-        if (!p->exact || p->busy || site->disks[p->disk].state != SITE_THERE ||
-            site_private_of(site, s->points[i]) >= 0)
-            return;
+        int private = site_private_of(site, s->points[i]);
+        unsigned of_private = private < 0 ? 0 : site->disks[private].busy;
+        if (!p->exact || p->busy > of_private || site->disks[p->disk].state != SITE_THERE) return;
     }
-    if (free_count < s->count) return;
     for (unsigned i = 0; i < s->count; i++) {
         struct site_point *p = &site->points[s->points[i]];
         struct site_disk *d = &site->disks[site_free_disk(site)];
@@ -300,12 +308,14 @@ void site_do_break(struct site *site, struct site_call *call)
         d->pool = site->disks[p->disk].pool;
         d->state = SITE_COMING;
         d->from_point = s->points[i];
+        d->becomes_writable = is_writable;
         memcpy(d->name, p->name, sizeof d->name - 1);
         model_view_copy(&p->view, &d->view);
         p->is_becoming = true;
     }
     call->set = set;
-    site_call_start(call, "set_break", json_pack("{s:s}", "name", s->name), break_began);
+    site_call_start(call, "set_break",
+                    json_pack("{s:s, s:b}", "name", s->name, "writable", is_writable), break_began);
 }
 
 /* ---- After a crash ----------------------------------------------------------------------------

@@ -324,6 +324,7 @@ static void mapped(struct site_call *call, bool ok)
     bool *mapping =
         call->disk >= 0 ? site->disks[call->disk].mapping : site->points[call->point].mapping;
     mapping[call->host] = false;
+    if (call->disk >= 0) site_guard_map_changes(site, call->disk, call->host);
     if (!ok) return;
     lun[call->host] = (int)rig_number(call->call.result, "lun");
     if (lun[call->host] <= 0) site_fail(site, "a map has LUN %d", lun[call->host]);
@@ -336,6 +337,7 @@ static void unmapped(struct site_call *call, bool ok)
     bool *mapping =
         call->disk >= 0 ? site->disks[call->disk].mapping : site->points[call->point].mapping;
     mapping[call->host] = false;
+    if (call->disk >= 0) site_guard_map_changes(site, call->disk, call->host);
     if (ok) lun[call->host] = -1;
 }
 
@@ -353,6 +355,7 @@ static void change_map(struct site *site, struct site_call *call, const char *ki
         site_call_start(call, "map_add", json_pack("{s:s, s:s}", "host", host, kind, name), mapped);
     } else if (site_draw(site, 8) >= keep_of_8) {
         mapping[call->host] = true;
+        if (call->disk >= 0) site_guard_map_changes(site, call->disk, call->host);
         site_call_start(call, "map_remove",
                         json_pack("{s:s, s:i}", "host", host, "lun", lun[call->host]), unmapped);
     }
@@ -614,9 +617,18 @@ static const struct {
     {3, "snapshot retain", site_do_retain},
     {4, "snapshot verify", site_do_snapshot_verify},
     {3, "set break", site_do_break},
-    {0, "private branch", NULL}, /* the last two are counted where they happen */
+    {0, "private branch", NULL}, /* these are counted where they happen: enum site_count */
     {0, "write into one", NULL},
+    {0, "private branch that became a disk", NULL},
+    {0, "revert or replace that was not forced", NULL},
+    {0, "revert or replace of a disk in use, refused", NULL},
+    {0, "replace that was seen waiting for a disk in use", NULL},
 };
+
+void site_count(struct site *site, enum site_count what)
+{
+    site->done_by_verb[countof(table) - SITE_COUNTS + (unsigned)what]++;
+}
 
 unsigned site_verb_count(void)
 {
