@@ -92,6 +92,7 @@ static struct err *take_member(struct op *op, struct import_data *data, struct s
     struct host *host = data->host;
     bool wants_branch = host_wants_branch(host);
     bool keeps_flags = !wants_branch && arg_bool(op, "keep_vss_flags");
+    if (inventory_disk(op->control, &snapshot->row.uuid)) return NULL; /* it became one */
     if (host_map_of(host, &snapshot->row.uuid)) return NULL; /* it has it */
     TRY(pool_check_open(snapshot->disk->pool));
     if (snapshot->row.state != SNAPSHOT_READY) {
@@ -225,7 +226,8 @@ static void step_import_serve(struct op *op)
 static bool take_map(struct import_data *data, struct host *host, struct snapshot *snapshot)
 {
     struct map *map = host_map_of(host, &snapshot->row.uuid);
-    if (!map) return false;
+    /* A snapshot that became a disk may still be on its way out: the LUN is the disk's (S2). */
+    if (!map || map->snapshot != snapshot) return false;
     struct entry entry = {.snapshot = snapshot,
                           .snapshot_row = snapshot->row,
                           .host = host,
@@ -367,7 +369,8 @@ struct err *unmap_check(struct op *op, const struct snapshot *snapshot)
     list_for_each (node, &op->control->hosts) {
         struct host *host =
             container_of(list_entry(node, struct object, link), struct host, object);
-        if (!host_map_of(host, &snapshot->row.uuid) || (self && hosts_are_together(self, host)))
+        const struct map *map = host_map_of(host, &snapshot->row.uuid);
+        if (!map || map->snapshot != snapshot || (self && hosts_are_together(self, host)))
             continue;
         return err_new(STATUS_IN_USE, "snapshot \"%s\" is served to a host of another group",
                        snapshot->row.name);

@@ -63,7 +63,8 @@ static bool text_is(struct rig *rig, const char *verb, const char *name, const c
 static unsigned engine_points(struct rig *rig)
 {
     json_t *pool = rig_ok(rig, "pool_show", "{s:s}", "name", "p");
-    long long known = rig_number(pool, "snapshot_count"), more = rig_number(pool, "unclaimed_count");
+    long long known = rig_number(pool, "snapshot_count"),
+              more = rig_number(pool, "unclaimed_count");
     long long disks = rig_number(pool, "unclaimed_disk_count");
     json_decref(pool);
     return (unsigned)(known + more + disks);
@@ -141,6 +142,47 @@ static void a_split_keeps_the_luns_of_hosts_that_read_the_snapshot(void)
     rig_destroy(rig);
 }
 
+static struct snapshot *snapshot_named(struct rig *rig, const char *name)
+{
+    struct object *object = NULL;
+    struct err *e = object_find(&rig->control->snapshots, "snapshot", name, &object);
+    check(!e);
+    return container_of(object, struct snapshot, object);
+}
+
+/* The disk has the id of the snapshot, whose last rest could not be deleted yet. */
+static void the_lun_of_a_split_disk_outlives_what_is_left_of_its_snapshot(void)
+{
+    struct lun_host *host;
+    char id[64];
+    struct rig *rig = furnished(&host);
+    expect(rig_do(rig, "map_add", "{s:s, s:s, s:i}", "host", "h", "snapshot", "n-a", "lun", VIEW));
+    job_of(rig_ok(rig, "snapshot_split", "{s:s, s:s}", "name", "n-a", "new_name", "copy"), id);
+    const struct snapshot *snapshot = snapshot_named(rig, "n-a");
+    struct volume *reader;
+    struct err *e = volume_open(snapshot->disk->pool->engine, NULL, &snapshot->row.point,
+                                VOLUME_READ_ONLY, &reader);
+    expect(!e);
+    expect(rig_job_ends(rig, id, "failed"));
+    volume_close(reader);
+    (void)lun_attention(host, VIEW);
+    expect(rig_do(rig, "set_mask", "{s:s, s:s}", "name", "n", "host", "h"));
+    bool is_there = text_is(rig, "disk_show", "copy", "maps.0.host", "h");
+    expect(is_there);
+    expect(is_there && all_blocks_are(host, VIEW, 1));
+    expect(
+        rig_do(rig, "set_import", "{s:s, s:s}", "name", "n", "host", "h")); /* what is left of it */
+    expect(rig_do(rig, "set_delete", "{s:s, s:b, s:b}", "name", "n", "unmap", 1, "now", 1));
+    is_there = text_is(rig, "disk_show", "copy", "maps.0.host", "h");
+    expect(is_there);
+    expect(is_there && all_blocks_are(host, VIEW, 1));
+    lun_logout(host);
+    expect(rig_restart(rig));
+    expect(text_is(rig, "disk_show", "copy", "maps.0.host", "h"));
+    expect_eq(engine_points(rig), 0);
+    rig_destroy(rig);
+}
+
 static void a_set_whose_last_member_is_split_is_broken(void)
 {
     struct lun_host *host;
@@ -173,9 +215,11 @@ static void a_set_is_split_as_a_whole(void)
     expect(text_is(rig, "snapshot_show", "n-a", "type", "differential"));
     expect(runs(rig, "set_promote", "n"));
     expect(text_is(rig, "snapshot_show", "n-b", "type", "full"));
-    for (unsigned i = 0; i < 2; i++) { /* after a promotion there is nothing left to copy; nor after a restart */
+    for (unsigned i = 0; i < 2;
+         i++) { /* after a promotion there is nothing left to copy; nor after a restart */
         dry = rig_ok(rig, "set_split", "{s:s, s:b}", "name", "n", "dry_run", 1);
-        expect_str(rig_text(dry, "would.0"), "copy nothing: snapshot \"n-a\" has all that it reads");
+        expect_str(rig_text(dry, "would.0"),
+                   "copy nothing: snapshot \"n-a\" has all that it reads");
         json_decref(dry);
         if (i == 1) break;
         lun_logout(host);
@@ -484,6 +528,7 @@ int main(void)
     run(promote_makes_a_snapshot_full_and_leaves_it_a_snapshot);
     run(split_makes_a_disk_with_the_identity_of_the_snapshot);
     run(a_split_keeps_the_luns_of_hosts_that_read_the_snapshot);
+    run(the_lun_of_a_split_disk_outlives_what_is_left_of_its_snapshot);
     run(a_set_whose_last_member_is_split_is_broken);
     run(a_set_is_split_as_a_whole);
     run(a_branch_is_split_from_its_snapshot);
