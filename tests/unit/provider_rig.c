@@ -1,12 +1,12 @@
 #include "tests/unit/provider_rig.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/check.h"
 #include "base/endian.h"
+#include "tests/unit/fake_api.h"
 
 /* ---- The allocator --------------------------------------------------------------------------- */
 
@@ -329,57 +329,37 @@ static void snapshot_serial(unsigned set, unsigned disk, char serial[33])
     snprintf(serial, 33, "5%015x%016x", set, disk);
 }
 
-static void dashed(const char serial[33], char id[IDENTITY_ID_TEXT])
-{
-    snprintf(id, IDENTITY_ID_TEXT, "%.8s-%.4s-%.4s-%.4s-%.12s", serial, serial + 8, serial + 12,
-             serial + 16, serial + 20);
-}
-
-struct text {
-    char *at;
-    size_t size, used;
-};
-
-static void say(struct text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static void say(struct text *text, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    int n = vsnprintf(text->at + text->used, text->size - text->used, format, args);
-    va_end(args);
-    check(n >= 0 && text->used + (size_t)n < text->size);
-    text->used += (size_t)n;
-}
-
-static void say_set(const struct fake_server *server, struct text *text, unsigned index)
+static void say_set(const struct fake_server *server, struct fake_text *text, unsigned index)
 {
     const struct fake_set *set = &server->sets[index];
-    say(text, "{\"uuid\":\"%s\",\"state\":\"%s\",\"host\":\"%s\",\"cut_wall_ns\":%u,\"members\":[",
-        set->id, set->state, server->config.host, 1000 + index);
+    fake_say(text,
+             "{\"uuid\":\"%s\",\"state\":\"%s\",\"host\":\"%s\",\"cut_wall_ns\":%u,\"members\":[",
+             set->id, set->state, server->config.host, 1000 + index);
     for (unsigned i = 0; i < set->disk_count; i++) {
         char serial[33], id[IDENTITY_ID_TEXT], disk[33], disk_id[IDENTITY_ID_TEXT];
         disk_serial(set->disks[i], disk);
-        dashed(disk, disk_id);
+        fake_dashed(disk, disk_id);
         snapshot_serial(index, set->disks[i], serial);
-        dashed(serial, id);
-        say(text,
+        fake_dashed(serial, id);
+        fake_say(
+            text,
             "%s{\"disk_uuid\":\"%s\",\"snapshot_uuid\":\"%s\",\"serial\":\"%s\",\"naa\":\"3b000000%"
             "04x%04x\"}",
             i ? "," : "", disk_id, id, server->is_lying ? "nonsense" : serial, index,
             set->disks[i]);
     }
-    say(text, "]}");
+    fake_say(text, "]}");
 }
 
-static void say_maps(const struct fake_server *server, struct text *text)
+static void say_maps(const struct fake_server *server, struct fake_text *text)
 {
     const char *comma = "";
-    say(text, "{\"maps\":[");
+    fake_say(text, "{\"maps\":[");
     for (unsigned i = 0; i < server->host_disks; i++, comma = ",") {
         char serial[33];
         disk_serial(i, serial);
-        say(text, "%s{\"host\":\"%s\",\"lun\":%u,\"serial\":\"%s\"}", comma, server->config.host, i,
-            serial);
+        fake_say(text, "%s{\"host\":\"%s\",\"lun\":%u,\"serial\":\"%s\"}", comma,
+                 server->config.host, i, serial);
     }
     for (unsigned i = 0; i < FAKE_MAPS; i++) {
         char serial[IDENTITY_ID_TEXT];
@@ -388,24 +368,15 @@ static void say_maps(const struct fake_server *server, struct text *text)
             if (*c != '-') serial[used++] = *c;
         serial[used] = '\0';
         if (used)
-            say(text, "%s{\"host\":\"%s\",\"lun\":%u,\"serial\":\"%s\"}", comma,
-                server->config.host, 100 + i, serial);
+            fake_say(text, "%s{\"host\":\"%s\",\"lun\":%u,\"serial\":\"%s\"}", comma,
+                     server->config.host, 100 + i, serial);
         if (used) comma = ",";
     }
-    say(text, "]}");
-}
-
-static unsigned refuse(struct text *text, unsigned http, const char *status)
-{
-    say(text,
-        "{\"error\":{\"status\":\"%s\",\"message\":\"because of "
-        "\\\"%s\\\"\",\"causes\":[],\"next\":\"do this\"}}",
-        status, status);
-    return http;
+    fake_say(text, "]}");
 }
 
 static unsigned prepare(struct fake_server *server, const struct api_request *request,
-                        struct text *text)
+                        struct fake_text *text)
 {
     struct json body, disks, disk;
     struct fake_set set = {.state = "prepared"};
@@ -416,7 +387,7 @@ static unsigned prepare(struct fake_server *server, const struct api_request *re
     check(ok);
     set.is_full = strstr(request->body, "\"full\":true") != NULL;
     if (server->is_full || (set.is_full && server->has_no_room_for_copies))
-        return refuse(text, 507, "POOL_FULL");
+        return fake_refuse(text, 507, "POOL_FULL");
     for (size_t at = 0; json_next(disks, &at, &disk);) {
         char id[IDENTITY_ID_TEXT], serial[33], wanted[IDENTITY_ID_TEXT];
         ok = json_text(disk, id, sizeof id);
@@ -424,34 +395,20 @@ static unsigned prepare(struct fake_server *server, const struct api_request *re
         unsigned n = 0;
         for (; n < FAKE_DISKS; n++) {
             disk_serial(n, serial);
-            dashed(serial, wanted);
+            fake_dashed(serial, wanted);
             if (strcmp(id, wanted) == 0) break;
         }
-        if (n == FAKE_DISKS) return refuse(text, 404, "NOT_FOUND");
+        if (n == FAKE_DISKS) return fake_refuse(text, 404, "NOT_FOUND");
         set.disks[set.disk_count++] = n;
     }
     if (is_dry) {
-        say(text, "{\"dry_run\":true,\"would\":[]}");
+        fake_say(text, "{\"dry_run\":true,\"would\":[]}");
         return 200;
     }
     if (!fake_find_set(server, set.id)) server->sets[server->set_count++] = set;
     say_set(server, text, (unsigned)(fake_find_set(server, set.id) - server->sets));
     return 200;
 }
-
-static const struct {
-    const char *verb, *from, *to;
-} moves[] = {
-    {"arm", "prepared", "armed"},          {"commit", "armed", "committed"},
-    {"confirm", "committed", "confirmed"}, {"finish", "confirmed", "created"},
-    {"finish", "created", "created"},      {"abort", "prepared", "aborted"},
-    {"abort", "armed", "aborted"},         {"abort", "committed", "aborted"},
-    {"abort", "confirmed", "aborted"},     {"abort", "created", "created"},
-    {"abort", "aborted", "aborted"},       {"break", "created", "breaking"},
-    {"break", "breaking", "breaking"},     {"arm", "armed", "armed"},
-    {"renew", "prepared", "prepared"},     {"renew", "armed", "armed"},
-    {"renew", "committed", "committed"},   {"renew", "confirmed", "confirmed"},
-};
 
 /* All snapshots of a set appear at the host, or none does. */
 static void import_or_mask(struct fake_server *server, unsigned set, bool is_import)
@@ -460,7 +417,7 @@ static void import_or_mask(struct fake_server *server, unsigned set, bool is_imp
         char serial[33], id[IDENTITY_ID_TEXT];
         unsigned slot = FAKE_MAPS;
         snapshot_serial(set, server->sets[set].disks[d], serial);
-        dashed(serial, id);
+        fake_dashed(serial, id);
         for (unsigned i = FAKE_MAPS; i-- > 0;) {
             if (strcmp(server->maps[i], id) == 0) {
                 server->maps[i][0] = '\0';
@@ -475,31 +432,26 @@ static void import_or_mask(struct fake_server *server, unsigned set, bool is_imp
     }
 }
 
-static unsigned move(struct fake_server *server, const char *path, struct text *text)
+static unsigned move(struct fake_server *server, const char *path, struct fake_text *text)
 {
     char id[PROVIDER_ID_TEXT];
     snprintf(id, sizeof id, "%.36s", path + strlen("/v1/sets/"));
     struct fake_set *set = fake_find_set(server, id);
     const char *verb = strrchr(path, '/') + 1;
-    if (!set) return refuse(text, 404, "NOT_FOUND");
+    if (!set) return fake_refuse(text, 404, "NOT_FOUND");
     if (strcmp(verb, id) == 0) { /* GET */
         say_set(server, text, (unsigned)(set - server->sets));
         return 200;
     }
     server->renewals += strcmp(verb, "renew") == 0;
+    const char *next = fake_set_next(set->state, verb);
+    if (!next) return fake_refuse(text, 409, "CONFLICT");
     bool is_import = strcmp(verb, "import") == 0;
-    if (strcmp(set->state, "created") == 0 && (is_import || strcmp(verb, "mask") == 0)) {
+    if (is_import || strcmp(verb, "mask") == 0)
         import_or_mask(server, (unsigned)(set - server->sets), is_import);
-        say_set(server, text, (unsigned)(set - server->sets));
-        return 200;
-    }
-    for (unsigned i = 0; i < sizeof moves / sizeof *moves; i++) {
-        if (strcmp(moves[i].verb, verb) != 0 || strcmp(moves[i].from, set->state) != 0) continue;
-        snprintf(set->state, sizeof set->state, "%s", moves[i].to);
-        say_set(server, text, (unsigned)(set - server->sets));
-        return 200;
-    }
-    return refuse(text, 409, "CONFLICT");
+    snprintf(set->state, sizeof set->state, "%s", next);
+    say_set(server, text, (unsigned)(set - server->sets));
+    return 200;
 }
 
 /* The snapshot with this id: where its set keeps its end. */
@@ -509,7 +461,7 @@ static bool *find_snapshot(struct fake_server *server, const char *id, unsigned 
         for (unsigned d = 0; d < server->sets[s].disk_count; d++) {
             char serial[33], wanted[IDENTITY_ID_TEXT];
             snapshot_serial(s, server->sets[s].disks[d], serial);
-            dashed(serial, wanted);
+            fake_dashed(serial, wanted);
             *ret_set = s;
             if (strcmp(wanted, id) == 0) return &server->sets[s].snapshot_gone[d];
         }
@@ -517,85 +469,86 @@ static bool *find_snapshot(struct fake_server *server, const char *id, unsigned 
     return NULL;
 }
 
-static unsigned remove_map(struct fake_server *server, const char *path, struct text *text)
+static unsigned remove_map(struct fake_server *server, const char *path, struct fake_text *text)
 {
     unsigned lun = (unsigned)strtoul(strrchr(path, '/') + 1, NULL, 10);
     if (lun < 100 || lun >= 100 + FAKE_MAPS || !server->maps[lun - 100][0])
-        return refuse(text, 404, "NOT_FOUND");
+        return fake_refuse(text, 404, "NOT_FOUND");
     server->maps[lun - 100][0] = '\0';
-    say(text, "{}");
+    fake_say(text, "{}");
     return 200;
 }
 
 static unsigned snapshot(struct fake_server *server, const struct api_request *request,
-                         struct text *text)
+                         struct fake_text *text)
 {
     unsigned set;
     bool *gone = find_snapshot(server, request->path + strlen("/v1/snapshots/"), &set);
-    if (!gone || *gone) return refuse(text, 404, "NOT_FOUND");
+    if (!gone || *gone) return fake_refuse(text, 404, "NOT_FOUND");
     if (strcmp(request->method, "DELETE") == 0) *gone = true;
     char disk[33], disk_id[IDENTITY_ID_TEXT];
     disk_serial(server->sets[set].disks[gone - server->sets[set].snapshot_gone], disk);
-    dashed(disk, disk_id);
-    say(text, "{\"set_uuid\":\"%s\",\"disk_uuid\":\"%s\"}", server->sets[set].id, disk_id);
+    fake_dashed(disk, disk_id);
+    fake_say(text, "{\"set_uuid\":\"%s\",\"disk_uuid\":\"%s\"}", server->sets[set].id, disk_id);
     return 200;
 }
 
 /* revert answers at once, replace with a job. */
 static unsigned change_disk(struct fake_server *server, const struct api_request *request,
-                            struct text *text)
+                            struct fake_text *text)
 {
     bool is_revert = strstr(request->path, "/revert") != NULL;
     check(strstr(request->body, "\"resync\":true") &&
           strstr(request->body, "\"keep_vss_flags\":true"));
     if (strstr(request->body, "\"dry_run\":true")) {
         server->tries++;
-        say(text, "{\"dry_run\":true,\"would\":[]}");
+        fake_say(text, "{\"dry_run\":true,\"would\":[]}");
         return 200;
     }
     server->reverts += is_revert;
     server->replaces += !is_revert;
-    say(text, is_revert ? "{\"name\":\"d\"}" : "{\"job\":{\"id\":\"j-%u\",\"state\":\"running\"}}",
-        server->replaces);
+    fake_say(text,
+             is_revert ? "{\"name\":\"d\"}" : "{\"job\":{\"id\":\"j-%u\",\"state\":\"running\"}}",
+             server->replaces);
     return is_revert ? 200 : 202;
 }
 
 static unsigned job(struct fake_server *server, const struct api_request *request,
-                    struct text *text)
+                    struct fake_text *text)
 {
     if (strstr(request->path, "/cancel")) {
         server->cancels++;
         server->job_state = "failed";
         server->job_status = "CANCELLED";
     }
-    say(text, "{\"state\":\"%s\",\"error\":", server->job_state);
+    fake_say(text, "{\"state\":\"%s\",\"error\":", server->job_state);
     if (strcmp(server->job_state, "failed") == 0)
-        say(text, "{\"status\":\"%s\",\"message\":\"a reason\"}}", server->job_status);
+        fake_say(text, "{\"status\":\"%s\",\"message\":\"a reason\"}}", server->job_status);
     else
-        say(text, "null}");
+        fake_say(text, "null}");
     return 200;
 }
 
 static unsigned answer(struct fake_server *server, const struct api_request *request,
-                       struct text *text)
+                       struct fake_text *text)
 {
     const char *path = request->path;
     bool is_get = strcmp(request->method, "GET") == 0;
     if (server->fail && strstr(path, server->fail))
-        return refuse(text, server->fail_http, server->fail_status);
+        return fake_refuse(text, server->fail_http, server->fail_status);
     if (strcmp(path, "/v1/maps") == 0 && is_get) {
         say_maps(server, text);
     } else if (strncmp(path, "/v1/maps/", 9) == 0) {
         return remove_map(server, path, text);
     } else if (strncmp(path, "/v1/hosts/", 10) == 0) {
-        say(text, "{\"session_count\":%u}", server->session_count);
+        fake_say(text, "{\"session_count\":%u}", server->session_count);
     } else if (strcmp(path, "/v1/sets") == 0 && is_get) {
-        say(text, "{\"sets\":[");
+        fake_say(text, "{\"sets\":[");
         for (unsigned i = 0; i < server->set_count; i++) {
-            if (i) say(text, ",");
+            if (i) fake_say(text, ",");
             say_set(server, text, i);
         }
-        say(text, "]}");
+        fake_say(text, "]}");
     } else if (strcmp(path, "/v1/sets") == 0) {
         return prepare(server, request, text);
     } else if (strncmp(path, "/v1/sets/", 9) == 0) {
@@ -607,7 +560,7 @@ static unsigned answer(struct fake_server *server, const struct api_request *req
     } else if (strncmp(path, "/v1/snapshots/", 14) == 0) {
         return snapshot(server, request, text);
     } else {
-        return refuse(text, 404, "NOT_FOUND");
+        return fake_refuse(text, 404, "NOT_FOUND");
     }
     return 200;
 }
@@ -623,8 +576,7 @@ static void exchange(struct transport *t, const struct api_request *request,
     if (server->before) server->before(server, request);
     *ret_reply = (struct api_reply){0};
     if (server->is_away) return;
-    struct text text = {malloc(65536), 65536, 0};
-    check(text.at != NULL);
+    struct fake_text text = fake_text_create(65536);
     ret_reply->http = answer(server, request, &text);
     ret_reply->body = text.at;
     ret_reply->size = text.used;
@@ -641,8 +593,8 @@ static bool commit_open(struct transport *t, const struct api_request *request)
 static unsigned commit_send(struct transport *t)
 {
     struct fake_server *server = server_of(t);
-    struct text text = {malloc(65536), 65536, 0};
-    check(server->commit_is_open && text.at != NULL);
+    struct fake_text text = fake_text_create(65536);
+    check(server->commit_is_open);
     server->commits++;
     unsigned http = 0;
     if (!server->is_away) {

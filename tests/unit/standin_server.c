@@ -1,47 +1,17 @@
 /* standin_server.c - the Tarn server of standin_world.h: the part of the API that a provider uses. */
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/check.h"
+#include "tests/unit/fake_api.h"
 #include "tests/unit/standin_world.h"
-
-struct text {
-    char *at;
-    size_t size, used;
-};
-
-__attribute__((format(printf, 2, 3))) static void say(struct text *text, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    int n = vsnprintf(text->at + text->used, text->size - text->used, format, args);
-    va_end(args);
-    check(n >= 0 && (size_t)n < text->size - text->used);
-    text->used += (size_t)n;
-}
-
-static unsigned refuse(struct text *text, unsigned http, const char *status)
-{
-    text->used = 0;
-    say(text,
-        "{\"error\":{\"status\":\"%s\",\"message\":\"it is so\",\"causes\":[],\"next\":\"wait\"}}",
-        status);
-    return http;
-}
-
-static void dashed(const char *serial, char id[IDENTITY_ID_TEXT])
-{
-    snprintf(id, IDENTITY_ID_TEXT, "%.8s-%.4s-%.4s-%.4s-%.12s", serial, serial + 8, serial + 12,
-             serial + 16, serial + 20);
-}
 
 static unsigned find_lun(struct world *w, const char *id)
 {
     for (unsigned i = 0; i < w->lun_count; i++) {
         char wanted[IDENTITY_ID_TEXT];
-        dashed(w->luns[i].serial, wanted);
+        fake_dashed(w->luns[i].serial, wanted);
         if (!w->luns[i].is_gone && strcmp(wanted, id) == 0) return i;
     }
     return UINT32_MAX;
@@ -63,19 +33,19 @@ static struct world_set *find_set(struct world *w, const char *id)
 
 /* ---- Sets ------------------------------------------------------------------------------------ */
 
-static void say_set(struct world *w, struct text *text, const struct world_set *set)
+static void say_set(struct world *w, struct fake_text *text, const struct world_set *set)
 {
-    say(text,
-        "{\"uuid\":\"%s\",\"state\":\"%s\",\"host\":\"%s\",\"cut_wall_ns\":%llu,\"members\":[",
-        set->id, set->state, w->hosts[set->host].name, (unsigned long long)set->cut);
+    fake_say(text,
+             "{\"uuid\":\"%s\",\"state\":\"%s\",\"host\":\"%s\",\"cut_wall_ns\":%llu,\"members\":[",
+             set->id, set->state, w->hosts[set->host].name, (unsigned long long)set->cut);
     for (unsigned i = 0; i < set->member_count; i++) {
         char disk[IDENTITY_ID_TEXT];
         const struct world_lun *snapshot = &w->luns[set->members[i].snapshot];
-        dashed(w->luns[set->members[i].source].serial, disk);
-        say(text, "%s{\"disk_uuid\":\"%s\",\"serial\":\"%s\",\"naa\":\"3a%s\"}", i ? "," : "", disk,
-            snapshot->serial, snapshot->serial + 18);
+        fake_dashed(w->luns[set->members[i].source].serial, disk);
+        fake_say(text, "%s{\"disk_uuid\":\"%s\",\"serial\":\"%s\",\"naa\":\"3a%s\"}", i ? "," : "",
+                 disk, snapshot->serial, snapshot->serial + 18);
     }
-    say(text, "]}");
+    fake_say(text, "]}");
 }
 
 static unsigned new_snapshot(struct world *w, unsigned set, unsigned source)
@@ -91,7 +61,7 @@ static unsigned new_snapshot(struct world *w, unsigned set, unsigned source)
 }
 
 static unsigned prepare(struct world_host *host, const struct api_request *request,
-                        struct text *text)
+                        struct fake_text *text)
 {
     struct world *w = host->world;
     struct json body, disks, disk;
@@ -100,7 +70,7 @@ static unsigned prepare(struct world_host *host, const struct api_request *reque
               json_member(body, "disks", &disks);
     check(ok);
     if (strstr(request->body, "\"dry_run\":true")) { /* there is always room here */
-        say(text, "{\"dry_run\":true,\"would\":[]}");
+        fake_say(text, "{\"dry_run\":true,\"would\":[]}");
         return 200;
     }
     ok = json_text_member(body, "uuid", id, sizeof id);
@@ -115,7 +85,7 @@ static unsigned prepare(struct world_host *host, const struct api_request *reque
             ok = json_text(disk, id, sizeof id);
             unsigned source = find_lun(w, id);
             check(ok && set->member_count < WORLD_MEMBERS_MAX);
-            if (source == UINT32_MAX) return refuse(text, 404, "NOT_FOUND");
+            if (source == UINT32_MAX) return fake_refuse(text, 404, "NOT_FOUND");
             set->members[set->member_count++] =
                 (struct world_member){source, new_snapshot(w, w->set_count, source)};
         }
@@ -160,12 +130,12 @@ static bool is_elsewhere(const struct world *w, unsigned host, unsigned lun)
 }
 
 /* All snapshots of a set appear at the host, or none does. */
-static unsigned import(struct world_host *host, struct world_set *set, struct text *text)
+static unsigned import(struct world_host *host, struct world_set *set, struct fake_text *text)
 {
     struct world *w = host->world;
     for (unsigned i = 0; i < set->member_count; i++)
         if (is_elsewhere(w, host->index, set->members[i].snapshot))
-            return refuse(text, 409, "BUSY");
+            return fake_refuse(text, 409, "BUSY");
     for (unsigned i = 0; i < set->member_count; i++) {
         unsigned lun = set->members[i].snapshot;
         if (!w->luns[lun].is_gone && !world_is_served(w, host->index, lun))
@@ -183,79 +153,60 @@ static void mask(struct world_host *host, struct world_set *set)
         world_unserve(host->world, host->index, set->members[i].snapshot);
 }
 
-static const struct {
-    const char *verb, *from, *to;
-} moves[] = {
-    {"arm", "prepared", "armed"},          {"commit", "armed", "committed"},
-    {"confirm", "committed", "confirmed"}, {"finish", "confirmed", "created"},
-    {"finish", "created", "created"},      {"abort", "prepared", "aborted"},
-    {"abort", "armed", "aborted"},         {"abort", "committed", "aborted"},
-    {"abort", "confirmed", "aborted"},     {"abort", "created", "created"},
-    {"abort", "aborted", "aborted"},       {"break", "created", "breaking"},
-    {"break", "breaking", "breaking"},     {"abort", "breaking", "breaking"},
-};
-
-static unsigned move(struct world_host *host, const char *path, struct text *text)
+static unsigned move(struct world_host *host, const char *path, struct fake_text *text)
 {
     struct world *w = host->world;
     char id[PROVIDER_ID_TEXT];
     id_of(path, id);
     struct world_set *set = find_set(w, id);
     const char *verb = strrchr(path, '/') + 1;
-    if (!set) return refuse(text, 404, "NOT_FOUND");
-    bool is_created = strcmp(set->state, "created") == 0;
-    if (is_created && strcmp(verb, "import") == 0) return import(host, set, text);
-    if (is_created && strcmp(verb, "mask") == 0) {
-        mask(host, set);
-        say_set(w, text, set);
-        return 200;
-    }
-    for (unsigned i = 0; i < sizeof moves / sizeof *moves; i++) {
-        if (strcmp(moves[i].verb, verb) != 0 || strcmp(moves[i].from, set->state) != 0) continue;
-        if (strcmp(verb, "commit") == 0) cut(w, set);
-        if (strcmp(moves[i].to, "aborted") == 0 && strcmp(set->state, "aborted") != 0)
-            forget(w, set);
-        snprintf(set->state, sizeof set->state, "%s", moves[i].to);
-        say_set(w, text, set);
-        return 200;
-    }
-    return refuse(text, 409, "CONFLICT");
+    if (!set) return fake_refuse(text, 404, "NOT_FOUND");
+    const char *next = fake_set_next(set->state, verb);
+    if (!next) return fake_refuse(text, 409, "CONFLICT");
+    if (strcmp(verb, "import") == 0) return import(host, set, text);
+    if (strcmp(verb, "mask") == 0) mask(host, set);
+    if (strcmp(verb, "commit") == 0) cut(w, set);
+    if (strcmp(next, "aborted") == 0 && strcmp(set->state, "aborted") != 0) forget(w, set);
+    snprintf(set->state, sizeof set->state, "%s", next);
+    say_set(w, text, set);
+    return 200;
 }
 
 /* ---- LUNs ------------------------------------------------------------------------------------ */
 
-static void say_maps(struct world *w, struct text *text)
+static void say_maps(struct world *w, struct fake_text *text)
 {
     const char *comma = "";
-    say(text, "{\"maps\":[");
+    fake_say(text, "{\"maps\":[");
     for (unsigned i = 0; i < WORLD_MAPS_MAX; i++) {
         const struct world_map *map = &w->maps[i];
         if (!map->is_used) continue;
-        say(text, "%s{\"host\":\"%s\",\"lun\":%u,\"serial\":\"%s\"}", comma,
-            w->hosts[map->host].name, map->number, w->luns[map->lun].serial);
+        fake_say(text, "%s{\"host\":\"%s\",\"lun\":%u,\"serial\":\"%s\"}", comma,
+                 w->hosts[map->host].name, map->number, w->luns[map->lun].serial);
         comma = ",";
     }
-    say(text, "]}");
+    fake_say(text, "]}");
 }
 
-static unsigned remove_map(struct world_host *host, const char *path, struct text *text)
+static unsigned remove_map(struct world_host *host, const char *path, struct fake_text *text)
 {
     unsigned number = (unsigned)strtoul(strrchr(path, '/') + 1, NULL, 10);
     unsigned lun = world_lun_of_number(host->world, host->index, number);
-    if (lun == UINT32_MAX) return refuse(text, 404, "NOT_FOUND");
+    if (lun == UINT32_MAX) return fake_refuse(text, 404, "NOT_FOUND");
     world_unserve(host->world, host->index, lun);
-    say(text, "{}");
+    fake_say(text, "{}");
     return 200;
 }
 
-static unsigned snapshot(struct world *w, const struct api_request *request, struct text *text)
+static unsigned snapshot(struct world *w, const struct api_request *request, struct fake_text *text)
 {
     char id[IDENTITY_ID_TEXT], disk[IDENTITY_ID_TEXT];
     id_of(request->path, id);
     unsigned lun = find_lun(w, id);
-    if (lun == UINT32_MAX || !w->luns[lun].is_snapshot) return refuse(text, 404, "NOT_FOUND");
-    dashed(w->luns[w->luns[lun].source].serial, disk);
-    say(text, "{\"set_uuid\":\"%s\",\"disk_uuid\":\"%s\"}", w->sets[w->luns[lun].set].id, disk);
+    if (lun == UINT32_MAX || !w->luns[lun].is_snapshot) return fake_refuse(text, 404, "NOT_FOUND");
+    fake_dashed(w->luns[w->luns[lun].source].serial, disk);
+    fake_say(text, "{\"set_uuid\":\"%s\",\"disk_uuid\":\"%s\"}", w->sets[w->luns[lun].set].id,
+             disk);
     if (strcmp(request->method, "DELETE") == 0) {
         unmap(w, lun);
         world_lun_free(&w->luns[lun]);
@@ -274,7 +225,8 @@ static void replace(struct world *w, unsigned snapshot_lun, unsigned disk)
 }
 
 /* revert is done at once, replace by a job. */
-static unsigned change_disk(struct world *w, const struct api_request *request, struct text *text)
+static unsigned change_disk(struct world *w, const struct api_request *request,
+                            struct fake_text *text)
 {
     struct json body;
     char disk_id[IDENTITY_ID_TEXT], from[IDENTITY_ID_TEXT];
@@ -284,65 +236,66 @@ static unsigned change_disk(struct world *w, const struct api_request *request, 
               json_text_member(body, is_revert ? "to" : "from", from, sizeof from);
     check(ok);
     unsigned disk = find_lun(w, disk_id), lun = find_lun(w, from);
-    if (disk == UINT32_MAX || lun == UINT32_MAX) return refuse(text, 404, "NOT_FOUND");
+    if (disk == UINT32_MAX || lun == UINT32_MAX) return fake_refuse(text, 404, "NOT_FOUND");
     if (strstr(request->body, "\"dry_run\":true")) {
-        say(text, "{\"dry_run\":true,\"would\":[]}");
+        fake_say(text, "{\"dry_run\":true,\"would\":[]}");
         return 200;
     }
     if (is_revert) {
         replace(w, lun, disk);
-        say(text, "{\"name\":\"d\"}");
+        fake_say(text, "{\"name\":\"d\"}");
         return 200;
     }
     w->job.is_running = true;
     w->job.snapshot = lun;
     w->job.disk = disk;
     w->job.questions = 0;
-    say(text, "{\"job\":{\"id\":\"j-%u\",\"state\":\"running\"}}", ++w->jobs);
+    fake_say(text, "{\"job\":{\"id\":\"j-%u\",\"state\":\"running\"}}", ++w->jobs);
     return 202;
 }
 
 /* Done when it was asked for three times. */
-static unsigned job(struct world *w, struct text *text)
+static unsigned job(struct world *w, struct fake_text *text)
 {
     bool is_due = ++w->job.questions >= 3 && w->job.is_running;
     if (is_due && w->is_job_failing) {
-        say(text, "{\"state\":\"failed\",\"error\":{\"status\":\"IO\",\"message\":\"a reason\"}}");
+        fake_say(text,
+                 "{\"state\":\"failed\",\"error\":{\"status\":\"IO\",\"message\":\"a reason\"}}");
         return 200;
     }
     if (is_due) {
         replace(w, w->job.snapshot, w->job.disk);
         w->job.is_running = false;
     }
-    say(text, "{\"state\":\"%s\",\"error\":null}", w->job.is_running ? "running" : "done");
+    fake_say(text, "{\"state\":\"%s\",\"error\":null}", w->job.is_running ? "running" : "done");
     return 200;
 }
 
 /* ---- Requests -------------------------------------------------------------------------------- */
 
-static void say_sets(struct world *w, struct text *text)
+static void say_sets(struct world *w, struct fake_text *text)
 {
-    say(text, "{\"sets\":[");
+    fake_say(text, "{\"sets\":[");
     for (unsigned i = 0; i < w->set_count; i++) {
-        if (i) say(text, ",");
+        if (i) fake_say(text, ",");
         say_set(w, text, &w->sets[i]);
     }
-    say(text, "]}");
+    fake_say(text, "]}");
 }
 
 static unsigned answer(struct world_host *host, const struct api_request *request,
-                       struct text *text)
+                       struct fake_text *text)
 {
     struct world *w = host->world;
     const char *path = request->path;
     bool is_get = strcmp(request->method, "GET") == 0;
-    if (w->fail && strstr(path, w->fail)) return refuse(text, 409, "CONFLICT");
+    if (w->fail && strstr(path, w->fail)) return fake_refuse(text, 409, "CONFLICT");
     if (strcmp(path, "/v1/maps") == 0 && is_get)
         say_maps(w, text);
     else if (strncmp(path, "/v1/maps/", 9) == 0)
         return remove_map(host, path, text);
     else if (strncmp(path, "/v1/hosts/", 10) == 0)
-        say(text, "{\"session_count\":1}");
+        fake_say(text, "{\"session_count\":1}");
     else if (strcmp(path, "/v1/sets") == 0 && is_get)
         say_sets(w, text);
     else if (strcmp(path, "/v1/sets") == 0)
@@ -356,7 +309,7 @@ static unsigned answer(struct world_host *host, const struct api_request *reques
     else if (strncmp(path, "/v1/snapshots/", 14) == 0)
         return snapshot(w, request, text);
     else
-        return refuse(text, 404, "NOT_FOUND");
+        return fake_refuse(text, 404, "NOT_FOUND");
     return 200;
 }
 
@@ -380,8 +333,7 @@ void world_server_exchange(struct transport *t, const struct api_request *reques
     }
     if (host->is_away) return;
     w->now_ms += 1;
-    struct text text = {malloc(ANSWER_MAX), ANSWER_MAX, 0};
-    check(text.at != NULL);
+    struct fake_text text = fake_text_create(ANSWER_MAX);
     ret_reply->http = answer(host, request, &text);
     ret_reply->body = text.at;
     ret_reply->size = text.used;
@@ -390,8 +342,7 @@ void world_server_exchange(struct transport *t, const struct api_request *reques
 unsigned world_server_commit(struct world_host *host)
 {
     enum { ANSWER_MAX = 1 << 16 };
-    struct text text = {malloc(ANSWER_MAX), ANSWER_MAX, 0};
-    check(text.at != NULL);
+    struct fake_text text = fake_text_create(ANSWER_MAX);
     host->world->now_ms += host->world->commit_ms;
     unsigned http = 0;
     if (!host->is_away)
