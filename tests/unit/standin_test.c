@@ -15,6 +15,7 @@ enum {
 
 static struct world w;
 static struct coordinator *a, *b;
+static VSS_ID set; /* the newest */
 static bool new_process_each_call;
 
 static void begin(void)
@@ -23,6 +24,15 @@ static void begin(void)
     w.new_process_each_call = new_process_each_call;
     w.is_loud = getenv("LOUD") != NULL;
     a = b = NULL;
+}
+
+/* Host A, with a disk of so many volumes; which disk that is. */
+static unsigned begin_with(unsigned volumes)
+{
+    begin();
+    unsigned disk = world_add_disk(&w, HOST_A, DISK_BLOCKS, volumes);
+    a = world_coordinator(&w, HOST_A, 0);
+    return disk;
 }
 
 static void expect_no_rule(const struct coordinator *c)
@@ -45,11 +55,11 @@ static void end(void)
 }
 
 /* All volumes of a host in one set. */
-static HRESULT create(struct coordinator *c, LONG context, VSS_ID *ret_set)
+static HRESULT create(struct coordinator *c, LONG context)
 {
     static char names[128][SI_NAME_MAX];
     coordinator_set_context(c, context);
-    HRESULT result = coordinator_start_set(c, ret_set);
+    HRESULT result = coordinator_start_set(c, &set);
     unsigned count = coordinator_volumes(c, names, 128);
     for (unsigned i = 0; i < count && result == S_OK; i++)
         result = coordinator_add_volume(c, names[i], NULL, NULL);
@@ -62,6 +72,15 @@ static HRESULT hand_over(struct coordinator *from, struct coordinator *to)
     HRESULT result = xml ? coordinator_load_document(to, xml) : E_OUTOFMEMORY;
     free(xml);
     return result;
+}
+
+/* A transportable set of host A, imported by host B. */
+static void create_and_take_over(void)
+{
+    b = world_coordinator(&w, HOST_B, 0);
+    expect_eq(create(a, TRANSPORTABLE), S_OK);
+    expect_eq(hand_over(a, b), S_OK);
+    expect_eq(coordinator_import(b), S_OK);
 }
 
 /* Every shadow copy that this host has shows what was written before writes were held. */
@@ -82,11 +101,8 @@ static void expect_cut(struct coordinator *c, unsigned host, unsigned count, uin
 
 static void a_volume_is_shadowed_and_imported(void)
 {
-    VSS_ID set;
-    begin();
-    world_add_disk(&w, HOST_A, DISK_BLOCKS, 1);
-    a = world_coordinator(&w, HOST_A, 0);
-    expect_eq(create(a, PERSISTENT, &set), S_OK);
+    begin_with(1);
+    expect_eq(create(a, PERSISTENT), S_OK);
     expect_cut(a, HOST_A, 1, w.number_at_hold);
     expect_eq(world_snapshot_count(&w), 1);
     end();
@@ -94,11 +110,8 @@ static void a_volume_is_shadowed_and_imported(void)
 
 static void several_volumes_on_one_lun_are_one_snapshot(void)
 {
-    VSS_ID set;
-    begin();
-    world_add_disk(&w, HOST_A, DISK_BLOCKS, 4);
-    a = world_coordinator(&w, HOST_A, 0);
-    expect_eq(create(a, PERSISTENT, &set), S_OK);
+    begin_with(4);
+    expect_eq(create(a, PERSISTENT), S_OK);
     expect_cut(a, HOST_A, 4, w.number_at_hold);
     expect_eq(world_snapshot_count(&w), 1);
     end();
@@ -106,12 +119,11 @@ static void several_volumes_on_one_lun_are_one_snapshot(void)
 
 static void one_volume_over_several_luns_is_one_shadow_copy(void)
 {
-    VSS_ID set;
     begin();
     for (unsigned i = 0; i < 3; i++)
         world_add_span_disk(&w, HOST_A, DISK_BLOCKS, "span:big");
     a = world_coordinator(&w, HOST_A, 0);
-    expect_eq(create(a, PERSISTENT, &set), S_OK);
+    expect_eq(create(a, PERSISTENT), S_OK);
     expect_cut(a, HOST_A, 1, w.number_at_hold);
     expect_eq(world_snapshot_count(&w), 3);
     end();
@@ -120,7 +132,6 @@ static void one_volume_over_several_luns_is_one_shadow_copy(void)
 static void sixty_four_volumes_are_one_set_and_no_more(void)
 {
     static char names[128][SI_NAME_MAX];
-    VSS_ID set;
     begin();
     for (unsigned i = 0; i < 65; i++)
         world_add_disk(&w, HOST_A, DISK_BLOCKS, 1);
@@ -139,11 +150,8 @@ static void sixty_four_volumes_are_one_set_and_no_more(void)
 
 static void a_volatile_set_goes_with_its_session(void)
 {
-    VSS_ID set;
-    begin();
-    world_add_disk(&w, HOST_A, DISK_BLOCKS, 2);
-    a = world_coordinator(&w, HOST_A, 0);
-    expect_eq(create(a, BACKUP, &set), S_OK);
+    begin_with(2);
+    expect_eq(create(a, BACKUP), S_OK);
     expect_eq(world_snapshot_count(&w), 1);
     expect_no_rule(a);
     coordinator_destroy(a);
@@ -154,11 +162,8 @@ static void a_volatile_set_goes_with_its_session(void)
 
 static void a_persistent_set_stays(void)
 {
-    VSS_ID set;
-    begin();
-    world_add_disk(&w, HOST_A, DISK_BLOCKS, 2);
-    a = world_coordinator(&w, HOST_A, 0);
-    expect_eq(create(a, PERSISTENT, &set), S_OK);
+    begin_with(2);
+    expect_eq(create(a, PERSISTENT), S_OK);
     coordinator_destroy(a);
     a = world_coordinator(&w, HOST_A, 0);
     expect_cut(a, HOST_A, 2, w.number_at_hold);
@@ -167,13 +172,11 @@ static void a_persistent_set_stays(void)
 
 static void a_second_set_of_the_same_volumes_is_another_one(void)
 {
-    VSS_ID first, second;
-    begin();
-    world_add_disk(&w, HOST_A, DISK_BLOCKS, 1);
-    a = world_coordinator(&w, HOST_A, 0);
-    expect_eq(create(a, PERSISTENT, &first), S_OK);
-    expect_eq(create(a, PERSISTENT, &second), S_OK);
-    expect(!guid_same(&first, &second));
+    begin_with(1);
+    expect_eq(create(a, PERSISTENT), S_OK);
+    VSS_ID first = set;
+    expect_eq(create(a, PERSISTENT), S_OK);
+    expect(!guid_same(&first, &set));
     expect_eq(world_snapshot_count(&w), 2);
     end();
 }
@@ -182,13 +185,12 @@ static void another_provider_is_asked_too_and_called_for_nothing_else(void)
 {
     static char names[4][SI_NAME_MAX];
     static const GUID unknown = {0xBAD, 0, 0, {0}}, other = {0x07E4, 1, 2, {3}};
-    VSS_ID set;
     begin();
     w.has_other_provider = true;
     world_add_disk(&w, HOST_A, DISK_BLOCKS, 2);
     a = world_coordinator(&w, HOST_A, 0);
     b = world_coordinator(&w, HOST_B, 0);
-    expect_eq(create(a, TRANSPORTABLE, &set), S_OK);
+    expect_eq(create(a, TRANSPORTABLE), S_OK);
     expect_eq(w.other_asked, 2);
     require(hand_over(a, b) == S_OK);
     expect_eq(coordinator_import(b), S_OK);
@@ -207,9 +209,7 @@ static void what_contradicts_itself_is_not_supported(void)
 {
     static char names[4][SI_NAME_MAX];
     BOOL supported = TRUE;
-    begin();
-    world_add_disk(&w, HOST_A, DISK_BLOCKS, 1);
-    a = world_coordinator(&w, HOST_A, 0);
+    begin_with(1);
     require(coordinator_volumes(a, names, 4) == 1);
     coordinator_set_context(a, VSS_VOLSNAP_ATTR_DIFFERENTIAL | VSS_VOLSNAP_ATTR_PLEX);
     expect_eq(coordinator_is_volume_supported(a, NULL, names[0], &supported), S_OK);
@@ -223,11 +223,8 @@ static void what_contradicts_itself_is_not_supported(void)
 static void the_marks_are_off_the_source_afterwards(void)
 {
     static char names[4][SI_NAME_MAX];
-    VSS_ID set;
-    begin();
-    world_add_disk(&w, HOST_A, DISK_BLOCKS, 3);
-    a = world_coordinator(&w, HOST_A, 0);
-    expect_eq(create(a, PERSISTENT, &set), S_OK);
+    begin_with(3);
+    expect_eq(create(a, PERSISTENT), S_OK);
     expect_eq(coordinator_volumes(a, names, 4), 3); /* the shadow copies' have the marks: hidden */
     end();
 }
@@ -241,21 +238,18 @@ static void a_set_that_is_aborted_anywhere_leaves_nothing(void)
         "CommitSnapshots",     "release", "unmark", "PostCommitSnapshots", "thaw",
         "GetTargetLuns"};
     for (unsigned i = 0; i < 2 * sizeof steps / sizeof *steps; i++) {
-        VSS_ID set;
         static char names[4][SI_NAME_MAX];
-        begin();
-        world_add_disk(&w, HOST_A, DISK_BLOCKS, 2);
-        a = world_coordinator(&w, HOST_A, 0);
+        begin_with(2);
         /* Before a step; or after it, but for the last: then the identities are out. */
         bool is_after = i % 2 == 1 && i / 2 < sizeof steps / sizeof *steps - 1;
         coordinator_set_fault(a, is_after ? COORDINATOR_ABORT_AFTER : COORDINATOR_ABORT_BEFORE,
                               steps[i / 2]);
-        expect_eq(create(a, PERSISTENT, &set), VSS_E_PROVIDER_VETO);
+        expect_eq(create(a, PERSISTENT), VSS_E_PROVIDER_VETO);
         expect_eq(world_snapshot_count(&w), 0);
         expect_eq(world_open_set_count(&w), 0);
         expect_eq(coordinator_volumes(a, names, 4), 2);
         coordinator_set_fault(a, COORDINATOR_ABORT_BEFORE, NULL);
-        expect_eq(create(a, PERSISTENT, &set), S_OK);
+        expect_eq(create(a, PERSISTENT), S_OK);
         expect_cut(a, HOST_A, 2, w.number_at_hold);
         end();
     }
@@ -266,12 +260,9 @@ static void an_abort_beside_a_call_leaves_nothing(void)
     static const char *const steps[] = {"EndPrepareSnapshots", "PreCommitSnapshots",
                                         "CommitSnapshots", "PostCommitSnapshots"};
     for (unsigned i = 0; i < sizeof steps / sizeof *steps; i++) {
-        VSS_ID set;
-        begin();
-        world_add_disk(&w, HOST_A, DISK_BLOCKS, 2);
-        a = world_coordinator(&w, HOST_A, 0);
+        begin_with(2);
         coordinator_set_fault(a, COORDINATOR_ABORT_DURING, steps[i]);
-        expect(create(a, PERSISTENT, &set) != S_OK);
+        expect(create(a, PERSISTENT) != S_OK);
         expect_eq(world_snapshot_count(&w), 0);
         expect_eq(world_open_set_count(&w), 0);
         end();
@@ -283,18 +274,15 @@ static void a_provider_that_dies_before_the_commit_fails_the_set_and_leaves_noth
     static const char *const steps[] = {"BeginPrepareSnapshot", "EndPrepareSnapshots",
                                         "PreCommitSnapshots", "CommitSnapshots"};
     for (unsigned i = 0; i < 2 * sizeof steps / sizeof *steps; i++) {
-        VSS_ID set;
-        begin();
-        world_add_disk(&w, HOST_A, DISK_BLOCKS, 2);
-        a = world_coordinator(&w, HOST_A, 0);
+        begin_with(2);
         coordinator_set_fault(a, i % 2 ? COORDINATOR_KILL_AFTER : COORDINATOR_KILL_BEFORE,
                               steps[i / 2]);
-        HRESULT result = create(a, PERSISTENT, &set);
+        HRESULT result = create(a, PERSISTENT);
         /* A new process may still be told of the volumes, when the second one is added. */
         if (result != S_OK) expect_eq(world_snapshot_count(&w), 0);
         expect_eq(world_open_set_count(&w), 0);
         coordinator_set_fault(a, COORDINATOR_KILL_BEFORE, NULL);
-        expect_eq(create(a, PERSISTENT, &set), S_OK);
+        expect_eq(create(a, PERSISTENT), S_OK);
         end();
     }
 }
@@ -304,13 +292,10 @@ static void a_provider_that_dies_after_the_set_was_made_is_not_missed(void)
     static const char *const steps[] = {"GetTargetLuns", "LocateLuns", "FillInLunInfo",
                                         "PreFinalCommitSnapshots", "PostFinalCommitSnapshots"};
     for (unsigned i = 0; i < 2 * sizeof steps / sizeof *steps; i++) {
-        VSS_ID set;
-        begin();
-        world_add_disk(&w, HOST_A, DISK_BLOCKS, 2);
-        a = world_coordinator(&w, HOST_A, 0);
+        begin_with(2);
         coordinator_set_fault(a, i % 2 ? COORDINATOR_KILL_AFTER : COORDINATOR_KILL_BEFORE,
                               steps[i / 2]);
-        expect_eq(create(a, PERSISTENT, &set), S_OK);
+        expect_eq(create(a, PERSISTENT), S_OK);
         expect_cut(a, HOST_A, 2, w.number_at_hold);
         end();
     }
@@ -319,47 +304,40 @@ static void a_provider_that_dies_after_the_set_was_made_is_not_missed(void)
 /* No answer of a dead process is no FALSE. */
 static void a_provider_that_stays_dead_after_locate_luns_breaks_no_rule(void)
 {
-    VSS_ID set;
     begin();
     world_add_disk(&w, HOST_A, DISK_BLOCKS, 2);
     w.new_process_each_call = false; /* their ends would be deaths */
     w.hosts[HOST_A].does_death_last = true;
     a = world_coordinator(&w, HOST_A, 0);
     coordinator_set_fault(a, COORDINATOR_KILL_AFTER, "LocateLuns");
-    expect(FAILED(create(a, PERSISTENT, &set)));
+    expect(FAILED(create(a, PERSISTENT)));
     w.hosts[HOST_A].is_dead = false;
     coordinator_set_fault(a, COORDINATOR_KILL_BEFORE, NULL);
-    expect_eq(create(a, PERSISTENT, &set), S_OK);
+    expect_eq(create(a, PERSISTENT), S_OK);
     end();
 }
 
 /* The lease of tarnd ends it; here that the next set does. */
 static void the_next_set_ends_one_that_vss_never_spoke_of_again(void)
 {
-    VSS_ID set;
-    begin();
-    unsigned disk = world_add_disk(&w, HOST_A, DISK_BLOCKS, 1);
-    a = world_coordinator(&w, HOST_A, 0);
+    unsigned disk = begin_with(1);
     coordinator_set_fault(a, COORDINATOR_VANISH_AFTER, "CommitSnapshots");
-    expect(create(a, PERSISTENT, &set) != S_OK);
+    expect(create(a, PERSISTENT) != S_OK);
     expect_eq(world_open_set_count(&w), 1);
     expect_eq(coordinator_do_set(a), VSS_E_BAD_STATE);
     coordinator_destroy(a);
     a = world_coordinator(&w, HOST_A, 0);
-    expect_eq(create(a, PERSISTENT, &set), S_OK);
+    expect_eq(create(a, PERSISTENT), S_OK);
     expect_eq(world_number_of(&w, disk, 0), w.number);
     end();
 }
 
 static void a_commit_of_more_than_ten_seconds_fails_the_set(void)
 {
-    VSS_ID set;
     const char *what;
-    begin();
-    world_add_disk(&w, HOST_A, DISK_BLOCKS, 1);
+    begin_with(1);
     w.commit_ms = 10001;
-    a = world_coordinator(&w, HOST_A, 0);
-    expect_eq(create(a, PERSISTENT, &set), VSS_E_HOLD_WRITES_TIMEOUT);
+    expect_eq(create(a, PERSISTENT), VSS_E_HOLD_WRITES_TIMEOUT);
     expect_eq(world_snapshot_count(&w), 0);
     require(coordinator_broken_rule(a, &what) != NULL);
     expect_str(coordinator_broken_rule(a, &what), "hold_over_ten_seconds");
@@ -370,12 +348,9 @@ static void a_commit_of_more_than_ten_seconds_fails_the_set(void)
 
 static void writers_that_veto_fail_the_set(void)
 {
-    VSS_ID set;
-    begin();
-    world_add_disk(&w, HOST_A, DISK_BLOCKS, 1);
+    begin_with(1);
     w.hosts[HOST_A].are_writers_stubborn = true;
-    a = world_coordinator(&w, HOST_A, 0);
-    expect_eq(create(a, PERSISTENT, &set), VSS_E_WRITERERROR_NONRETRYABLE);
+    expect_eq(create(a, PERSISTENT), VSS_E_WRITERERROR_NONRETRYABLE);
     expect_eq(world_snapshot_count(&w), 0);
     end();
 }
@@ -384,12 +359,9 @@ static void a_server_that_refuses_anything_fails_the_set_and_leaves_nothing(void
 {
     static const char *const requests[] = {"/arm", "/commit", "/confirm"};
     for (unsigned i = 0; i < sizeof requests / sizeof *requests; i++) {
-        VSS_ID set;
-        begin();
-        world_add_disk(&w, HOST_A, DISK_BLOCKS, 1);
-        a = world_coordinator(&w, HOST_A, 0);
+        begin_with(1);
         w.fail = requests[i];
-        expect_eq(create(a, PERSISTENT, &set), VSS_E_PROVIDER_VETO);
+        expect_eq(create(a, PERSISTENT), VSS_E_PROVIDER_VETO);
         expect_eq(world_snapshot_count(&w), 0);
         expect_eq(w.hosts[HOST_A].events, 1);
         w.fail = NULL;
@@ -399,12 +371,9 @@ static void a_server_that_refuses_anything_fails_the_set_and_leaves_nothing(void
 
 static void a_server_that_is_away_leaves_volumes_to_others(void)
 {
-    VSS_ID set;
-    begin();
-    world_add_disk(&w, HOST_A, DISK_BLOCKS, 1);
+    begin_with(1);
     w.hosts[HOST_A].is_away = true;
-    a = world_coordinator(&w, HOST_A, 0);
-    expect_eq(create(a, PERSISTENT, &set), VSS_E_VOLUME_NOT_SUPPORTED);
+    expect_eq(create(a, PERSISTENT), VSS_E_VOLUME_NOT_SUPPORTED);
     end();
 }
 
@@ -412,14 +381,11 @@ static void a_server_that_is_away_leaves_volumes_to_others(void)
 
 static void a_transportable_set_is_imported_elsewhere(void)
 {
-    VSS_ID set;
-    begin();
-    world_add_disk(&w, HOST_A, DISK_BLOCKS, 2);
+    begin_with(2);
     world_add_disk(&w, HOST_A, DISK_BLOCKS, 1);
     world_add_disk(&w, HOST_B, DISK_BLOCKS, 1);
-    a = world_coordinator(&w, HOST_A, 0);
     b = world_coordinator(&w, HOST_B, 0);
-    expect_eq(create(a, TRANSPORTABLE, &set), S_OK);
+    expect_eq(create(a, TRANSPORTABLE), S_OK);
     uint64_t number = w.number_at_hold;
     expect_cut(a, HOST_A, 0, 0); /* nothing is surfaced where it was made */
     expect_eq(hand_over(a, b), S_OK);
@@ -434,12 +400,9 @@ static void a_transportable_set_is_imported_elsewhere(void)
 
 static void a_masked_set_can_be_imported_again_and_by_the_other_host(void)
 {
-    VSS_ID set;
-    begin();
-    world_add_disk(&w, HOST_A, DISK_BLOCKS, 2);
-    a = world_coordinator(&w, HOST_A, 0);
+    begin_with(2);
     b = world_coordinator(&w, HOST_B, 0);
-    expect_eq(create(a, TRANSPORTABLE, &set), S_OK);
+    expect_eq(create(a, TRANSPORTABLE), S_OK);
     uint64_t number = w.number_at_hold;
     require(hand_over(a, b) == S_OK && hand_over(a, a) == S_OK);
     expect_eq(coordinator_import(b), S_OK);
@@ -455,12 +418,9 @@ static void a_masked_set_can_be_imported_again_and_by_the_other_host(void)
 
 static void a_document_that_was_not_made_for_transport_is_not_imported(void)
 {
-    VSS_ID set;
-    begin();
-    world_add_disk(&w, HOST_A, DISK_BLOCKS, 1);
-    a = world_coordinator(&w, HOST_A, 0);
+    begin_with(1);
     b = world_coordinator(&w, HOST_B, 0);
-    expect_eq(create(a, PERSISTENT, &set), S_OK);
+    expect_eq(create(a, PERSISTENT), S_OK);
     expect_eq(hand_over(a, b), S_OK);
     expect_eq(coordinator_import(b), VSS_E_NONTRANSPORTABLE_BCD);
     end();
@@ -471,13 +431,11 @@ static void a_document_that_was_not_made_for_transport_is_not_imported(void)
 static void a_lun_goes_with_its_last_shadow_copy(void)
 {
     static struct coordinator_snapshot list[8];
-    VSS_ID set, not_deleted;
+    VSS_ID not_deleted;
     LONG deleted;
-    begin();
-    world_add_disk(&w, HOST_A, DISK_BLOCKS, 2);
+    begin_with(2);
     world_add_disk(&w, HOST_A, DISK_BLOCKS, 1);
-    a = world_coordinator(&w, HOST_A, 0);
-    expect_eq(create(a, PERSISTENT, &set), S_OK);
+    expect_eq(create(a, PERSISTENT), S_OK);
     require(coordinator_query(a, list, 8) == 3);
     expect_eq(coordinator_delete(a, &list[0].id, false, &deleted, &not_deleted), S_OK);
     expect_eq(deleted, 1);
@@ -495,14 +453,10 @@ static void a_lun_goes_with_its_last_shadow_copy(void)
 
 static void an_importing_host_deletes_what_another_made(void)
 {
-    VSS_ID set, not_deleted;
+    VSS_ID not_deleted;
     LONG deleted;
-    begin();
-    world_add_disk(&w, HOST_A, DISK_BLOCKS, 2);
-    a = world_coordinator(&w, HOST_A, 0);
-    b = world_coordinator(&w, HOST_B, 0);
-    expect_eq(create(a, TRANSPORTABLE, &set), S_OK);
-    require(hand_over(a, b) == S_OK && coordinator_import(b) == S_OK);
+    begin_with(2);
+    create_and_take_over();
     expect_eq(coordinator_delete(b, &set, true, &deleted, &not_deleted), S_OK);
     expect_eq(deleted, 2);
     expect_eq(world_snapshot_count(&w), 0);
@@ -511,12 +465,10 @@ static void an_importing_host_deletes_what_another_made(void)
 
 static void a_deletion_that_fails_says_which(void)
 {
-    VSS_ID set, not_deleted;
+    VSS_ID not_deleted;
     LONG deleted;
-    begin();
-    world_add_disk(&w, HOST_A, DISK_BLOCKS, 1);
-    a = world_coordinator(&w, HOST_A, 0);
-    expect_eq(create(a, PERSISTENT, &set), S_OK);
+    begin_with(1);
+    expect_eq(create(a, PERSISTENT), S_OK);
     w.fail = "/v1/maps/";
     expect_eq(coordinator_delete(a, &set, true, &deleted, &not_deleted), VSS_E_PROVIDER_VETO);
     expect_eq(deleted, 0);
@@ -531,13 +483,8 @@ static void a_deletion_that_fails_says_which(void)
 static void a_broken_set_is_disks(bool is_plain, DWORD flags)
 {
     static char names[16][SI_NAME_MAX];
-    VSS_ID set;
-    begin();
-    world_add_disk(&w, HOST_A, DISK_BLOCKS, 2);
-    a = world_coordinator(&w, HOST_A, 0);
-    b = world_coordinator(&w, HOST_B, 0);
-    expect_eq(create(a, TRANSPORTABLE, &set), S_OK);
-    require(hand_over(a, b) == S_OK && coordinator_import(b) == S_OK);
+    begin_with(2);
+    create_and_take_over();
     expect_eq(coordinator_break(b, &set, is_plain, flags), S_OK);
     expect_cut(b, HOST_B, 0, 0);
     expect_eq(coordinator_volumes(b, names, 16), 2);
@@ -564,11 +511,8 @@ static void a_break_may_take_the_ids_of_originals_that_are_elsewhere(void)
 
 static void a_break_cannot_take_the_ids_of_originals_that_are_visible(void)
 {
-    VSS_ID set;
-    begin();
-    world_add_disk(&w, HOST_A, DISK_BLOCKS, 1);
-    a = world_coordinator(&w, HOST_A, 0);
-    expect_eq(create(a, PERSISTENT, &set), S_OK);
+    begin_with(1);
+    expect_eq(create(a, PERSISTENT), S_OK);
     expect_eq(coordinator_break(a, &set, false, VSS_BREAKEX_FLAG_REVERT_IDENTITY_ALL),
               VSS_E_BREAK_REVERT_ID_FAILED);
     expect_eq(coordinator_break(a, &set, false,
@@ -591,13 +535,11 @@ static HRESULT resync_all(struct coordinator *c, const char *volume, DWORD flags
     return coordinator_recover_set(c, flags);
 }
 
-/* A transportable set of one disk with `volumes`; its document is loaded. */
-static void make_for_resync(unsigned volumes, VSS_ID *ret_snapshots)
+/* Host A with a transportable set of one disk with `volumes`; its document is loaded. */
+static void begin_for_resync(unsigned volumes, VSS_ID *ret_snapshots)
 {
     static char names[8][SI_NAME_MAX];
-    VSS_ID set;
-    world_add_disk(&w, HOST_A, DISK_BLOCKS, volumes);
-    a = world_coordinator(&w, HOST_A, 0);
+    begin_with(volumes);
     coordinator_set_context(a, TRANSPORTABLE);
     HRESULT result = coordinator_start_set(a, &set);
     unsigned count = coordinator_volumes(a, names, 8);
@@ -612,8 +554,7 @@ static void the_original_takes_the_content_of_its_shadow_copy(void)
 {
     static char before[4][SI_NAME_MAX], after[4][SI_NAME_MAX];
     VSS_ID snapshots[2];
-    begin();
-    make_for_resync(2, snapshots);
+    begin_for_resync(2, snapshots);
     coordinator_volumes(a, before, 4);
     uint64_t number = w.number_at_hold;
     expect_eq(resync_all(a, NULL, 0, snapshots, 2), S_OK);
@@ -632,8 +573,7 @@ static void the_original_takes_the_content_of_its_shadow_copy(void)
 static void a_volume_that_was_not_selected_is_not_overwritten(void)
 {
     VSS_ID snapshots[2];
-    begin();
-    make_for_resync(2, snapshots);
+    begin_for_resync(2, snapshots);
     uint64_t number = w.number;
     expect_eq(resync_all(a, NULL, 0, snapshots, 1), VSS_E_UNSELECTED_VOLUME);
     expect_eq(world_number_of(&w, 0, 0), number);
@@ -646,8 +586,7 @@ static void another_disk_takes_the_content(uint64_t blocks, DWORD flags)
 {
     static char names[4][SI_NAME_MAX];
     VSS_ID snapshot;
-    begin();
-    make_for_resync(1, &snapshot);
+    begin_for_resync(1, &snapshot);
     unsigned other = world_add_disk(&w, HOST_A, blocks, 1);
     require(coordinator_volumes(a, names, 4) == 2);
     expect_eq(resync_all(a, names[1], flags, &snapshot, 1), S_OK);
@@ -676,8 +615,7 @@ static void an_id_that_is_in_use_cannot_be_taken(void)
 {
     static char names[4][SI_NAME_MAX];
     VSS_ID snapshot;
-    begin();
-    make_for_resync(1, &snapshot);
+    begin_for_resync(1, &snapshot);
     world_add_disk(&w, HOST_A, DISK_BLOCKS, 1);
     require(coordinator_volumes(a, names, 4) == 2);
     expect_eq(resync_all(a, names[1], VSS_RECOVERY_REVERT_IDENTITY_ALL, &snapshot, 1),
@@ -688,8 +626,7 @@ static void an_id_that_is_in_use_cannot_be_taken(void)
 static void an_imported_shadow_copy_is_compared_byte_for_byte(void)
 {
     VSS_ID snapshot;
-    begin();
-    make_for_resync(1, &snapshot);
+    begin_for_resync(1, &snapshot);
     uint64_t number = w.number_at_hold;
     require(coordinator_import(a) == S_OK);
     expect_eq(resync_all(a, NULL, 0, &snapshot, 1), S_OK);
@@ -702,8 +639,7 @@ static void a_resync_that_fails_says_so(void)
 {
     static char names[4][SI_NAME_MAX];
     VSS_ID snapshot;
-    begin();
-    make_for_resync(1, &snapshot);
+    begin_for_resync(1, &snapshot);
     unsigned other = world_add_disk(&w, HOST_A, DISK_BLOCKS, 1);
     world_write_number(&w);
     w.is_job_failing = true;
@@ -717,11 +653,8 @@ static void a_resync_that_fails_says_so(void)
 
 static void a_document_that_is_damaged_is_refused(void)
 {
-    VSS_ID set;
-    begin();
-    world_add_disk(&w, HOST_A, DISK_BLOCKS, 2);
-    a = world_coordinator(&w, HOST_A, 0);
-    expect_eq(create(a, TRANSPORTABLE, &set), S_OK);
+    begin_with(2);
+    expect_eq(create(a, TRANSPORTABLE), S_OK);
     char *xml = coordinator_save_document(a);
     require(xml != NULL);
     size_t size = strlen(xml);
