@@ -6,7 +6,7 @@
 
 #include "cli/cli_int.h"
 
-#define VERB(id_, noun_, verb_, method_, path_, role_, help_)                                      \
+#define VERB_ROW(id_, noun_, verb_, method_, path_, role_, help_)                                  \
     {.kind = CLI_ROW_VERB,                                                                         \
      .id = #id_,                                                                                   \
      .noun = noun_,                                                                                \
@@ -15,7 +15,7 @@
      .path = path_,                                                                                \
      .role = #role_,                                                                               \
      .help = help_},
-#define ARG(id_, name_, type_, need_, help_)                                                       \
+#define ARG_ROW(id_, name_, type_, need_, help_)                                                   \
     {.kind = CLI_ROW_ARG,                                                                          \
      .id = #id_,                                                                                   \
      .name = name_,                                                                                \
@@ -23,26 +23,14 @@
      .need = CLI_##need_,                                                                          \
      .help = help_},
 
+/* Each .def takes VERB and ARG away again. */
 static const struct cli_row rows[] = {
+#define VERB VERB_ROW
+#define ARG ARG_ROW
 #include "control/verbs.def"
 
-/* verbs.def takes its macros away again; these rows are the command line's own. */
-#define VERB(id_, noun_, verb_, method_, path_, role_, help_)                                      \
-    {.kind = CLI_ROW_VERB,                                                                         \
-     .id = #id_,                                                                                   \
-     .noun = noun_,                                                                                \
-     .verb = verb_,                                                                                \
-     .method = CLI_##method_,                                                                      \
-     .path = path_,                                                                                \
-     .role = #role_,                                                                               \
-     .help = help_},
-#define ARG(id_, name_, type_, need_, help_)                                                       \
-    {.kind = CLI_ROW_ARG,                                                                          \
-     .id = #id_,                                                                                   \
-     .name = name_,                                                                                \
-     .type = CLI_##type_,                                                                          \
-     .need = CLI_##need_,                                                                          \
-     .help = help_},
+#define VERB VERB_ROW
+#define ARG ARG_ROW
 #include "cli/local_verbs.def"
 };
 

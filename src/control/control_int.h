@@ -497,13 +497,12 @@ void op_end_dry_run(struct op *op, json_t *would);
 /* doomed.c: deleting snapshots, whole sets and disks: mark, engine, rows. */
 struct doomed {
     unsigned snapshot_count, next, set_count;
-    unsigned undo_count, next_undo;
+    unsigned undo_count, next_undo, disk_count, next_disk;
     struct undo **undos;
     struct catalog_undo *undo_rows;
     struct snapshot **snapshots;
     struct set **sets; /* those that go whole */
     struct disk **disks;
-    unsigned disk_count, next_disk;
     struct catalog_snapshot *snapshot_rows;
     struct catalog_set *set_rows;
     struct catalog_disk *disk_rows;
@@ -517,6 +516,7 @@ void doom_record(struct doomed *doomed, struct set *set); /* whose members are d
 void doom_disk(struct doomed *doomed, struct disk *disk); /* with its undo points */
 void doom_undo(struct doomed *doomed, struct undo *undo);
 void doomed_fini(struct doomed *doomed);
+void doom_run(struct op *op);       /* goes on with these steps, or ends: nothing was doomed */
 extern op_step *const doom_steps[]; /* mark (audited), points, undo points, disks, rows */
 void doom_step_points(struct op *op);
 void doom_step_disks(struct op *op);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/log.h"
 #include "control/control_int.h"
 
@@ -34,14 +35,6 @@ struct doomed *doom_begin(struct op *op)
     return doomed;
 }
 
-/* Grows an array of pointers by one. */
-#define PUSH(array, count, value)                                                                  \
-    do {                                                                                           \
-        (array) = realloc((array), ((count) + 1) * sizeof *(array));                               \
-        check(array);                                                                              \
-        (array)[(count)++] = (value);                                                              \
-    } while (0)
-
 static bool is_doomed(const struct doomed *doomed, const struct snapshot *snapshot)
 {
     for (unsigned i = 0; i < doomed->snapshot_count; i++) {
@@ -53,13 +46,13 @@ static bool is_doomed(const struct doomed *doomed, const struct snapshot *snapsh
 void doom_snapshot(struct doomed *doomed, struct snapshot *snapshot)
 {
     if (is_doomed(doomed, snapshot)) return;
-    PUSH(doomed->snapshots, doomed->snapshot_count, snapshot);
+    array_push(doomed->snapshots, doomed->snapshot_count, snapshot);
     struct set *set = snapshot->set;
     if (set_is_record(set->row.state)) return; /* its row stays, as history */
     list_for_each (node, &set->members) {
         if (!is_doomed(doomed, list_entry(node, struct snapshot, member_link))) return;
     }
-    PUSH(doomed->sets, doomed->set_count, set); /* that was its last member */
+    array_push(doomed->sets, doomed->set_count, set); /* that was its last member */
 }
 
 void doom_set(struct doomed *doomed, struct set *set)
@@ -67,23 +60,23 @@ void doom_set(struct doomed *doomed, struct set *set)
     list_for_each (node, &set->members) {
         doom_snapshot(doomed, list_entry(node, struct snapshot, member_link));
     }
-    if (list_is_empty(&set->members)) PUSH(doomed->sets, doomed->set_count, set);
+    if (list_is_empty(&set->members)) array_push(doomed->sets, doomed->set_count, set);
 }
 
 void doom_record(struct doomed *doomed, struct set *set)
 {
     check(set_is_record(set->row.state));
-    PUSH(doomed->sets, doomed->set_count, set);
+    array_push(doomed->sets, doomed->set_count, set);
 }
 
 void doom_undo(struct doomed *doomed, struct undo *undo)
 {
-    PUSH(doomed->undos, doomed->undo_count, undo);
+    array_push(doomed->undos, doomed->undo_count, undo);
 }
 
 void doom_disk(struct doomed *doomed, struct disk *disk)
 {
-    PUSH(doomed->disks, doomed->disk_count, disk);
+    array_push(doomed->disks, doomed->disk_count, disk);
     list_for_each (node, &disk->undos) {
         doom_undo(doomed, container_of(list_entry(node, struct object, link), struct undo, object));
     }
@@ -367,6 +360,17 @@ void doom_step_forget(struct op *op)
     for (unsigned i = 0; i < doomed->disk_count; i++)
         inventory_remove_disk(doomed->disks[i]);
     doomed->snapshot_count = doomed->undo_count = doomed->set_count = doomed->disk_count = 0;
+    op_next(op);
+}
+
+void doom_run(struct op *op)
+{
+    const struct doomed *doomed = op->data;
+    if (doomed->undo_count + doomed->snapshot_count + doomed->disk_count + doomed->set_count == 0) {
+        op_end(op);
+        return;
+    }
+    op_continue_with(op, doom_steps);
     op_next(op);
 }
 

@@ -131,12 +131,7 @@ static void step_expire(struct op *op)
     uint64_t now_ns = clock_now(op->control);
     disks_over(op, op->control, now_ns, doomed);
     snapshots_over(op, op->control, now_ns, doomed);
-    if (doomed->undo_count + doomed->snapshot_count + doomed->disk_count == 0) {
-        op_end(op);
-        return;
-    }
-    op_continue_with(op, doom_steps);
-    op_next(op);
+    doom_run(op);
 }
 
 static void expired(struct op *op)

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/endian.h"
 #include "control/control_int.h"
 #include "control/host_int.h"
@@ -258,12 +259,10 @@ struct catalog_import *set_import_of(const struct set *set, const struct uuid *h
 void inventory_put_import(struct set *set, const struct catalog_import *row)
 {
     struct catalog_import *there = set_import_of(set, &row->host);
-    if (!there) {
-        set->imports = realloc(set->imports, (set->import_count + 1) * sizeof *set->imports);
-        check(set->imports);
-        there = &set->imports[set->import_count++];
-    }
-    *there = *row;
+    if (there)
+        *there = *row;
+    else
+        array_push(set->imports, set->import_count, *row);
 }
 
 struct map *inventory_add_map(struct control *control, const struct catalog_map *row)
@@ -604,16 +603,7 @@ const char *pool_state_text(const struct pool *pool)
 {
     if (pool->row.state == CATALOG_CREATING) return "creating";
     if (!pool->engine) return "missing";
-    switch (volume_pool_state(pool->engine)) {
-    case VOLUME_POOL_OK:
-        return "ok";
-    case VOLUME_POOL_DAMAGED:
-        return "damaged";
-    case VOLUME_POOL_FAILED:
-        return "failed";
-    default:
-        return "failed";
-    }
+    return volume_pool_state_name(volume_pool_state(pool->engine));
 }
 
 bool pool_is_writable(const struct pool *pool)

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/log.h"
 #include "control/host_int.h"
 
@@ -84,9 +85,7 @@ void op_take_set(struct op *op, struct set *set)
     if (op_has_set(op, set)) return;
     check(!set->lane.busy);
     set->lane.busy = true;
-    op->taken_sets = realloc(op->taken_sets, (op->taken_count + 1) * sizeof *op->taken_sets);
-    check(op->taken_sets);
-    op->taken_sets[op->taken_count++] = set;
+    array_push(op->taken_sets, op->taken_count, set);
 }
 
 /* ---- Steps ----------------------------------------------------------------------------------- */

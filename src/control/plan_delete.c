@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "control/control_int.h"
 
 /* What goes together. */
@@ -19,14 +20,6 @@ struct victims {
     struct snapshot **snapshots;
     uint64_t trash_s;
 };
-
-static void add_snapshot(struct victims *victims, struct snapshot *snapshot)
-{
-    victims->snapshots =
-        realloc(victims->snapshots, (victims->count + 1) * sizeof *victims->snapshots);
-    check(victims->snapshots);
-    victims->snapshots[victims->count++] = snapshot;
-}
 
 /* ---- Checks ---------------------------------------------------------------------------------- */
 
@@ -88,7 +81,7 @@ static struct err *take_snapshot(struct op *op, struct victims *victims)
     victims->name = snapshot->row.name;
     victims->uuid = &snapshot->row.uuid;
     victims->trashed = snapshot->row.state == SNAPSHOT_TRASHED;
-    add_snapshot(victims, snapshot);
+    array_push(victims->snapshots, victims->count, snapshot);
     return NULL;
 }
 
@@ -106,7 +99,8 @@ static struct err *take_set(struct op *op, struct victims *victims)
     if (set_is_record(set->row.state)) victims->record = set;
     if (set->row.is_volatile) victims->trash_s = 0; /* nobody comes back for it */
     list_for_each (node, &set->members) {
-        add_snapshot(victims, list_entry(node, struct snapshot, member_link));
+        array_push(victims->snapshots, victims->count,
+                   list_entry(node, struct snapshot, member_link));
     }
     return NULL;
 }
@@ -157,7 +151,7 @@ static struct err *take_snapshots(struct op *op, struct victims *victims, struct
                                     catalog_set_state_name(s->set->row.state)),
                             "tarn set abort %s", s->set->row.name);
         }
-        add_snapshot(victims, s);
+        array_push(victims->snapshots, victims->count, s);
     }
     if (live == 0 || arg_bool(op, "with_snapshots") || victims->trashed) return NULL;
     return err_next(err_new(STATUS_IN_USE, "disk \"%s\" has %u snapshot%s", disk->row.name, live,
@@ -272,8 +266,7 @@ static void delete_at_once(struct op *op, const struct victims *victims)
         doom_snapshot(doomed, victims->snapshots[i]);
     if (victims->disk) doom_disk(doomed, victims->disk);
     if (victims->record) doom_record(doomed, victims->record);
-    op_continue_with(op, doom_steps);
-    op_next(op);
+    doom_run(op);
 }
 
 static void put_into_trash(struct op *op, const struct victims *victims)

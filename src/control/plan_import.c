@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "control/host_int.h"
 
 struct entry {
@@ -44,23 +45,17 @@ static struct import_data *begin(struct op *op)
     return data;
 }
 
-static void add_entry(struct import_data *data, const struct entry *entry)
-{
-    data->entries = realloc(data->entries, (data->count + 1) * sizeof *data->entries);
-    check(data->entries);
-    data->entries[data->count++] = *entry;
-}
-
 static void add_row(struct import_data *data, const struct host *host,
                     enum catalog_import_state state)
 {
     for (unsigned i = 0; i < data->row_count; i++) {
         if (uuid_equal(&data->rows[i].host, &host->row.uuid)) return;
     }
-    data->rows = realloc(data->rows, (data->row_count + 1) * sizeof *data->rows);
-    check(data->rows);
-    data->rows[data->row_count++] = (struct catalog_import){
-        .set = data->set->row.uuid, .host = host->row.uuid, .state = state, .at_ns = data->at_ns};
+    array_push(data->rows, data->row_count,
+               (struct catalog_import){.set = data->set->row.uuid,
+                                       .host = host->row.uuid,
+                                       .state = state,
+                                       .at_ns = data->at_ns});
 }
 
 static struct err *find_and_decide(struct op *op, struct import_data *data, enum set_event event)
@@ -118,7 +113,7 @@ static struct err *take_member(struct op *op, struct import_data *data, struct s
                                      .created_ns = data->at_ns};
     entry.snapshot_row.branch_used = snapshot->row.branch_used || wants_branch;
     if (uuid_equal(&data->set->row.host, &host->row.uuid)) entry.snapshot_row.lun = (int)lun;
-    add_entry(data, &entry);
+    array_push(data->entries, data->count, entry);
     return NULL;
 }
 
@@ -238,7 +233,7 @@ static bool take_map(struct import_data *data, struct host *host, struct snapsho
                                        .object = map->row.object,
                                        .freed_ns = data->at_ns};
     if (uuid_equal(&snapshot->set->row.host, &host->row.uuid)) entry.snapshot_row.lun = -1;
-    add_entry(data, &entry);
+    array_push(data->entries, data->count, entry);
     return true;
 }
 

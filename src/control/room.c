@@ -175,12 +175,7 @@ static void step_room(struct op *op)
     const struct pool *pool =
         find_short(op->control, &what); /* again: the lane may have been long */
     if (pool) doom_it(op, doomed, &what, pool);
-    if (doomed->undo_count + doomed->snapshot_count + doomed->disk_count == 0) {
-        op_end(op);
-        return;
-    }
-    op_continue_with(op, doom_steps);
-    op_next(op);
+    doom_run(op);
 }
 
 static void made_room(struct op *op)

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/log.h"
 #include "control/control_int.h"
 #include "control/mutation.h"
@@ -277,9 +278,8 @@ struct stray_search {
 static void add_stray(struct start *start, struct pool *pool, const struct uuid *point)
 {
     if (control_mutation_is(CONTROL_MUTATION_KEEP_STRAYS)) return;
-    start->strays = realloc(start->strays, (start->stray_count + 1) * sizeof *start->strays);
-    check(start->strays);
-    start->strays[start->stray_count++] = (struct stray){.engine = pool->engine, .point = *point};
+    array_push(start->strays, start->stray_count,
+               (struct stray){.engine = pool->engine, .point = *point});
 }
 
 /* Of a snapshot's private branch, cut for a replace that ended while the snapshot's pool was away. */

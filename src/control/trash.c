@@ -6,15 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "control/control_int.h"
-
-/* Grows an array by one. */
-#define PUSH(array, count, value)                                                                  \
-    do {                                                                                           \
-        (array) = realloc((array), ((count) + 1) * sizeof *(array));                               \
-        check(array);                                                                              \
-        (array)[(count)++] = (value);                                                              \
-    } while (0)
 
 static void trashing_free(void *data)
 {
@@ -51,7 +44,7 @@ void trash_snapshot(struct trashing *trashing, struct snapshot *snapshot)
     entry.row.trashed_ns = trashing->trashed_ns;
     entry.row.expires_ns = trashing->expires_ns;
     entry.row.lun = -1; /* its number is free for others */
-    PUSH(trashing->snapshots, trashing->snapshot_count, entry);
+    array_push(trashing->snapshots, trashing->snapshot_count, entry);
 }
 
 void trash_disk(struct trashing *trashing, struct disk *disk)
@@ -60,7 +53,7 @@ void trash_disk(struct trashing *trashing, struct disk *disk)
     entry.row.state = CATALOG_TRASHED;
     entry.row.trashed_ns = trashing->trashed_ns;
     entry.row.expires_ns = trashing->expires_ns;
-    PUSH(trashing->disks, trashing->disk_count, entry);
+    array_push(trashing->disks, trashing->disk_count, entry);
 }
 
 void untrash_snapshot(struct trashing *trashing, struct snapshot *snapshot)
@@ -69,7 +62,7 @@ void untrash_snapshot(struct trashing *trashing, struct snapshot *snapshot)
     struct trashing_snapshot entry = {.snapshot = snapshot, .row = snapshot->row};
     entry.row.state = SNAPSHOT_READY;
     entry.row.trashed_ns = entry.row.expires_ns = 0;
-    PUSH(trashing->snapshots, trashing->snapshot_count, entry);
+    array_push(trashing->snapshots, trashing->snapshot_count, entry);
 }
 
 void untrash_disk(struct trashing *trashing, struct disk *disk)
@@ -77,7 +70,7 @@ void untrash_disk(struct trashing *trashing, struct disk *disk)
     struct trashing_disk entry = {.disk = disk, .row = disk->row};
     entry.row.state = CATALOG_READY;
     entry.row.trashed_ns = entry.row.expires_ns = 0;
-    PUSH(trashing->disks, trashing->disk_count, entry);
+    array_push(trashing->disks, trashing->disk_count, entry);
 }
 
 /* ---- Sets follow their members --------------------------------------------------------------- */
@@ -110,7 +103,7 @@ static struct err *follow(struct op *op, struct trashing *trashing, struct set *
                                .sequence = min_of(set->event_count, (unsigned)SET_HISTORY_MAX - 1),
                                .state = decision.to,
                                .at_ns = rt_wall(op->control->rt)};
-    PUSH(trashing->sets, trashing->set_count, entry);
+    array_push(trashing->sets, trashing->set_count, entry);
     return NULL;
 }
 

@@ -158,7 +158,7 @@ void scsi_write_parse(struct scsi_task *task)
     task->transfer_bytes = state->sectors * SECTOR_BYTES;
 }
 
-void scsi_write_run(struct scsi_task *task)
+void scsi_submit_write(struct scsi_task *task, unsigned kept, void (*done)(struct volume_io *io))
 {
     struct scsi_task_state *state = scsi_state(task);
     /* RFC 7143 11.4.5.2: after residual overflow only what came is written. */
@@ -170,16 +170,21 @@ void scsi_write_run(struct scsi_task *task)
     const struct iovec *iov = task->out_iov;
     unsigned iov_count = task->out_iov_count;
     if (task->out_bytes != state->sectors * SECTOR_BYTES) {
-        iov_count =
-            scsi_iov_slice(iov, iov_count, 0, state->sectors * SECTOR_BYTES, task->iov, RT_IOV_MAX);
-        iov = task->iov;
+        iov_count = scsi_iov_slice(iov, iov_count, 0, state->sectors * SECTOR_BYTES,
+                                   task->iov + kept, RT_IOV_MAX - kept);
+        iov = task->iov + kept;
         if (!iov_count) { /* in more pieces than a request takes */
             scsi_fail(task, STATUS_INTERNAL);
             scsi_complete_later(task);
             return;
         }
     }
-    scsi_submit(task, VOLUME_WRITE, state->lba, state->sectors, iov, iov_count, scsi_io_done);
+    scsi_submit(task, VOLUME_WRITE, state->lba, state->sectors, iov, iov_count, done);
+}
+
+void scsi_write_run(struct scsi_task *task)
+{
+    scsi_submit_write(task, 0, scsi_io_done);
 }
 
 /* ---- SYNCHRONIZE CACHE, PRE-FETCH ------------------------------------------------------------ */

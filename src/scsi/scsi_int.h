@@ -285,6 +285,8 @@ bool scsi_check_protect(
 bool scsi_check_transfer(struct scsi_task *task); /* LIMIT_TRANSFER_BYTES */
 void scsi_submit(struct scsi_task *task, enum volume_op op, uint64_t lba, uint64_t sectors,
                  const struct iovec *iov, unsigned iov_count, void (*done)(struct volume_io *io));
+/* Writes what came of the task's data to its range; the first entries of task->iov are kept as they are. */
+void scsi_submit_write(struct scsi_task *task, unsigned kept, void (*done)(struct volume_io *io));
 static inline struct scsi_task *scsi_task_of_io(struct volume_io *io)
 {
     return container_of(io, struct scsi_task, io);

@@ -130,24 +130,5 @@ static void write_verify_written(struct volume_io *io)
 
 void scsi_write_verify_run(struct scsi_task *task)
 {
-    struct scsi_task_state *state = scsi_state(task);
-    state->sectors = min_of(state->sectors, task->out_bytes / SECTOR_BYTES);
-    if (!state->sectors) {
-        scsi_complete_later(task);
-        return;
-    }
-    const struct iovec *iov = task->out_iov;
-    unsigned iov_count = task->out_iov_count;
-    if (task->out_bytes != state->sectors * SECTOR_BYTES) {
-        iov = task->iov + 1; /* iov[0] is for reading back */
-        iov_count = scsi_iov_slice(task->out_iov, iov_count, 0, state->sectors * SECTOR_BYTES,
-                                   task->iov + 1, RT_IOV_MAX - 1);
-    }
-    if (!iov_count) {
-        scsi_fail(task, STATUS_INTERNAL);
-        scsi_complete_later(task);
-        return;
-    }
-    scsi_submit(task, VOLUME_WRITE, state->lba, state->sectors, iov, iov_count,
-                write_verify_written);
+    scsi_submit_write(task, 1, write_verify_written); /* iov[0] is for reading back */
 }

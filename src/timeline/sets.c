@@ -1,6 +1,7 @@
 /* sets.c - which pools a set was cut over, as long as one of its points is here (E23). */
 #include <stdlib.h>
 
+#include "base/array.h"
 #include "base/buf.h"
 #include "timeline/tables.h"
 
@@ -36,20 +37,13 @@ static void set_free(struct tl_set *set)
     free(set);
 }
 
-static void add_pool(struct tl_set *set, const struct uuid *pool)
-{
-    set->pools = realloc(set->pools, (set->pool_count + 1) * sizeof *set->pools);
-    check(set->pools != NULL);
-    set->pools[set->pool_count++] = *pool;
-}
-
 bool sets_apply_pool(struct tl_pool *p, const struct wal_record *r, uint64_t seq)
 {
     struct tl_set *set = set_find(p, &r->uuid2);
     if (!set) set = set_new(p, &r->uuid2);
     if (set->point_count > 0 || set->pool_count == LIMIT_SET_MEMBERS) return false;
     set->seq = seq;
-    add_pool(set, &r->uuid);
+    array_push(set->pools, set->pool_count, r->uuid);
     return true;
 }
 
@@ -137,7 +131,7 @@ bool sets_decode(struct tl_pool *p, struct buf_reader *r, uint32_t count)
         struct tl_set *set = set_new(p, &uuid);
         for (uint32_t j = 0; j < pools; j++) {
             struct uuid pool = buf_take_uuid(r);
-            add_pool(set, &pool);
+            array_push(set->pools, set->pool_count, pool);
         }
     }
     if (r->failed) return false;
