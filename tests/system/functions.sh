@@ -509,6 +509,20 @@ target_name()
     quietly_tarn server show --json | json 'd["target_name"]'
 }
 
+# tarnd with a configuration and one pool, named pool; TARGET is then the name of its target.
+start_server() # POOL_SIZE
+{
+    write_tarn_conf
+    start_tarnd
+    tarn pool create pool --file "$WORK/pool" --size "$1" --sparse > /dev/null 2>&1
+    TARGET=$(target_name)
+}
+
+snapshot_count()
+{
+    quietly_tarn snapshot list --json | json 'len(d["snapshots"])'
+}
+
 # ---- A LUN as a block device: QEMU's iSCSI driver, exported through FUSE, under a loop device -----------
 
 lun_attach() # NAME LUN [ro]: the file $LUNS/NAME is then the LUN

@@ -69,14 +69,10 @@ unserve() # NAME LUN
 }
 
 chapter "A disk that sgdisk partitioned and mkntfs formatted"
-write_tarn_conf
-start_tarnd
-tarn pool create pool --file "$WORK/pool" --size 256M --sparse > /dev/null 2>&1
+start_server 256M
 tarn disk create disk --size 32M > /dev/null
 tarn host create db1 --initiator "$INITIATOR" --os linux --auth chap --chap-secret-file "$CHAP_FILE" > /dev/null
 tarn map add db1 disk --lun 1 > /dev/null
-# shellcheck disable=SC2034  # for lun_attach
-TARGET=$(target_name)
 lun_attach source 1
 cleanup_push lun_detach source
 make_windows_disk

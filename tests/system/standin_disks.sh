@@ -27,14 +27,10 @@ goes_on() # FROM: the writer
 }
 
 chapter "A server, a Windows host with two disks, and a Linux host"
-write_tarn_conf
-start_tarnd
-tarn pool create pool --file "$WORK/pool" --size 256M --sparse > /dev/null 2>&1
+start_server 256M
 tarn host create db1 --initiator "$INITIATOR" --os windows --auth chap --chap-secret-file "$CHAP_FILE" > /dev/null
 tarn host create linux --initiator "$LINUX" --os linux --auth chap --chap-secret-file "$CHAP_FILE" > /dev/null
 seq 1 50000 > "$WORK/report.txt"
-# shellcheck disable=SC2034  # for machine_start
-TARGET=$(target_name)
 for lun in 1 2; do
     tarn disk create "disk$lun" --size 32M > /dev/null
     tarn map add db1 "disk$lun" --lun "$lun" > /dev/null

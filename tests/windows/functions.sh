@@ -28,6 +28,14 @@ wine_end()
     }
 }
 
+# A world (enter_world) in which Wine's end is seen to, for what needs a tarnd.
+enter_native_world() # SCRIPT ARGUMENTS...
+{
+    [ -x "$TARN_BUILD/src/tarnd/tarnd" ] || skip_all "needs a native build (./check makes it; or set TARN_NATIVE)"
+    enter_world "$@"
+    IN_WORLD=yes
+}
+
 # A fresh prefix; its server is stopped once, because services that COM starts fail in one that was just made.
 wine_begin()
 {

@@ -4,10 +4,8 @@
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/functions.sh"
 requires python3 qemu-storage-daemon
-[ -x "$TARN_BUILD/src/tarnd/tarnd" ] || skip_all "needs a native build (./check makes it; or set TARN_NATIVE)"
 [ -e "$WINDOWS_BUILD/windows/msi/tarn.msi" ] || skip_all "needs wixl and msibuild (tools/deps install windows)"
-enter_world "$0" "$@"
-IN_WORLD=yes
+enter_native_world "$0" "$@"
 
 readonly HERE='Program Files/Tarn' PROGRAM='Program Files\Tarn\tarn-vss.exe'
 
@@ -117,14 +115,10 @@ doctor_says()
 }
 
 chapter "A server, and a host that runs Windows Server"
-write_tarn_conf
-start_tarnd
-tarn pool create pool --file "$WORK/pool" --size 128M --sparse > /dev/null 2>&1
+start_server 128M
 tarn disk create one --size 32M > /dev/null
 tarn host create db1 --initiator "$INITIATOR" --os windows --auth chap --chap-secret-file "$CHAP_FILE" > /dev/null
 tarn map add db1 one --lun 1 > /dev/null
-# shellcheck disable=SC2034  # for lun_attach
-TARGET=$(target_name)
 lun_attach lun 1
 cleanup_push lun_detach lun
 wine_begin

@@ -4,9 +4,7 @@
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/functions.sh"
 requires python3 qemu-storage-daemon
-[ -x "$TARN_BUILD/src/tarnd/tarnd" ] || skip_all "needs a native build (./check makes it; or set TARN_NATIVE)"
-enter_world "$0" "$@"
-IN_WORLD=yes
+enter_native_world "$0" "$@"
 
 url() # LUN
 {
@@ -28,11 +26,6 @@ scan() # FILE LUN...
 snapshot_luns()
 {
     quietly_tarn map list --json | json '" ".join(str(m["lun"]) for m in d["maps"] if m["kind"] == "snapshot")'
-}
-
-snapshot_count()
-{
-    quietly_tarn snapshot list --json | json 'len(d["snapshots"])'
 }
 
 newest_set() # EXPRESSION over s
@@ -77,16 +70,12 @@ wrong_pin_sends_nothing()
 }
 
 chapter "A server with two disks, and a host that runs Windows"
-write_tarn_conf
-start_tarnd
-tarn pool create pool --file "$WORK/pool" --size 256M --sparse > /dev/null 2>&1
+start_server 256M
 tarn disk create one --size 32M > /dev/null
 tarn disk create two --size 32M > /dev/null
 tarn host create db1 --initiator "$INITIATOR" --os windows --auth chap --chap-secret-file "$CHAP_FILE" > /dev/null
 tarn map add db1 one --lun 1 > /dev/null
 tarn map add db1 two --lun 2 > /dev/null
-# shellcheck disable=SC2034  # for lun_attach
-TARGET=$(target_name)
 lun_attach lun 1
 cleanup_push lun_detach lun
 wine_begin

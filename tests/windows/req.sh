@@ -6,9 +6,7 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/machine.sh"
 machine_requires
 command -v ntfs-3g > /dev/null || skip_all "needs ntfs-3g (tools/deps install check)"
-[ -x "$TARN_BUILD/src/tarnd/tarnd" ] || skip_all "needs a native build (./check makes it; or set TARN_NATIVE)"
-enter_world "$0" "$@"
-IN_WORLD=yes
+enter_native_world "$0" "$@"
 
 readonly PORT=7301
 
@@ -104,11 +102,6 @@ said_both()
         [[ $SAID == *"Number of shadow copies listed: 2"* ]]
 }
 
-snapshot_count()
-{
-    quietly_tarn snapshot list --json | json 'len(d["snapshots"])'
-}
-
 served_count()
 {
     quietly_tarn map list --json | json 'sum(m["kind"] == "snapshot" for m in d["maps"])'
@@ -142,12 +135,8 @@ cab_holds() # CAB NAMES...
 }
 
 chapter "A server, and a Windows host with two NTFS volumes"
-write_tarn_conf
-start_tarnd
-tarn pool create pool --file "$WORK/pool" --size 256M --sparse > /dev/null 2>&1
+start_server 256M
 tarn host create db1 --initiator "$INITIATOR" --os windows --auth chap --chap-secret-file "$CHAP_FILE" > /dev/null
-# shellcheck disable=SC2034  # for machine_start
-TARGET=$(target_name)
 for lun in 1 2; do
     tarn disk create "disk$lun" --size 32M > /dev/null
     tarn map add db1 "disk$lun" --lun "$lun" > /dev/null

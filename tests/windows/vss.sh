@@ -2,25 +2,36 @@
 # requester; disks over iSCSI (machine.sh).
 # shellcheck shell=bash
 #
-#     . functions.sh; . machine.sh; . vss.sh
-#     vss_host db1 7301             # registered with tarnd, its disks, its Wine
-#     as_host db1
-#     shadow create ...             # tarn-shadow.exe; what it says is in SAID
+#     . vss.sh
+#     enter_vss_world "$0" "$@"
+#     start_server 192M
+#     vss_one_host                       # or its steps, one by one: vss_host, vss_disk, vss_wine, as_host, vss_enrol
+#     shadow create "${VOLUMES[@]}"      # tarn-shadow.exe; what it says is in SAID
 #
 # A second host has a prefix of its own, copied from the first one before that one was enrolled.
 
+. "$(dirname "${BASH_SOURCE[0]}")/functions.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/machine.sh"
+
 declare -A VSS_PORT=() VSS_PREFIX=() SHADOW_PROGRAM=()
 SAID=
+
+enter_vss_world() # SCRIPT ARGUMENTS...
+{
+    machine_requires
+    enter_native_world "$@"
+}
 
 vss_fault_of() # FILE: the last rule that was broken, if any
 {
     grep -h '^RULE ' "$1" 2> /dev/null | tail -n 1
 }
 
-# The programs and what VSS is, in a new prefix; nobody is enrolled yet.
-vss_wine()
+# The programs and what VSS is, in a new prefix for this host; it is not enrolled yet.
+vss_wine() # NAME
 {
     wine_begin
+    VSS_PREFIX[$1]=$WINEPREFIX
     wine_install "$WINDOWS_BUILD/windows/provider/tarn-vss.exe" "$WINDOWS_BUILD/windows/shadow/tarn-shadow.exe" \
         "$WINDOWS_BUILD/windows/standin/vssps.dll"
     install_vssapi
@@ -33,7 +44,7 @@ vss_end() # PREFIX
     WINEPREFIX=$1 timeout 60 "$WINESERVER" -k -w 2> /dev/null || true
 }
 
-# Registered with tarnd, and its disks.
+# Registered with tarnd, and its iSCSI session.
 vss_host() # NAME PORT INITIATOR
 {
     VSS_PORT[$1]=$2
@@ -41,13 +52,25 @@ vss_host() # NAME PORT INITIATOR
     machine_start "$1" "$2" "$3" "$1"
 }
 
+# A disk with a volume, which has the files.
+vss_disk() # NAME LUN FILE...
+{
+    local name=$1 lun=$2
+    shift 2
+    tarn disk create "disk$lun" --size 32M > /dev/null
+    tarn map add "$name" "disk$lun" --lun "$lun" > /dev/null
+    make_windows_disk "$WORK/image" "$@"
+    io "${VSS_PORT[$name]}" scan > /dev/null
+    io "${VSS_PORT[$name]}" put "$lun" 0 "$WORK/image"
+}
+
 # A prefix of its own for a second host: as the first one's is now.
-vss_second_prefix() # FIRST SECOND
+vss_second_prefix() # NAME
 {
     timeout 60 "$WINESERVER" -k -w || true
-    VSS_PREFIX[$1]=$WINEPREFIX VSS_PREFIX[$2]=$WINE_DIR/prefix-$2
-    cp -a "$WINEPREFIX" "${VSS_PREFIX[$2]}"
-    cleanup_push vss_end "${VSS_PREFIX[$2]}"
+    VSS_PREFIX[$1]=$WINE_DIR/prefix-$1
+    cp -a "$WINEPREFIX" "${VSS_PREFIX[$1]}"
+    cleanup_push vss_end "${VSS_PREFIX[$1]}"
     local prefix
     for prefix in "${VSS_PREFIX[@]}"; do
         WINEPREFIX=$prefix timeout 60 "$WINESERVER" -p60
@@ -74,7 +97,19 @@ vss_enrol() # NAME [ADDRESS]: another address than the server's own
     ln -sf "$DRIVE_C/vss.log" "$WORK/log/$1-standin.log"
 }
 
-# The same by the installer: files, service, credential, registration.  Without one (no wixl), as above.
+# One host, db1, with two disks and an enrolled provider; VOLUMES are its volumes' names.
+vss_one_host() # [ADDRESS]: of vss_enrol
+{
+    vss_host db1 "$SOURCES_AT" "$INITIATOR"
+    vss_disk db1 1
+    vss_disk db1 2
+    vss_wine db1
+    as_host db1
+    vss_enrol db1 "$@"
+    VOLUMES=("$(volume_name "$PORT" 1)" "$(volume_name "$PORT" 2)")
+}
+
+# As vss_enrol, by the installer: files, service, credential, registration.  Without one (no wixl), as above.
 vss_install() # NAME
 {
     local msi=$WINDOWS_BUILD/windows/msi/tarn.msi code
@@ -129,11 +164,6 @@ SOURCES_AT=7301 # the host that has the disks, as LUNs 1 and 2
 snapshot_luns() # PORT: the other LUNs
 {
     io "$1" scan | awk -v sources=$(($1 == SOURCES_AT ? 2 : 0)) '$1 > sources { printf "%s%s", separator, $1; separator = " " }'
-}
-
-snapshot_count()
-{
-    quietly_tarn snapshot list --json | json 'len(d["snapshots"])'
 }
 
 set_states() # of those that are not at their end

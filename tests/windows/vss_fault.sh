@@ -3,13 +3,8 @@
 # away at each state of the set, the commit comes late, half, or unanswered, the pool is full.  Each ends with a failure
 # that the requester sees, and with nothing left on the server; and the next set is made as if nothing had been.
 set -euo pipefail
-. "$(dirname "${BASH_SOURCE[0]}")/functions.sh"
-. "$(dirname "${BASH_SOURCE[0]}")/machine.sh"
 . "$(dirname "${BASH_SOURCE[0]}")/vss.sh"
-machine_requires
-[ -x "$TARN_BUILD/src/tarnd/tarnd" ] || skip_all "needs a native build (./check makes it; or set TARN_NATIVE)"
-enter_world "$0" "$@"
-IN_WORLD=yes
+enter_vss_world "$0" "$@"
 
 readonly PROXY=7270 CONTROL=$WORK/proxy.control
 
@@ -107,26 +102,10 @@ deleted_or_aborted()
 }
 
 chapter "A server, a host with two disks, and a proxy between"
-write_tarn_conf
-start_tarnd
-tarn pool create pool --file "$WORK/pool" --size 192M --sparse > /dev/null 2>&1
-# shellcheck disable=SC2034  # for machine_start
-TARGET=$(target_name)
-vss_host db1 7301 "$INITIATOR"
-for lun in 1 2; do
-    tarn disk create "disk$lun" --size 32M > /dev/null
-    tarn map add db1 "disk$lun" --lun "$lun" > /dev/null
-    make_windows_disk "$WORK/image"
-    io 7301 scan > /dev/null
-    io 7301 put "$lun" 0 "$WORK/image"
-done
+start_server 192M
 echo pass > "$CONTROL"
 spawn proxy "$TARN_ROOT/tests/windows/proxy.py" "$PROXY" "${API##*:}" "$CONTROL"
-vss_wine
-VSS_PREFIX["db1"]=$WINEPREFIX
-as_host db1
-vss_enrol db1 127.0.0.1:$PROXY
-VOLUMES=("$(volume_name "$PORT" 1)" "$(volume_name "$PORT" 2)")
+vss_one_host 127.0.0.1:$PROXY
 prove "a set is made through the proxy" next_one_is_made
 prove "and is gone" nothing_left "$PORT"
 

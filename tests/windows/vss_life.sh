@@ -3,13 +3,8 @@
 # over iSCSI, numbers that are written while shadow copies are made, tarn-shadow.exe as the requester.  First with one
 # process of the provider, then with a new process for each call.
 set -euo pipefail
-. "$(dirname "${BASH_SOURCE[0]}")/functions.sh"
-. "$(dirname "${BASH_SOURCE[0]}")/machine.sh"
 . "$(dirname "${BASH_SOURCE[0]}")/vss.sh"
-machine_requires
-[ -x "$TARN_BUILD/src/tarnd/tarnd" ] || skip_all "needs a native build (./check makes it; or set TARN_NATIVE)"
-enter_world "$0" "$@"
-IN_WORLD=yes
+enter_vss_world "$0" "$@"
 
 # The volumes of the snapshots' LUNs, as files in the order of the sources: $WORK/snap1, $WORK/snap2.
 fetch_snapshots() # PORT
@@ -136,26 +131,18 @@ broken() # after over_to_the_other
 }
 
 chapter "A server, and two hosts of one group that run Windows"
-write_tarn_conf
-start_tarnd
-tarn pool create pool --file "$WORK/pool" --size 512M --sparse > /dev/null 2>&1
-# shellcheck disable=SC2034  # for machine_start
-TARGET=$(target_name)
+start_server 512M
 vss_host db1 7301 "$INITIATOR"
 vss_host db2 7302 iqn.2026-11.example:db2
 tarn group create cluster > /dev/null
 for name in db1 db2; do tarn group add cluster "$name" > /dev/null; done
 for lun in 1 2; do
-    tarn disk create "disk$lun" --size 32M > /dev/null
-    tarn map add db1 "disk$lun" --lun "$lun" > /dev/null
     seq "$lun" 1000 40000 > "$WORK/report$lun.txt"
     printf %s "$lun" > "$WORK/which.txt"
-    make_windows_disk "$WORK/image" "$WORK/report$lun.txt" "$WORK/which.txt"
-    io 7301 scan > /dev/null
-    io 7301 put "$lun" 0 "$WORK/image"
+    vss_disk db1 "$lun" "$WORK/report$lun.txt" "$WORK/which.txt"
 done
-vss_wine
-vss_second_prefix db1 db2
+vss_wine db1
+vss_second_prefix db2
 as_host db2
 vss_enrol db2
 as_host db1

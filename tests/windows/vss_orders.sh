@@ -2,33 +2,12 @@
 # vss_orders.sh - the orders of calls that VSS may use, drawn from seeds, over COM; aborts before, after and beside the
 # calls, and a VSS that dies; resynchronisation and break with one process of the provider.
 set -euo pipefail
-. "$(dirname "${BASH_SOURCE[0]}")/functions.sh"
-. "$(dirname "${BASH_SOURCE[0]}")/machine.sh"
 . "$(dirname "${BASH_SOURCE[0]}")/vss.sh"
-machine_requires
-[ -x "$TARN_BUILD/src/tarnd/tarnd" ] || skip_all "needs a native build (./check makes it; or set TARN_NATIVE)"
-enter_world "$0" "$@"
-IN_WORLD=yes
+enter_vss_world "$0" "$@"
 
 chapter "A server, and a host with two disks"
-write_tarn_conf
-start_tarnd
-tarn pool create pool --file "$WORK/pool" --size 192M --sparse > /dev/null 2>&1
-# shellcheck disable=SC2034  # for machine_start
-TARGET=$(target_name)
-vss_host db1 7301 "$INITIATOR"
-for lun in 1 2; do
-    tarn disk create "disk$lun" --size 32M > /dev/null
-    tarn map add db1 "disk$lun" --lun "$lun" > /dev/null
-    make_windows_disk "$WORK/image"
-    io 7301 scan > /dev/null
-    io 7301 put "$lun" 0 "$WORK/image"
-done
-vss_wine
-VSS_PREFIX["db1"]=$WINEPREFIX
-as_host db1
-vss_enrol db1
-VOLUMES=("$(volume_name "$PORT" 1)" "$(volume_name "$PORT" 2)")
+start_server 192M
+vss_one_host
 
 differ()
 {
