@@ -245,9 +245,9 @@ static bool reconcile_undos(struct site *site, int disk, const json_t *listed, b
 {
     for (int i = 0; i < SITE_POINTS; i++) {
         struct site_point *p = &site->points[i];
-        bool goes_along =
-            p->disk == disk && (site->sets[p->set].is_undo ? p->state == SITE_THERE
-                                                           : p->state == SITE_TRASHED && !listed);
+        bool was_trashed = p->state == SITE_TRASHED || p->state == SITE_RETURNING;
+        bool goes_along = p->disk == disk && (site->sets[p->set].is_undo ? p->state == SITE_THERE
+                                                                         : was_trashed && !listed);
         if (!goes_along || undo_is_listed(listed, &p->uuid)) continue;
         if (!may_go && !site->options.full) /* near full they go first, then the trash */
             return site_fail(site, "undo point %s of disk %s is gone", p->name,
