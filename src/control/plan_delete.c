@@ -54,7 +54,7 @@ static struct err *check_snapshot(struct op *op, const struct snapshot *snapshot
     }
     if (!snapshot->disk->pool->engine) TRY(pool_check_open(snapshot->disk->pool));
     if (!promotion_gives_way(snapshot)) TRY(check_snapshot_idle(snapshot));
-    if (arg_bool(op, "unmap")) {
+    if (arg_bool(op, "unmap") || arg_text(op, "unmap_host")) {
         TRY(unmap_check(op, snapshot));
     } else {
         TRY(check_snapshot_unserved(snapshot));

@@ -359,16 +359,23 @@ static void step_mask_forget(struct op *op)
 
 struct err *unmap_check(struct op *op, const struct snapshot *snapshot)
 {
-    if (op->actor.role != CONTROL_ROLE_HOST) return NULL;
-    const struct host *self = inventory_host(op->control, &op->actor.host);
+    const bool by_host = op->actor.role == CONTROL_ROLE_HOST;
+    const struct host *self = by_host ? inventory_host(op->control, &op->actor.host) : NULL;
+    const char *only = arg_text(op, "unmap_host");
+    struct host *only_host = NULL;
+    if (only) TRY(find_host(op->control, only, &only_host));
     list_for_each (node, &op->control->hosts) {
         struct host *host =
             container_of(list_entry(node, struct object, link), struct host, object);
         const struct map *map = host_map_of(host, &snapshot->row.uuid);
-        if (!map || map->snapshot != snapshot || (self && hosts_are_together(self, host)))
-            continue;
-        return err_new(STATUS_IN_USE, "snapshot \"%s\" is served to a host of another group",
-                       snapshot->row.name);
+        if (!map || map->snapshot != snapshot) continue;
+        if (by_host && !(self && hosts_are_together(self, host)))
+            return err_new(STATUS_IN_USE, "snapshot \"%s\" is served to a host of another group",
+                           snapshot->row.name);
+        if (only && host != only_host)
+            return err_next(err_new(STATUS_IN_USE, "snapshot \"%s\" is served to host \"%s\" too",
+                                    snapshot->row.name, host->row.name),
+                            "tarn map list; tarn map remove HOST LUN");
     }
     return NULL;
 }

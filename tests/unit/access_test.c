@@ -263,6 +263,22 @@ static void a_host_takes_away_luns_of_snapshots_and_never_of_disks(void)
     rig_destroy(rig);
 }
 
+static void a_host_deletes_a_snapshot_that_no_other_host_has(void)
+{
+    world_begin();
+    static const char by_h1[] = "{'name':'own-a','unmap_host':'h1'}",
+                      by_h4[] = "{'name':'own-a','unmap_host':'h4'}";
+    check(rig_do(rig, "map_add", "{s:s, s:s, s:i}", "host", "h1", "snapshot", "own-a", "lun", 200));
+    expect_eq(call_host("h2", "snapshot_delete", by_h1), STATUS_DENIED);
+    expect_eq(call_host("h4", "snapshot_delete", by_h4), STATUS_IN_USE); /* of its group even */
+    expect_eq(call_host("h1", "snapshot_delete", by_h4), STATUS_IN_USE);
+    check(rig_do(rig, "map_add", "{s:s, s:s, s:i}", "host", "h2", "snapshot", "own-a", "lun", 200));
+    expect_eq(call_host("h1", "snapshot_delete", by_h1), STATUS_IN_USE);
+    check(rig_do(rig, "map_remove", "{s:s, s:i}", "host", "h2", "lun", 200));
+    expect_eq(call_host("h1", "snapshot_delete", by_h1), STATUS_OK);
+    rig_destroy(rig);
+}
+
 static unsigned seen(const char *host, const char *verb, const char *key)
 {
     struct control_actor actor = host_actor(host);
@@ -481,6 +497,7 @@ int main(void)
     run(what_was_imported_may_be_deleted_but_not_finished);
     run(a_disk_is_reverted_from_sets_that_are_ones_own_and_never_by_force);
     run(a_host_takes_away_luns_of_snapshots_and_never_of_disks);
+    run(a_host_deletes_a_snapshot_that_no_other_host_has);
     run(lists_show_a_host_what_is_its_own);
     run(a_host_names_things_by_their_whole_name);
     run(the_name_of_a_past_set_is_no_way_to_what_others_have);

@@ -410,6 +410,32 @@ static void a_delete_takes_the_luns_away_when_asked_to(void)
     rig_destroy(rig);
 }
 
+/* VSS says that one host has no use for the LUN any more; what another one does with it, it cannot know. */
+static void a_delete_for_one_host_is_refused_while_another_has_the_lun(void)
+{
+    struct rig *rig = furnished();
+    make_set(rig);
+    expect(import(rig, "win"));
+    expect(import(rig, "lin"));
+    expect_eq(rig_fails(rig, "snapshot_delete", "{s:s, s:s}", "name", "s-a", "unmap_host", "win"),
+              STATUS_IN_USE);
+    expect_eq(rig_fails(rig, "snapshot_delete", "{s:s, s:s}", "name", "s-a", "unmap_host", "none"),
+              STATUS_NOT_FOUND);
+    expect(lun_of(rig, "win", "s-a") > 0 && lun_of(rig, "lin", "s-a") > 0);
+    expect(mask(rig, "lin"));
+    expect_eq(rig_fails(rig, "snapshot_delete", "{s:s, s:s}", "name", "s-a", "unmap_host", "lin"),
+              STATUS_IN_USE);
+    (void)lun_attention(windows, LUN);
+    expect(rig_do(rig, "snapshot_delete", "{s:s, s:s}", "name", "s-a", "unmap_host", "win"));
+    expect_eq(lun_attention(windows, LUN), 0x3F0E);
+    expect(text_is(rig, "snapshot_show", "s-a", "state", "trashed"));
+    expect(lun_of(rig, "win", "s-b") > 0);
+    expect(rig_do(rig, "snapshot_delete", "{s:s, s:s}", "name", "s-a", "unmap_host", "win"));
+    logout_all();
+    expect(rig_restart(rig));
+    rig_destroy(rig);
+}
+
 static void a_deleted_set_comes_back_from_the_trash_with_what_windows_wrote(void)
 {
     struct rig *rig = furnished();
@@ -563,6 +589,7 @@ int main(void)
     run(a_break_keeps_the_luns_of_windows_and_what_they_hold);
     run(what_is_imported_cannot_be_deleted_and_the_branch_goes_with_it);
     run(a_delete_takes_the_luns_away_when_asked_to);
+    run(a_delete_for_one_host_is_refused_while_another_has_the_lun);
     run(a_deleted_set_comes_back_from_the_trash_with_what_windows_wrote);
     run(what_is_retained_is_not_split);
     run(a_volatile_set_without_hosts_is_stale_after_a_day_and_stays);
