@@ -155,6 +155,18 @@ static bool fetch_nonce(struct host_transport *t, char nonce[SIGNED_NONCE_SIZE],
 
 /* ---- Exchanges ------------------------------------------------------------------------------- */
 
+/* In one piece: a second one would wait until the first is acknowledged. */
+static bool send_both(struct http_call *call, const char *line, const struct job *job)
+{
+    char *both = malloc(job->line_size + job->body_size);
+    if (!both) return false;
+    memcpy(both, line, job->line_size);
+    memcpy(both + job->line_size, job->body, job->body_size);
+    bool ok = http_send(call, both, job->line_size + job->body_size);
+    free(both);
+    return ok;
+}
+
 /* Sends one signed request; false: nothing was carried out, and it may be tried again. */
 static bool send_job(struct host_transport *t, struct job *job, unsigned address,
                      unsigned timeout_ms, struct http_call *call)
@@ -162,9 +174,7 @@ static bool send_job(struct host_transport *t, struct job *job, unsigned address
     char line[SIGNED_LINE_MAX];
     if (!begin(t, address, true, "/v1/signed", job->line_size + job->body_size, timeout_ms, call))
         return false;
-    if (job_sign(t, job, call->pin, line) && http_send(call, line, job->line_size) &&
-        (job->body_size == 0 || http_send(call, job->body, job->body_size)))
-        return true;
+    if (job_sign(t, job, call->pin, line) && send_both(call, line, job)) return true;
     http_end(call);
     return false;
 }
