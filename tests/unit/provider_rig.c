@@ -469,12 +469,20 @@ static bool *find_snapshot(struct fake_server *server, const char *id, unsigned 
     return NULL;
 }
 
-static unsigned remove_map(struct fake_server *server, const char *path, struct fake_text *text)
+/* Its LUN goes away from the host that asks; a test says whether another one has it too. */
+static unsigned delete_snapshot(struct fake_server *server, const struct api_request *request,
+                                struct fake_text *text)
 {
-    unsigned lun = (unsigned)strtoul(strrchr(path, '/') + 1, NULL, 10);
-    if (lun < 100 || lun >= 100 + FAKE_MAPS || !server->maps[lun - 100][0])
-        return fake_refuse(text, 404, "NOT_FOUND");
-    server->maps[lun - 100][0] = '\0';
+    const char *id = request->path + strlen("/v1/snapshots/");
+    struct json body;
+    char host[64];
+    bool ok = request->body && json_parse(request->body, strlen(request->body), &body) &&
+              json_text_member(body, "unmap_host", host, sizeof host) &&
+              strcmp(host, server->config.host) == 0;
+    check(ok);
+    if (server->is_served_elsewhere) return fake_refuse(text, 409, "IN_USE");
+    for (unsigned i = 0; i < FAKE_MAPS; i++)
+        if (strcmp(server->maps[i], id) == 0) server->maps[i][0] = '\0';
     fake_say(text, "{}");
     return 200;
 }
@@ -485,7 +493,11 @@ static unsigned snapshot(struct fake_server *server, const struct api_request *r
     unsigned set;
     bool *gone = find_snapshot(server, request->path + strlen("/v1/snapshots/"), &set);
     if (!gone || *gone) return fake_refuse(text, 404, "NOT_FOUND");
-    if (strcmp(request->method, "DELETE") == 0) *gone = true;
+    if (strcmp(request->method, "DELETE") == 0) {
+        unsigned http = delete_snapshot(server, request, text);
+        *gone = http == 200;
+        return http;
+    }
     char disk[33], disk_id[IDENTITY_ID_TEXT];
     disk_serial(server->sets[set].disks[gone - server->sets[set].snapshot_gone], disk);
     fake_dashed(disk, disk_id);
@@ -538,8 +550,6 @@ static unsigned answer(struct fake_server *server, const struct api_request *req
         return fake_refuse(text, server->fail_http, server->fail_status);
     if (strcmp(path, "/v1/maps") == 0 && is_get) {
         say_maps(server, text);
-    } else if (strncmp(path, "/v1/maps/", 9) == 0) {
-        return remove_map(server, path, text);
     } else if (strncmp(path, "/v1/hosts/", 10) == 0) {
         fake_say(text, "{\"session_count\":%u}", server->session_count);
     } else if (strcmp(path, "/v1/sets") == 0 && is_get) {

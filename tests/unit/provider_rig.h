@@ -58,6 +58,7 @@ struct fake_server {
     unsigned reverts, replaces, tries, cancels;
     bool is_away, commit_is_open, is_lying;
     bool is_full, has_no_room_for_copies; /* the pool */
+    bool is_served_elsewhere;             /* snapshots: to another host too */
     unsigned renewals, asked_ms;
     const char *fail; /* a request whose path has this in it gets the next two */
     unsigned fail_http;

@@ -188,29 +188,36 @@ static void say_maps(struct world *w, struct fake_text *text)
     fake_say(text, "]}");
 }
 
-static unsigned remove_map(struct world_host *host, const char *path, struct fake_text *text)
+/* Its LUN goes away from the host that asks, and nobody else may have it. */
+static unsigned delete_snapshot(struct world_host *host, const struct api_request *request,
+                                unsigned lun, struct fake_text *text)
 {
-    unsigned number = (unsigned)strtoul(strrchr(path, '/') + 1, NULL, 10);
-    unsigned lun = world_lun_of_number(host->world, host->index, number);
-    if (lun == UINT32_MAX) return fake_refuse(text, 404, "NOT_FOUND");
-    world_unserve(host->world, host->index, lun);
+    struct world *w = host->world;
+    struct json body;
+    char name[64];
+    bool ok = request->body && json_parse(request->body, strlen(request->body), &body) &&
+              json_text_member(body, "unmap_host", name, sizeof name) &&
+              strcmp(name, host->name) == 0;
+    check(ok);
+    if (is_elsewhere(w, host->index, lun)) return fake_refuse(text, 409, "IN_USE");
+    world_unserve(w, host->index, lun);
+    world_lun_free(&w->luns[lun]);
     fake_say(text, "{}");
     return 200;
 }
 
-static unsigned snapshot(struct world *w, const struct api_request *request, struct fake_text *text)
+static unsigned snapshot(struct world_host *host, const struct api_request *request,
+                         struct fake_text *text)
 {
+    struct world *w = host->world;
     char id[IDENTITY_ID_TEXT], disk[IDENTITY_ID_TEXT];
     id_of(request->path, id);
     unsigned lun = find_lun(w, id);
     if (lun == UINT32_MAX || !w->luns[lun].is_snapshot) return fake_refuse(text, 404, "NOT_FOUND");
+    if (strcmp(request->method, "DELETE") == 0) return delete_snapshot(host, request, lun, text);
     fake_dashed(w->luns[w->luns[lun].source].serial, disk);
     fake_say(text, "{\"set_uuid\":\"%s\",\"disk_uuid\":\"%s\"}", w->sets[w->luns[lun].set].id,
              disk);
-    if (strcmp(request->method, "DELETE") == 0) {
-        unmap(w, lun);
-        world_lun_free(&w->luns[lun]);
-    }
     return 200;
 }
 
@@ -292,8 +299,6 @@ static unsigned answer(struct world_host *host, const struct api_request *reques
     if (w->fail && strstr(path, w->fail)) return fake_refuse(text, 409, "CONFLICT");
     if (strcmp(path, "/v1/maps") == 0 && is_get)
         say_maps(w, text);
-    else if (strncmp(path, "/v1/maps/", 9) == 0)
-        return remove_map(host, path, text);
     else if (strncmp(path, "/v1/hosts/", 10) == 0)
         fake_say(text, "{\"session_count\":1}");
     else if (strcmp(path, "/v1/sets") == 0 && is_get)
@@ -307,7 +312,7 @@ static unsigned answer(struct world_host *host, const struct api_request *reques
     else if (strncmp(path, "/v1/jobs/", 9) == 0)
         return job(w, text);
     else if (strncmp(path, "/v1/snapshots/", 14) == 0)
-        return snapshot(w, request, text);
+        return snapshot(host, request, text);
     else
         return fake_refuse(text, 404, "NOT_FOUND");
     return 200;

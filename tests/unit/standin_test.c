@@ -469,7 +469,7 @@ static void a_deletion_that_fails_says_which(void)
     LONG deleted;
     begin_with(1);
     expect_eq(create(a, PERSISTENT), S_OK);
-    w.fail = "/v1/maps/";
+    w.fail = "/v1/snapshots/";
     expect_eq(coordinator_delete(a, &set, true, &deleted, &not_deleted), VSS_E_PROVIDER_VETO);
     expect_eq(deleted, 0);
     expect(!guid_is_null(&not_deleted));

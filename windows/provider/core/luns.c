@@ -1,5 +1,4 @@
-/* luns.c - the calls that are about LUNs: which are ours, which became of them, where they are
- * mapped, and their end. */
+/* luns.c - the calls that are about LUNs: which are ours, where they are mapped, and their end. */
 #include <stdio.h>
 
 #include "windows/provider/core/provider_int.h"
@@ -137,7 +136,7 @@ HRESULT provider_are_luns_supported(struct provider *p, LONG count, LONG context
     if (!provider_context_is_supported(context) || count > PROVIDER_LUNS_MAX) return S_OK;
     for (LONG i = 0; i < count; i++)
         if (!identity_read(&luns[i], &identity)) return S_OK; /* foreign: without any network */
-    uint64_t until_ms = p->os->now_ms(p->os) + ASK_SHORT_MS; /* all questions together */
+    uint64_t until_ms = p->os->now_ms(p->os) + ASK_SHORT_MS;  /* all questions together */
     if (shows_twice(p, count, luns) || is_away(p) || !are_served(p, count, luns, until_ms))
         return S_OK;
     bool is_seen = (context & VSS_VOLSNAP_ATTR_TRANSPORTABLE) || has_session(p, until_ms);
@@ -160,166 +159,6 @@ HRESULT provider_fill_in_lun_info(struct provider *p, VSS_PWSZ device, VDS_LUN_I
     if (!identity_normalise(&p->os->memory, &identity, lun)) return E_OUTOFMEMORY;
     *ret_supported = TRUE;
     return S_OK;
-}
-
-/* ---- GetTargetLuns --------------------------------------------------------------------------- */
-
-bool targets_read(struct json set, struct targets *ret_targets)
-{
-    struct json members, member;
-    struct targets targets = {0};
-    char disk[PROVIDER_ID_TEXT], serial[IDENTITY_SERIAL_CHARS + 1],
-        naa[2 * IDENTITY_NAA_MAX_BYTES + 1];
-    if (!json_member(set, "members", &members)) return false;
-    for (size_t at = 0; json_next(members, &at, &member);) {
-        struct set_member *m = &targets.members[targets.count];
-        if (targets.count == PROVIDER_LUNS_MAX ||
-            !json_text_member(member, "disk_uuid", disk, sizeof disk) ||
-            !json_text_member(member, "serial", serial, sizeof serial) ||
-            !json_text_member(member, "naa", naa, sizeof naa) ||
-            !identity_parse(serial, naa, &m->target))
-            return false;
-        size_t used = 0;
-        for (const char *c = disk; *c && used < IDENTITY_SERIAL_CHARS; c++)
-            if (*c != '-') m->source.serial[used++] = *c;
-        m->source.serial[used] = '\0';
-        targets.count++;
-    }
-    *ret_targets = targets;
-    return targets.count > 0;
-}
-
-static const struct set_member *find_target(const struct targets *targets,
-                                            const VDS_LUN_INFORMATION *source)
-{
-    struct lun_identity identity;
-    if (!identity_read(source, &identity)) return NULL;
-    for (unsigned i = 0; i < targets->count; i++)
-        if (strcmp(targets->members[i].source.serial, identity.serial) == 0)
-            return &targets->members[i];
-    return NULL;
-}
-
-static bool has_all(const struct targets *targets, LONG count, const VDS_LUN_INFORMATION *sources)
-{
-    for (LONG i = 0; i < count; i++)
-        if (!find_target(targets, &sources[i])) return false;
-    return true;
-}
-
-/* A process that was started since does not know which set it is: the newest of this host that was
- * cut through VSS.  One that lacks a source is still it (this process was told of a part of its
- * volumes only): an older one would be given out as the copy that was made just now. */
-static bool find_set(struct provider *p, LONG count, const VDS_LUN_INFORMATION *sources,
-                     struct targets *targets, char ret_id[PROVIDER_ID_TEXT])
-{
-    struct api_reply reply;
-    struct json sets, set, field;
-    uint64_t cut = 0, newest = 0;
-    bool found = false;
-    ask(p, "GET", ASK_MS, &reply, "/v1/sets", NULL, NULL);
-    bool ok = api_is_ok(&reply) && json_member(reply.value, "sets", &sets);
-    for (size_t at = 0; ok && json_next(sets, &at, &set);) {
-        char state[16], host[sizeof p->config->host];
-        if (!json_text_member(set, "state", state, sizeof state) ||
-            (strcmp(state, "confirmed") != 0 && strcmp(state, "created") != 0))
-            continue;
-        if (!json_text_member(set, "host", host, sizeof host) || strcmp(host, p->config->host) != 0)
-            continue;
-        if (!json_member(set, "cut_wall_ns", &field) || !json_u64(field, &cut) || cut < newest)
-            continue;
-        found = targets_read(set, targets) && has_all(targets, count, sources) &&
-                json_text_member(set, "uuid", ret_id, PROVIDER_ID_TEXT);
-        newest = cut;
-    }
-    api_reply_fini(&reply);
-    return found;
-}
-
-/* VSS asks for the identities of the set that this process has confirmed, and of no other. */
-static bool is_confirmed(struct provider *p)
-{
-    lock(p);
-    bool is = p->set.state == SET_CONFIRMED;
-    unlock(p);
-    return is;
-}
-
-/* The set in the making, when it has these sources. */
-static bool is_current(struct provider *p, LONG count, const VDS_LUN_INFORMATION *sources,
-                       struct targets *targets, char ret_id[PROVIDER_ID_TEXT])
-{
-    enum set_state state;
-    lock(p);
-    bool ok = p->set.id[0] && set_next(p->set.state, SET_TARGETS, &state);
-    targets->count = p->set.member_count;
-    memcpy(targets->members, p->set.members, sizeof targets->members);
-    memcpy(ret_id, p->set.id, PROVIDER_ID_TEXT);
-    unlock(p);
-    return ok && has_all(targets, count, sources);
-}
-
-/* The identities: the server hands them out once the set is finished, and always the same. */
-static HRESULT load_targets(struct provider *p, const char *id, struct targets *targets)
-{
-    struct api_reply reply;
-    HRESULT result = S_OK;
-    ask(p, "POST", ASK_MS, &reply, "/v1/sets", id, "finish");
-    if (!api_is_ok(&reply))
-        result = veto_reply(p, EVENT_FINISH_REFUSED, id, &reply);
-    else if (!targets_read(reply.value, targets))
-        result = veto(p, EVENT_NO_IDENTITIES, id);
-    api_reply_fini(&reply);
-    if (result != S_OK) return result;
-    lock(p);
-    bool is_first = strcmp(p->set.id, id) == 0 && p->set.state != SET_CREATED;
-    if (is_first) p->set.state = SET_CREATED;
-    unlock(p);
-    char count_text[12];
-    snprintf(count_text, sizeof count_text, "%u", targets->count);
-    if (is_first) note(p, EVENT_SET_CREATED, id, count_text);
-    return S_OK;
-}
-
-/* For an event. */
-static const char *serial_of(const VDS_LUN_INFORMATION *lun, struct lun_identity *identity)
-{
-    return identity_read(lun, identity) ? identity->serial : "of another storage";
-}
-
-static HRESULT fill_targets(struct provider *p, const struct targets *targets, LONG count,
-                            const VDS_LUN_INFORMATION *sources, VDS_LUN_INFORMATION *luns)
-{
-    struct lun_identity identity;
-    for (LONG i = 0; i < count; i++) {
-        const struct set_member *member = find_target(targets, &sources[i]);
-        if (member && identity_fill(&p->os->memory, &member->target, &luns[i])) continue;
-        for (LONG done = i; done-- > 0;)
-            identity_clear(&p->os->memory, &luns[done]);
-        return member ? E_OUTOFMEMORY
-                      : veto(p, EVENT_NOT_IN_SET, serial_of(&sources[i], &identity));
-    }
-    return S_OK;
-}
-
-HRESULT provider_get_target_luns(struct provider *p, LONG count, VSS_PWSZ *devices,
-                                 VDS_LUN_INFORMATION *sources, VDS_LUN_INFORMATION *ret_targets)
-{
-    char id[PROVIDER_ID_TEXT];
-    struct lun_identity identity;
-    (void)devices;
-    if (count <= 0 || !sources || !ret_targets) return E_INVALIDARG;
-    struct targets *targets = calloc(1, sizeof *targets);
-    if (!targets) return E_OUTOFMEMORY;
-    HRESULT result;
-    if (!is_current(p, count, sources, targets, id) &&
-        (is_confirmed(p) || !find_set(p, count, sources, targets, id)))
-        result = veto(p, EVENT_NO_SET, serial_of(&sources[0], &identity));
-    else
-        result = load_targets(p, id, targets);
-    if (result == S_OK) result = fill_targets(p, targets, count, sources, ret_targets);
-    free(targets);
-    return result;
 }
 
 /* ---- Sets of snapshots ----------------------------------------------------------------------- */
@@ -394,13 +233,11 @@ HRESULT provider_locate_luns(struct provider *p, LONG count, VDS_LUN_INFORMATION
 
 /* ---- OnLunEmpty, OnLunStateChange ------------------------------------------------------------ */
 
-/* The number of the LUN in this host's map.  false: it is not mapped here, or *ret_result is an
- * error. */
-static bool find_lun(struct provider *p, const char *serial, char number[24], HRESULT *ret_result)
+/* Is the LUN served to this host?  false, too, when *ret_result is an error. */
+static bool is_mapped(struct provider *p, const char *serial, HRESULT *ret_result)
 {
     struct api_reply reply;
-    struct json maps, map, lun;
-    uint64_t n = 0;
+    struct json maps, map;
     bool found = false;
     *ret_result = S_OK;
     ask(p, "GET", ASK_MS, &reply, "/v1/maps", NULL, NULL);
@@ -410,26 +247,25 @@ static bool find_lun(struct provider *p, const char *serial, char number[24], HR
         char seen[IDENTITY_SERIAL_CHARS + 1], host[sizeof p->config->host];
         found = json_text_member(map, "serial", seen, sizeof seen) && strcmp(seen, serial) == 0 &&
                 json_text_member(map, "host", host, sizeof host) &&
-                strcmp(host, p->config->host) == 0 && json_member(map, "lun", &lun) &&
-                json_u64(lun, &n);
+                strcmp(host, p->config->host) == 0;
     }
     api_reply_fini(&reply);
-    snprintf(number, 24, "%llu", (unsigned long long)n);
     return found;
 }
 
-/* Takes the LUN away from this host; one that is not there is fine. */
-static HRESULT unmap(struct provider *p, const struct lun_identity *identity)
+/* The LUN goes away from this host, and what it showed with it, in one request: VSS asks for each LUN
+ * of a set, and waits.  The server refuses while another host has the LUN. */
+static void delete_snapshot(struct provider *p, const char *id, struct api_reply *ret_reply)
 {
-    struct api_reply reply;
-    char number[24];
-    HRESULT result;
-    if (!find_lun(p, identity->serial, number, &result)) return result;
-    ask(p, "DELETE", ASK_MS, &reply, "/v1/maps", p->config->host, number);
-    if (!api_is_ok(&reply) && !reply_has_status(&reply, "NOT_FOUND"))
-        result = veto_reply(p, EVENT_UNMAP_REFUSED, identity->serial, &reply);
-    api_reply_fini(&reply);
-    return result;
+    struct api_request request;
+    struct api_body body = {0};
+    *ret_reply = (struct api_reply){0};
+    api_request_init(&request, "DELETE", ASK_MS);
+    api_body_text(&body, "unmap_host", p->config->host);
+    if (api_request_path(&request, "/v1/snapshots", id, NULL) && api_body_finish(&body, &request))
+        api_exchange(p->transport, &request, ret_reply);
+    free(body.text);
+    api_request_fini(&request);
 }
 
 /* The one call, besides an abort, that destroys data; what is gone already is fine. */
@@ -438,12 +274,12 @@ HRESULT provider_on_lun_empty(struct provider *p, VSS_PWSZ device, VDS_LUN_INFOR
     struct lun_identity identity;
     struct api_reply reply;
     char id[IDENTITY_ID_TEXT];
+    HRESULT result = S_OK;
     (void)device;
     if (!lun) return E_INVALIDARG;
     if (!identity_read(lun, &identity)) return S_OK; /* not ours to delete */
-    HRESULT result = unmap(p, &identity);
-    if (result != S_OK) return result;
-    ask(p, "DELETE", ASK_MS, &reply, "/v1/snapshots", identity_id(&identity, id), NULL);
+    targets_forget(p);
+    delete_snapshot(p, identity_id(&identity, id), &reply);
     if (api_is_ok(&reply))
         note(p, EVENT_SHADOW_DELETED, id);
     else if (!reply_has_status(&reply, "NOT_FOUND"))
@@ -458,13 +294,13 @@ static bool is_done(struct provider *p, const char *set, const struct lun_identi
                     DWORD flags)
 {
     struct api_reply reply;
-    char state[16] = "", number[24];
+    char state[16] = "";
     HRESULT result;
     if (!(flags & VSS_ONLUNSTATECHANGE_NOTIFY_READ_WRITE)) return false;
     ask(p, "GET", ASK_MS, &reply, "/v1/sets", set, NULL);
     if (api_is_ok(&reply)) json_text_member(reply.value, "state", state, sizeof state);
     api_reply_fini(&reply);
-    return strcmp(state, "breaking") == 0 && !find_lun(p, identity->serial, number, &result) &&
+    return strcmp(state, "breaking") == 0 && !is_mapped(p, identity->serial, &result) &&
            result == S_OK;
 }
 
@@ -496,6 +332,7 @@ HRESULT provider_on_lun_state_change(struct provider *p, VDS_LUN_INFORMATION *sn
     char done[PROVIDER_ID_TEXT] = "";
     (void)originals;
     if (count == 0 || !snapshots) return E_INVALIDARG;
+    targets_forget(p);
     for (DWORD i = 0; (flags & acted_on) && i < count; i++) {
         if (!identity_read(&snapshots[i], &identity)) continue; /* another provider's */
         HRESULT result = change_state(p, &identity, flags, done);

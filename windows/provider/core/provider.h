@@ -56,7 +56,8 @@ struct provider_set {
     unsigned volume_count, member_count;
     uint64_t begun_ms;
     bool was_sent; /* the server may know it */
-    bool has_targets;
+    uint64_t
+        targets_until_ms; /* created: the members have their targets, and so long they are good */
     struct set_member members[PROVIDER_LUNS_MAX];
 };
 

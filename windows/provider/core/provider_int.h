@@ -44,12 +44,14 @@ void ask(struct provider *p, const char *method, unsigned timeout_ms, struct api
 /* With a body; which is taken. */
 void ask_body(struct provider *p, const char *path, struct api_body *body, unsigned timeout_ms,
               struct api_reply *ret_reply);
-/* luns.c: what the server says of the LUNs of a set. */
+/* targets.c: what the server says of the LUNs of a set. */
 struct targets {
     unsigned count;
     struct set_member members[PROVIDER_LUNS_MAX];
 };
 bool targets_read(struct json set, struct targets *ret_targets);
+/* What was kept of them may not be true any more. */
+void targets_forget(struct provider *p);
 
 /* open.c: takes up a set of this host that the server knows as being made, when there is no other:
  * another process began it. */
