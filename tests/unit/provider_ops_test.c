@@ -171,6 +171,19 @@ static void a_client_windows_and_an_old_server_are_wrong(void)
     finds("windows", DOCTOR_UNKNOWN);
 }
 
+static void a_client_windows_is_told_once_and_not_to_repair_what_it_cannot_have(void)
+{
+    begin();
+    fake.product = "WinNT";
+    fake.has_tarn = fake.has_class = fake.has_source = false;
+    fake.registered_version = NULL;
+    finds("windows", DOCTOR_WRONG);
+    finds("service", DOCTOR_OK);
+    finds("vss", DOCTOR_OK);
+    finds("events", DOCTOR_OK);
+    expect_eq(report.kinds[DOCTOR_WRONG], 1);
+}
+
 static void somebody_who_is_no_administrator_is_warned(void)
 {
     begin();
@@ -530,6 +543,7 @@ int main(void)
 {
     run(a_host_without_faults_gets_none);
     run(a_client_windows_and_an_old_server_are_wrong);
+    run(a_client_windows_is_told_once_and_not_to_repair_what_it_cannot_have);
     run(somebody_who_is_no_administrator_is_warned);
     run(policies_that_leave_disks_offline_are_warned_of);
     run(an_initiator_that_does_not_run_is_wrong);

@@ -69,6 +69,25 @@ bundled()
     [ "$(cat "$DRIVE_C/count.txt")" = "$(grep -ac 'state=' "$DRIVE_C/both.txt")" ]
 }
 
+# Once for each start of the service, in place of what follows from it.
+client_is_told()
+{
+    local count
+    # shellcheck disable=SC2034  # prove prints it
+    WHY="the log says: $(tail -n 5 "$DRIVE_C/$LOG" 2>&1)"
+    count=$(grep -c 'event: This is a client Windows.*What to do: use Windows Server' "$DRIVE_C/$LOG")
+    [ "$count" = 1 ]
+}
+
+once_by_doctor()
+{
+    local said
+    said=$(wine 60 tarn-vss.exe doctor) || true
+    # shellcheck disable=SC2034  # prove prints it
+    WHY="it said: $said"
+    [ "$(grep -c 'this is a client Windows' <<< "$said")" = 1 ] && [[ $said != *"tarn-vss repair"* ]]
+}
+
 gone()
 {
     ! wine 60 windows/system32/reg.exe query 'HKLM\SOFTWARE\Classes\CLSID\{5C3BE0F8-1D6A-4B0E-8F5D-3A7E2C914B66}' > /dev/null
@@ -94,11 +113,13 @@ providers() # how many VSS has
     wine 60 windows/system32/reg.exe query 'HKLM\SYSTEM\CurrentControlSet\Services\VSS\Providers' /s |
         grep -ci '{b1a9a2d4-6f0c-4e57-9a63-0d9c5f4f7e21}$' || true
 }
+prove "a client Windows is told" says "this is a client Windows" tarn-vss.exe register
+prove "and nothing of the class is left" gone
+prove "the doctor says so once" once_by_doctor
+product_type ServerNT
 prove "a Windows without VSS is told" says "no Volume Shadow Copy service" tarn-vss.exe register
 prove "and nothing of the class is left" gone
 install_vssapi
-prove "so is a client Windows" says "Windows Server" tarn-vss.exe register
-product_type ServerNT
 prove "tarn-vss registers its service and class, and with VSS" runs "registered" tarn-vss.exe register
 prove "again is fine" runs "registered" tarn-vss.exe register
 prove "VSS has the provider, once" equal "$(providers)" 1
@@ -119,6 +140,12 @@ prove "the trace in its normal form is as expected of itself" same_trace
 prove "the doctor says what is wrong with a host that is not enrolled" ends_with 1 tarn-vss.exe doctor
 prove "and in JSON" doctor_json
 prove "what is missing of the registration is put back" repaired
+prove "the service stops" runs "" windows/system32/net.exe stop TarnVss
+product_type WinNT
+relay com_probe.exe
+prove "a provider that runs on a client Windows says so, once" client_is_told
+prove "the service stops" runs "" windows/system32/net.exe stop TarnVss
+product_type ServerNT
 full_trace
 relay com_probe.exe
 prove "a full trace becomes the predecessor of a new one, and both are shown" rotated

@@ -68,6 +68,29 @@ static void report_event(struct provider_os *os, const struct event *event)
     DeregisterEventSource(source);
 }
 
+/* ---- A client Windows ------------------------------------------------------------------------ */
+
+bool os_is_client_windows(void)
+{
+    wchar_t type[32];
+    DWORD size = sizeof type;
+    return RegGetValueW(HKEY_LOCAL_MACHINE, L"SYSTEM\\CurrentControlSet\\Control\\ProductOptions",
+                        L"ProductType", RRF_RT_REG_SZ, NULL, type, &size) == ERROR_SUCCESS &&
+           wcscmp(type, L"WinNT") == 0;
+}
+
+static void tell(enum event_id id)
+{
+    struct event event;
+    event_init(&event, id, (const char *const[EVENT_INSERTS_MAX]){NULL});
+    report_event(&windows.os, &event);
+}
+
+void os_tell_client_windows(void)
+{
+    tell(EVENT_CLIENT_WINDOWS);
+}
+
 /* ---- A host that is not enrolled has no server ----------------------------------------------- */
 
 static void no_exchange(struct transport *t, const struct api_request *request,
@@ -124,10 +147,9 @@ struct provider *os_provider(void)
     open_trace();
     struct transport *transport = enrolled_transport();
     provider_init(&windows.provider, &windows.os, transport, &windows.config);
-    if (transport == &windows.nobody) {
-        struct event event;
-        event_init(&event, EVENT_NOT_ENROLLED, (const char *const[EVENT_INSERTS_MAX]){NULL});
-        report_event(&windows.os, &event);
-    }
+    if (os_is_client_windows())
+        os_tell_client_windows(); /* one reason is enough */
+    else if (transport == &windows.nobody)
+        tell(EVENT_NOT_ENROLLED);
     return &windows.provider;
 }

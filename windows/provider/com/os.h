@@ -10,4 +10,9 @@
 /* Made at the first call, which is before any other thread. */
 struct provider *os_provider(void);
 
+/* Hardware providers are for servers only; what is no server need not be told more than that. */
+bool os_is_client_windows(void);
+/* In the application log. */
+void os_tell_client_windows(void);
+
 #endif

@@ -246,11 +246,26 @@ static int vss_refused(const char *what, HRESULT result)
     return 1;
 }
 
+/* VSS would refuse, with a code that says nothing.  The source of events stays, so that what is told
+ * there can be read. */
+static int client_refused(void)
+{
+    event_source_register();
+    os_tell_client_windows();
+    fprintf(
+        stderr,
+        "tarn-vss: this is a client Windows, and VSS takes hardware providers on Windows Server "
+        "only\n  next: %s\n",
+        registration_advice(E_INVALIDARG));
+    return 1;
+}
+
 /* VSS comes last, because it may ask for the class at once. What was made here goes again when VSS
  * wants none of it. */
 int service_register(void)
 {
     bool is_new;
+    if (os_is_client_windows()) return client_refused();
     DWORD error = register_service(&is_new);
     if (error) return failed("the service could not be made", error);
     error = (DWORD)register_class();

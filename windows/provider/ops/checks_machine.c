@@ -24,6 +24,21 @@ void check_administrator(struct doctor *d, struct doctor_finding *f)
               "this does not run as an administrator: much of what follows cannot be seen");
 }
 
+static bool is_client(struct doctor *d)
+{
+    char type[32];
+    return d->os->text(d->os, PRODUCT_KEY, "ProductType", type, sizeof type) &&
+           strcmp(type, "WinNT") == 0;
+}
+
+/* What a client Windows cannot have is told once, by check_windows. */
+static bool is_not_for_clients(struct doctor *d, struct doctor_finding *f)
+{
+    if (!is_client(d)) return false;
+    found_ok(f, "not needed: a client Windows has no hardware providers");
+    return true;
+}
+
 /* Hardware providers are for Windows Server only. */
 void check_windows(struct doctor *d, struct doctor_finding *f)
 {
@@ -31,10 +46,13 @@ void check_windows(struct doctor *d, struct doctor_finding *f)
     if (!d->os->text(d->os, PRODUCT_KEY, "ProductType", type, sizeof type) ||
         !d->os->text(d->os, WINDOWS_KEY, "CurrentBuildNumber", build, sizeof build))
         found(f, DOCTOR_UNKNOWN, "", "Windows does not tell which Windows it is");
-    else if (strcmp(type, "WinNT") == 0)
+    else if (is_client(d))
         found(f, DOCTOR_WRONG,
-              "use Windows Server; a client can still run tarn-shadow against a server's sets",
-              "this is a client Windows (build %s), which has no hardware providers", build);
+              "use Windows Server 2016 or newer for shadow copies; disks of Tarn can be used here "
+              "all the same, and snapshotted on the server: tarn snapshot create",
+              "this is a client Windows (build %s), and VSS takes hardware providers on Windows "
+              "Server only: it makes no shadow copies with Tarn here",
+              build);
     else if (strtoul(build, NULL, 10) < BUILD_MIN)
         found(f, DOCTOR_WRONG, "use Windows Server 2016 or newer",
               "this Windows Server is too old (build %s)", build);
@@ -120,6 +138,7 @@ void check_service(struct doctor *d, struct doctor_finding *f)
 {
     struct doctor_service service;
     char class_of[64];
+    if (is_not_for_clients(d, f)) return;
     if (!d->os->service(d->os, "TarnVss", &service))
         found(f, DOCTOR_WRONG, "tarn-vss repair", "the service TarnVss is not there");
     else if (service.start == DOCTOR_START_DISABLED)
@@ -136,6 +155,7 @@ void check_vss(struct doctor *d, struct doctor_finding *f)
 {
     char name[128], version[64];
     struct doctor_service service;
+    if (is_not_for_clients(d, f)) return;
     if (!d->os->service(d->os, "VSS", &service))
         found(f, DOCTOR_WRONG, "repair Windows: sfc /scannow", "Windows has no VSS service");
     else if (service.start == DOCTOR_START_DISABLED)
@@ -153,6 +173,7 @@ void check_vss(struct doctor *d, struct doctor_finding *f)
 
 void check_events(struct doctor *d, struct doctor_finding *f)
 {
+    if (is_not_for_clients(d, f)) return;
     if (d->os->is_event_source(d->os))
         found_ok(f, "events of TarnVss have their texts in the application log");
     else
