@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "base/check.h"
+#include "tests/lib/man_page.h"
 #include "tests/lib/tap.h"
 #include "windows/provider/ops/doctor.h"
 #include "windows/provider/ops/log.h"
@@ -539,6 +540,38 @@ static void what_differs_is_shown_line_by_line(void)
     free(out);
 }
 
+/* ---- The man page ---------------------------------------------------------------------------- */
+
+static const struct {
+    const char *name, *arguments;
+} verbs[] = {
+#define VERB(name, arguments, help) {#name, arguments},
+#include "windows/provider/ops/verbs.def"
+};
+
+static void every_command_and_option_is_in_the_man_page(void)
+{
+    char *page = man_page("tarn-vss.8");
+    require(page);
+    for (unsigned i = 0; i < sizeof verbs / sizeof *verbs; i++) {
+        expect(man_page_has(page, "*tarn-vss %s*", verbs[i].name));
+        for (const char *at = strstr(verbs[i].arguments, "--"); at; at = strstr(at + 1, "--"))
+            expect(man_page_has(page, "*%.*s*:", (int)strcspn(at, " ]"), at));
+    }
+    free(page);
+}
+
+static void every_check_is_in_the_man_page(void)
+{
+    char *page = man_page("tarn-vss.8");
+    require(page);
+    begin();
+    doctor_examine(&fake.os, &report);
+    for (unsigned i = 0; i < report.count; i++)
+        expect(man_page_has(page, "*%s*", report.findings[i].check));
+    free(page);
+}
+
 int main(void)
 {
     run(a_host_without_faults_gets_none);
@@ -568,5 +601,7 @@ int main(void)
     run(traces_that_differ_in_times_only_are_the_same);
     run(a_trace_in_two_files_is_one);
     run(what_differs_is_shown_line_by_line);
+    run(every_command_and_option_is_in_the_man_page);
+    run(every_check_is_in_the_man_page);
     return tap_done();
 }

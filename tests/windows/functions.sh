@@ -116,6 +116,14 @@ ends_with() # STATUS PROGRAM ARGUMENTS...
     [ "$status" = "$wanted" ]
 }
 
+# It was called wrongly, and the program says so.
+refuses() # TEXT PROGRAM ARGUMENTS...
+{
+    local text=$1
+    shift
+    ends_with 2 "$@" && [[ $WHY == *"$text"* ]]
+}
+
 # The points of a program that prints TAP become ours.  Without its plan it did not come to its end.
 relay() # PROGRAM ARGUMENTS...
 {

@@ -37,7 +37,9 @@ accept_collects()
 wine_begin
 wine_install "$PROGRAM" "$REQUESTER"
 prove "tarn-vss runs and tells its version" runs "tarn-vss 0." tarn-vss.exe version
+prove "its help is an answer" runs "tarn-vss(8)" tarn-vss.exe --help
 prove "what it does not know is refused with the usage" ends_with 2 tarn-vss.exe nonsense
+prove "and so are arguments that a command has not" refuses "usage: tarn-vss log [--follow" tarn-vss.exe log --nonsense
 prove "it needs no library that Windows does not have" imports_only_windows "$PROGRAM"
 prove "tarn-shadow runs and tells how it is used" runs "runs a DiskShadow script" tarn-shadow.exe --help
 prove "what it does not know is refused with the usage" ends_with 2 tarn-shadow.exe nonsense

@@ -1,66 +1,52 @@
 /* tarn-vss - the VSS hardware provider of Tarn: a COM local server run as a service, and commands
  * for the administrator of the host. */
+#include <stdbool.h>
 #include <stdio.h>
-#include <wchar.h>
+#include <string.h>
 
-#include <windows.h>
-
-#include "windows/provider/com/enrol.h"
-#include "windows/provider/com/service.h"
 #include "windows/provider/ops/commands.h"
 
 int wmain(int argc, wchar_t **argv);
 
-static int version(void)
+/* What has to be given stands beside the name, what may be behind the help. */
+static void help(FILE *to)
 {
-    puts("tarn-vss " TARN_VERSION);
-    return 0;
+    fputs("usage: tarn-vss COMMAND\n", to);
+    for (const struct ops_command *c = ops_commands; c->name; c++) {
+        bool is_optional = c->arguments[0] == '[';
+        char call[32];
+        bool is_beside = c->arguments[0] && !is_optional;
+        snprintf(call, sizeof call, "%s%s%s", c->name, is_beside ? " " : "",
+                 is_beside ? c->arguments : "");
+        fprintf(to, "  %-10s  %s%s%s\n", call, c->help, is_optional ? ": " : "",
+                is_optional ? c->arguments : "");
+    }
+    fputs(
+        "More of each, and of what the doctor looks at: the man page tarn-vss(8), on the server\n",
+        to);
 }
 
-static const struct {
-    const wchar_t *name;
-    int (*run)(void);
-} commands[] = {
-    {L"version", version},
-    {L"service", service_run},
-    {L"register", service_register},
-    {L"unregister", service_unregister},
-};
-
-static int usage(void)
+static bool is_name(const wchar_t *typed, const char *name)
 {
-    fputs("usage: tarn-vss COMMAND\n"
-          "  enrol CODE  make this host known to a Tarn server; the code comes from: tarn host "
-          "enrol HOST\n"
-          "  status      say which host this is, and whether its server answers\n"
-          "  doctor      look at everything that shadow copies need: [--json] [--bundle FILE]\n"
-          "  repair      put back what is missing of the registration\n"
-          "  log         show what VSS asked of the provider: [--follow] [--normal] [--compare "
-          "FILE]\n"
-          "  idle        say whether a shadow copy set is being made: exit status 1 then\n"
-          "  forget      undo enrol: remove this host's credential from this machine\n"
-          "  register    make the service and its COM class, and register with VSS\n"
-          "  unregister  undo that\n"
-          "  service     what the service control manager runs\n"
-          "  version     say which version this is\n",
-          stderr);
-    return 2;
-}
-
-static int enrol(const wchar_t *code)
-{
-    char text[2048];
-    if (!WideCharToMultiByte(CP_UTF8, 0, code, -1, text, sizeof text, NULL, NULL)) return usage();
-    return enrol_redeem(text);
+    while (*name && *typed == (wchar_t)*name)
+        typed++, name++;
+    return !*name && !*typed;
 }
 
 int wmain(int argc, wchar_t **argv)
 {
-    if (argc == 3 && wcscmp(argv[1], L"enrol") == 0) return enrol(argv[2]);
-    for (unsigned i = 0; argc >= 2 && ops_commands[i].name; i++)
-        if (wcscmp(argv[1], ops_commands[i].name) == 0)
-            return ops_commands[i].run(argc - 2, argv + 2);
-    for (unsigned i = 0; argc == 2 && i < sizeof commands / sizeof *commands; i++)
-        if (wcscmp(argv[1], commands[i].name) == 0) return commands[i].run();
-    return usage();
+    if (argc == 2 && (is_name(argv[1], "--help") || is_name(argv[1], "/?"))) {
+        help(stdout);
+        return 0;
+    }
+    for (const struct ops_command *c = ops_commands; argc >= 2 && c->name; c++) {
+        if (!is_name(argv[1], c->name)) continue;
+        int status = c->run(argc - 2, argv + 2);
+        if (status != OPS_WRONG_CALL) return status;
+        fprintf(stderr, "usage: tarn-vss %s%s%s\n", c->name, c->arguments[0] ? " " : "",
+                c->arguments);
+        return 2;
+    }
+    help(stderr);
+    return 2;
 }

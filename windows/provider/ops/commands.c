@@ -10,11 +10,32 @@
 #include "windows/provider/ops/log.h"
 #include "windows/provider/ops/machine.h"
 
-static int wrong_call(const char *usage)
+/* ---- enrol, and its other end ---------------------------------------------------------------- */
+
+static int run_enrol(int argc, wchar_t **argv)
 {
-    fprintf(stderr, "usage: tarn-vss %s\n", usage);
-    return 2;
+    char code[2048];
+    if (argc != 1) return OPS_WRONG_CALL;
+    if (!WideCharToMultiByte(CP_UTF8, 0, argv[0], -1, code, sizeof code, NULL, NULL))
+        return OPS_WRONG_CALL;
+    return enrol_redeem(code);
 }
+
+/* The server still has its half. */
+static int run_forget(int argc, wchar_t **argv)
+{
+    if (argc != 0) return OPS_WRONG_CALL;
+    DWORD error = credential_forget();
+    if (error) {
+        fprintf(stderr, "tarn-vss: the credential could not be removed: error %lu\n",
+                (unsigned long)error);
+        return 1;
+    }
+    puts("this host is not enrolled any more; on the server: tarn credential revoke");
+    return 0;
+}
+
+/* ---- status, doctor, repair ------------------------------------------------------------------ */
 
 static void examine(struct doctor_report *report)
 {
@@ -24,12 +45,10 @@ static void examine(struct doctor_report *report)
     machine_fini(&machine);
 }
 
-/* ---- status, doctor, repair ------------------------------------------------------------------ */
-
 static int run_status(int argc, wchar_t **argv)
 {
     struct doctor_report report;
-    if (argc != 0) return wrong_call("status");
+    if (argc != 0) return OPS_WRONG_CALL;
     int status = enrol_status();
     puts("tarn-vss " TARN_VERSION);
     examine(&report);
@@ -44,7 +63,6 @@ static int run_status(int argc, wchar_t **argv)
 
 static int run_doctor(int argc, wchar_t **argv)
 {
-    static const char usage[] = "doctor [--json] [--bundle FILE]";
     const wchar_t *bundle = NULL;
     bool is_json = false;
     struct doctor_report report;
@@ -54,7 +72,7 @@ static int run_doctor(int argc, wchar_t **argv)
         else if (wcscmp(argv[i], L"--bundle") == 0 && i + 1 < argc)
             bundle = argv[++i];
         else
-            return wrong_call(usage);
+            return OPS_WRONG_CALL;
     }
     examine(&report);
     int status = doctor_print(&report, is_json, stdout);
@@ -67,7 +85,7 @@ static int run_repair(int argc, wchar_t **argv)
     static const char *const parts[] = {"service", "vss", "events"};
     struct doctor_report report;
     int status = 0;
-    if (argc != 0) return wrong_call("repair");
+    if (argc != 0) return OPS_WRONG_CALL;
     examine(&report);
     for (unsigned i = 0; i < report.count; i++)
         for (unsigned p = 0; p < sizeof parts / sizeof *parts; p++)
@@ -157,8 +175,7 @@ static int run_log(int argc, wchar_t **argv)
     bool is_compared = argc == 2 && wcscmp(argv[0], L"--compare") == 0;
     struct trace trace;
     int status = 0;
-    if (argc != 0 && !is_normal && !is_followed && !is_compared)
-        return wrong_call("log [--follow | --normal | --compare FILE]");
+    if (argc != 0 && !is_normal && !is_followed && !is_compared) return OPS_WRONG_CALL;
     if (!open_trace(&trace)) return 1;
     if (is_compared)
         status = compare(&trace, argv[1]);
@@ -176,7 +193,7 @@ static int run_idle(int argc, wchar_t **argv)
 {
     SERVICE_STATUS status;
     DWORD error = NO_ERROR;
-    if (argc != 0) return wrong_call("idle");
+    if (argc != 0) return OPS_WRONG_CALL;
     SC_HANDLE manager = OpenSCManagerW(NULL, NULL, SC_MANAGER_CONNECT);
     SC_HANDLE service =
         manager ? OpenServiceW(manager, TARN_SERVICE_NAME, SERVICE_USER_DEFINED_CONTROL) : NULL;
@@ -202,26 +219,35 @@ static int run_idle(int argc, wchar_t **argv)
     return 1;
 }
 
-/* ---- forget ---------------------------------------------------------------------------------- */
+/* ---- Service and version --------------------------------------------------------------------- */
 
-/* The other end of enrol; the server still has its half. */
-static int run_forget(int argc, wchar_t **argv)
+static int run_register(int argc, wchar_t **argv)
 {
-    if (argc != 0) return wrong_call("forget");
-    DWORD error = credential_forget();
-    if (error) {
-        fprintf(stderr, "tarn-vss: the credential could not be removed: error %lu\n",
-                (unsigned long)error);
-        return 1;
-    }
-    puts("this host is not enrolled any more; on the server: tarn credential revoke");
+    (void)argv;
+    return argc == 0 ? service_register() : OPS_WRONG_CALL;
+}
+
+static int run_unregister(int argc, wchar_t **argv)
+{
+    (void)argv;
+    return argc == 0 ? service_unregister() : OPS_WRONG_CALL;
+}
+
+static int run_service(int argc, wchar_t **argv)
+{
+    (void)argv;
+    return argc == 0 ? service_run() : OPS_WRONG_CALL;
+}
+
+static int run_version(int argc, wchar_t **argv)
+{
+    (void)argv;
+    if (argc != 0) return OPS_WRONG_CALL;
+    puts("tarn-vss " TARN_VERSION);
     return 0;
 }
 
-const struct ops_command ops_commands[] = {{L"forget", run_forget},
-                                           {L"status", run_status},
-                                           {L"doctor", run_doctor},
-                                           {L"repair", run_repair},
-                                           {L"log", run_log},
-                                           {L"idle", run_idle},
-                                           {NULL, NULL}};
+const struct ops_command ops_commands[] = {
+#define VERB(name, arguments, help) {#name, arguments, help, run_##name},
+#include "windows/provider/ops/verbs.def"
+    {NULL, NULL, NULL, NULL}};

@@ -1,5 +1,5 @@
 /*
- * commands.h - what an administrator types: tarn-vss status, doctor, repair, log, idle.
+ * commands.h - what an administrator types: the commands of tarn-vss, in the order of verbs.def.
  *
  * Exit statuses: 0 = well, 1 = something is wrong, 2 = it was called wrongly.
  */
@@ -8,8 +8,11 @@
 
 #include <wchar.h>
 
+/* Instead of an exit status: these arguments are none of the command's. */
+enum { OPS_WRONG_CALL = -1 };
+
 struct ops_command {
-    const wchar_t *name;
+    const char *name, *arguments, *help;
     int (*run)(int argc, wchar_t **argv); /* without the names of program and command */
 };
 
