@@ -1,29 +1,14 @@
 /* Many: 4,096 snapshots of a disk, branches 8 deep, 1,000 disks and a set of 256 of them. */
 #include <stdarg.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "base/check.h"
 #include "base/prng.h"
 #include "tests/lib/tap.h"
+#include "tests/lib/tell.h"
 #include "tests/model/pool_rig.h"
 
 enum { KIND_DISK = 1, KIND_POINT, KIND_SET };
-
-static double seconds_now(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
-}
-
-/* Speeds are told, never judged: the machine may be busy. */
-static void tell(const char *what, unsigned count, double begin)
-{
-    double took = seconds_now() - begin;
-    printf("# %u %s: %.2f s, %.0f per second\n", count, what, took,
-           count / (took > 0 ? took : 1e-9));
-}
 
 /* ---- 4,096 snapshots ------------------------------------------------------------------------- */
 

@@ -66,20 +66,11 @@ static void make(char id[64])
         check(lun_put(host, LUN, i * 32, 2) == SCSI_STATUS_GOOD);
 }
 
-static bool text_is(const char *verb, const char *name, const char *path, const char *text)
-{
-    json_t *json = rig_ok(rig, verb, "{s:s}", "name", name);
-    bool same = strcmp(rig_text(json, path), text) == 0;
-    if (!same) printf("# %s %s: %s is \"%s\"\n", verb, name, path, rig_text(json, path));
-    json_decref(json);
-    return same;
-}
-
 static bool job_ends_as(const char *id, const char *state)
 {
     for (unsigned i = 0; i < 4; i++)
         json_decref(rig_ok(rig, "job_show", "{s:s, s:i}", "name", id, "wait", 30));
-    return text_is("job_show", id, "state", state);
+    return rig_text_is(rig, "job_show", id, "state", state);
 }
 
 static bool is_intact(const char *disk)
@@ -111,10 +102,10 @@ static void a_full_set_is_cut_at_once_and_copied_once_it_is_created(void)
     expect(json_is_true(json_object_get(set, "full")));
     json_decref(set);
     require(job_count(id) == 1);
-    expect(text_is("snapshot_show", "s-a", "type", "differential"));
+    expect(rig_text_is(rig, "snapshot_show", "s-a", "type", "differential"));
     expect(job_ends_as(id, "done"));
-    expect(text_is("snapshot_show", "s-a", "type", "full"));
-    expect(text_is("snapshot_show", "s-b", "type", "full"));
+    expect(rig_text_is(rig, "snapshot_show", "s-a", "type", "full"));
+    expect(rig_text_is(rig, "snapshot_show", "s-b", "type", "full"));
     json_t *snapshot = rig_ok(rig, "snapshot_show", "{s:s}", "name", "s-a");
     expect_eq(rig_number(snapshot, "branch_bytes"), BLOCKS * 4096);
     json_decref(snapshot);
@@ -149,7 +140,7 @@ static void what_a_set_wants_outlives_a_restart_and_so_does_its_copy(void)
     rig_crash(rig, SIM_CRASH_POWER);
     require(rig_boot(rig));
     expect(job_ends_as(id, "done"));
-    expect(text_is("snapshot_show", "s-b", "type", "full"));
+    expect(rig_text_is(rig, "snapshot_show", "s-b", "type", "full"));
     end();
 }
 
@@ -182,8 +173,8 @@ static void a_snapshot_is_deleted_while_it_is_copied(void)
     expect(rig_do(rig, "snapshot_delete", "{s:s, s:b}", "name", "s-a", "now", 1));
     expect(rig_do(rig, "job_resume", "{s:s}", "name", id));
     expect(job_ends_as(id, "failed"));
-    expect(text_is("job_show", id, "error.status", "CANCELLED"));
-    expect(text_is("snapshot_show", "s-b", "type", "full")); /* the other was copied all the same */
+    expect(rig_text_is(rig, "job_show", id, "error.status", "CANCELLED"));
+    expect(rig_text_is(rig, "snapshot_show", "s-b", "type", "full")); /* the other was copied all the same */
     expect(rig_do(rig, "set_delete", "{s:s, s:b}", "name", "s", "now", 1));
     expect_eq(pool_number("unclaimed_disk_count") + pool_number("unclaimed_count"), 0);
     end();
@@ -310,16 +301,16 @@ static void thirty_days_without_a_word_take_nothing_away(void)
     lun_logout(host);
     for (unsigned day = 0; day < 30; day++) {
         sim_run_for(rig->sim, DAY_NS);
-        if (day == 0) expect(text_is("set_show", "half", "state", "aborted"));
+        if (day == 0) expect(rig_text_is(rig, "set_show", "half", "state", "aborted"));
         if (day == 10) require(rig_restart(rig));
         if (day == 20) {
             rig_crash(rig, SIM_CRASH_POWER);
             require(rig_boot(rig));
         }
     }
-    expect(text_is("set_show", "moved", "state", "created"));
-    expect(text_is("set_show", "imported", "state", "created"));
-    expect(text_is("set_show", uuid, "state", "created"));
+    expect(rig_text_is(rig, "set_show", "moved", "state", "created"));
+    expect(rig_text_is(rig, "set_show", "imported", "state", "created"));
+    expect(rig_text_is(rig, "set_show", uuid, "state", "created"));
     set = rig_ok(rig, "set_show", "{s:s}", "name", uuid);
     expect(json_is_true(json_object_get(set, "stale")));
     json_decref(set);

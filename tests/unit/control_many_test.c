@@ -2,27 +2,11 @@
  * restart, deleted.  The engine's own numbers: tests/model/many_test.c. */
 #include "tests/unit/control_lun.h"
 
-#include <time.h>
-
 #include "base/check.h"
 #include "base/limits.h"
+#include "tests/lib/tell.h"
 
 enum { DISKS = 1000, POINTS = LIMIT_POINTS_PER_DISK, SAMPLES = 16 };
-
-static double seconds_now(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
-}
-
-/* Speeds are told, never judged: the machine may be busy. */
-static void tell(const char *what, unsigned count, double begin)
-{
-    double took = seconds_now() - begin;
-    printf("# %u %s: %.2f s, %.0f per second\n", count, what, took,
-           count / (took > 0 ? took : 1e-9));
-}
 
 static struct rig *roomy(const char *size)
 {

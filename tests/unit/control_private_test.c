@@ -69,16 +69,6 @@ static int lun_of(struct rig *rig, const char *host, const char *snapshot)
     return lun;
 }
 
-static bool text_is(struct rig *rig, const char *verb, const char *name, const char *path,
-                    const char *text)
-{
-    json_t *json = rig_ok(rig, verb, "{s:s}", "name", name);
-    bool same = strcmp(rig_text(json, path), text) == 0;
-    if (!same) printf("# %s %s: %s is \"%s\"\n", verb, name, path, rig_text(json, path));
-    json_decref(json);
-    return same;
-}
-
 static bool import(struct rig *rig, const char *host)
 {
     return rig_do(rig, "set_import", "{s:s, s:s}", "name", "s", "host", host);
@@ -92,15 +82,15 @@ static bool mask(struct rig *rig, const char *host)
 static void the_os_of_a_host_is_known_by_its_initiator_or_said(void)
 {
     struct rig *rig = furnished();
-    expect(text_is(rig, "host_show", "win", "os", "windows"));
-    expect(text_is(rig, "host_show", "win2", "os", "windows"));
-    expect(text_is(rig, "host_show", "lin", "os", "linux"));
+    expect(rig_text_is(rig, "host_show", "win", "os", "windows"));
+    expect(rig_text_is(rig, "host_show", "win2", "os", "windows"));
+    expect(rig_text_is(rig, "host_show", "lin", "os", "linux"));
     expect_eq(rig_fails(rig, "host_set", "{s:s, s:s}", "name", "lin", "os", "plan9"),
               STATUS_BAD_REQUEST);
     expect(rig_do(rig, "host_set", "{s:s, s:s}", "name", "lin", "os", "vmware"));
     logout_all();
     expect(rig_restart(rig));
-    expect(text_is(rig, "host_show", "lin", "os", "vmware"));
+    expect(rig_text_is(rig, "host_show", "lin", "os", "vmware"));
     rig_destroy(rig);
 }
 
@@ -205,7 +195,7 @@ static void another_windows_host_is_refused_until_the_set_is_masked(void)
               STATUS_IN_USE);
     expect_eq(lun_of(rig, "win2", "s-a"), -1);
     expect(mask(rig, "win"));
-    expect(text_is(rig, "set_show", "s", "imports.0.state", "masked"));
+    expect(rig_text_is(rig, "set_show", "s", "imports.0.state", "masked"));
     expect_eq(lun_of(rig, "win", "s-a"), -1);
     /* The content of the branch goes along. */
     expect(import(rig, "win2"));
@@ -240,15 +230,15 @@ static void import_and_mask_may_be_repeated(void)
     struct rig *rig = furnished();
     make_set(rig);
     expect(mask(rig, "win")); /* nothing to take away */
-    expect(text_is(rig, "set_show", "s", "imports.0.state", ""));
+    expect(rig_text_is(rig, "set_show", "s", "imports.0.state", ""));
     expect(import(rig, "win"));
     int lun = lun_of(rig, "win", "s-b");
     expect(import(rig, "win"));
     expect_eq(lun_of(rig, "win", "s-b"), lun);
-    expect(text_is(rig, "set_show", "s", "imports.0.state", "imported"));
+    expect(rig_text_is(rig, "set_show", "s", "imports.0.state", "imported"));
     expect(mask(rig, "win"));
     expect(mask(rig, "win"));
-    expect(text_is(rig, "set_show", "s", "imports.0.state", "masked"));
+    expect(rig_text_is(rig, "set_show", "s", "imports.0.state", "masked"));
     expect_eq(rig_fails(rig, "set_import", "{s:s, s:s}", "name", "s", "host", "nobody"),
               STATUS_NOT_FOUND);
     expect(rig_do(rig, "set_prepare", "{s:[s], s:s}", "disks", "c", "name", "young"));
@@ -277,7 +267,7 @@ static void an_import_survives_a_restart_and_a_crash_with_number_and_content(voi
         expect_eq(lun_of(rig, "win", "s-a"), lun);
         expect_eq(lun_get(windows, (unsigned)lun, 0), 7);
         expect_eq(lun_put(windows, (unsigned)lun, 1, 8), SCSI_STATUS_GOOD);
-        expect(text_is(rig, "set_show", "s", "imports.0.state", "imported"));
+        expect(rig_text_is(rig, "set_show", "s", "imports.0.state", "imported"));
         logout_all();
     }
     rig_destroy(rig);
@@ -324,7 +314,7 @@ static void a_mask_that_crashes_is_whole_or_not_there(void)
         require(rig_boot(rig));
         int a = lun_of(rig, "win", "s-a"), b = lun_of(rig, "win", "s-b");
         expect((a > 0) == (b > 0));
-        expect(text_is(rig, "set_show", "s", "imports.0.state", a > 0 ? "imported" : "masked"));
+        expect(rig_text_is(rig, "set_show", "s", "imports.0.state", a > 0 ? "imported" : "masked"));
         none += a > 0;
         whole += a < 0;
         expect(mask(rig, "win"));
@@ -351,7 +341,7 @@ static void a_break_keeps_the_luns_of_windows_and_what_they_hold(void)
     expect_eq(lun_attention(windows, (unsigned)lun), 0);
     expect_eq(lun_get(windows, (unsigned)lun, 0), 7);
     expect_eq(lun_put(windows, (unsigned)lun, 2, 9), SCSI_STATUS_GOOD);
-    expect(text_is(rig, "disk_show", "s-a", "maps.0.host", "win"));
+    expect(rig_text_is(rig, "disk_show", "s-a", "maps.0.host", "win"));
     logout_all();
     require(rig_restart(rig));
     login_all(rig);
@@ -428,7 +418,7 @@ static void a_delete_for_one_host_is_refused_while_another_has_the_lun(void)
     (void)lun_attention(windows, LUN);
     expect(rig_do(rig, "snapshot_delete", "{s:s, s:s}", "name", "s-a", "unmap_host", "win"));
     expect_eq(lun_attention(windows, LUN), 0x3F0E);
-    expect(text_is(rig, "snapshot_show", "s-a", "state", "trashed"));
+    expect(rig_text_is(rig, "snapshot_show", "s-a", "state", "trashed"));
     expect(lun_of(rig, "win", "s-b") > 0);
     expect(rig_do(rig, "snapshot_delete", "{s:s, s:s}", "name", "s-a", "unmap_host", "win"));
     logout_all();
@@ -448,7 +438,7 @@ static void a_deleted_set_comes_back_from_the_trash_with_what_windows_wrote(void
     expect(rig_restart(rig));
     login_all(rig);
     expect(rig_do(rig, "trash_restore", "{s:s}", "name", "s"));
-    expect(text_is(rig, "set_show", "s", "imports.0.state", "masked"));
+    expect(rig_text_is(rig, "set_show", "s", "imports.0.state", "masked"));
     expect(import(rig, "win2"));
     lun = lun_of(rig, "win2", "s-a");
     require(lun > 0);
@@ -464,7 +454,7 @@ static void what_is_retained_is_not_split(void)
     expect(rig_do(rig, "snapshot_retain", "{s:s, s:s}", "name", "s-b", "for", "1h"));
     expect_eq(rig_fails(rig, "snapshot_split", "{s:s}", "name", "s-b"), STATUS_CONFLICT);
     expect_eq(rig_fails(rig, "set_break", "{s:s}", "name", "s"), STATUS_CONFLICT);
-    expect(text_is(rig, "set_show", "s", "state", "created"));
+    expect(rig_text_is(rig, "set_show", "s", "state", "created"));
     expect(rig_do(rig, "snapshot_promote", "{s:s}", "name", "s-b"));
     logout_all();
     rig_destroy(rig);

@@ -50,16 +50,6 @@ static bool runs(struct rig *rig, const char *verb, const char *name)
     return rig_job_ends(rig, id, "done");
 }
 
-static bool text_is(struct rig *rig, const char *verb, const char *name, const char *path,
-                    const char *text)
-{
-    json_t *json = rig_ok(rig, verb, "{s:s}", "name", name);
-    bool same = strcmp(rig_text(json, path), text) == 0;
-    if (!same) printf("# %s %s: %s is \"%s\"\n", verb, name, path, rig_text(json, path));
-    json_decref(json);
-    return same;
-}
-
 static unsigned engine_points(struct rig *rig)
 {
     json_t *pool = rig_ok(rig, "pool_show", "{s:s}", "name", "p");
@@ -74,9 +64,9 @@ static void promote_makes_a_snapshot_full_and_leaves_it_a_snapshot(void)
 {
     struct lun_host *host;
     struct rig *rig = furnished(&host);
-    expect(text_is(rig, "snapshot_show", "n-a", "type", "differential"));
+    expect(rig_text_is(rig, "snapshot_show", "n-a", "type", "differential"));
     expect(runs(rig, "snapshot_promote", "n-a"));
-    expect(text_is(rig, "snapshot_show", "n-a", "type", "full"));
+    expect(rig_text_is(rig, "snapshot_show", "n-a", "type", "full"));
     json_t *snapshot = rig_ok(rig, "snapshot_show", "{s:s}", "name", "n-a");
     expect_eq(rig_number(snapshot, "branch_bytes"), BLOCKS * 4096);
     expect_eq(rig_number(snapshot, "branch_count"), 0); /* its own is not counted */
@@ -130,7 +120,7 @@ static void a_split_keeps_the_luns_of_hosts_that_read_the_snapshot(void)
     expect_eq(lun_attention(host, VIEW), 0x2A01);
     expect(all_blocks_are(host, VIEW, 1));
     expect_eq(lun_put(host, VIEW, 0, 9), 0x2700);
-    expect(text_is(rig, "disk_show", "n-a", "maps.0.host", "h"));
+    expect(rig_text_is(rig, "disk_show", "n-a", "maps.0.host", "h"));
     lun_logout(host);
     expect(rig_restart(rig));
     host = lun_login(rig, "iqn.a");
@@ -167,18 +157,18 @@ static void the_lun_of_a_split_disk_outlives_what_is_left_of_its_snapshot(void)
     volume_close(reader);
     (void)lun_attention(host, VIEW);
     expect(rig_do(rig, "set_mask", "{s:s, s:s}", "name", "n", "host", "h"));
-    bool is_there = text_is(rig, "disk_show", "copy", "maps.0.host", "h");
+    bool is_there = rig_text_is(rig, "disk_show", "copy", "maps.0.host", "h");
     expect(is_there);
     expect(is_there && all_blocks_are(host, VIEW, 1));
     expect(
         rig_do(rig, "set_import", "{s:s, s:s}", "name", "n", "host", "h")); /* what is left of it */
     expect(rig_do(rig, "set_delete", "{s:s, s:b, s:b}", "name", "n", "unmap", 1, "now", 1));
-    is_there = text_is(rig, "disk_show", "copy", "maps.0.host", "h");
+    is_there = rig_text_is(rig, "disk_show", "copy", "maps.0.host", "h");
     expect(is_there);
     expect(is_there && all_blocks_are(host, VIEW, 1));
     lun_logout(host);
     expect(rig_restart(rig));
-    expect(text_is(rig, "disk_show", "copy", "maps.0.host", "h"));
+    expect(rig_text_is(rig, "disk_show", "copy", "maps.0.host", "h"));
     expect_eq(engine_points(rig), 0);
     rig_destroy(rig);
 }
@@ -192,9 +182,9 @@ static void a_set_whose_last_member_is_split_is_broken(void)
     snprintf(uuid, sizeof uuid, "%s", rig_text(set, "uuid"));
     json_decref(set);
     expect(runs(rig, "snapshot_split", "n-a"));
-    expect(text_is(rig, "set_show", "n", "state", "created"));
+    expect(rig_text_is(rig, "set_show", "n", "state", "created"));
     expect(runs(rig, "snapshot_split", "n-b"));
-    expect(text_is(rig, "set_show", uuid, "state", "broken"));
+    expect(rig_text_is(rig, "set_show", uuid, "state", "broken"));
     expect_eq(engine_points(rig), 0);
     /* Its name is free again, and only a record is deleted with it. */
     expect(rig_do(rig, "snapshot_create", "{s:[s,s], s:s}", "disks", "a", "b", "name", "n"));
@@ -212,9 +202,9 @@ static void a_set_is_split_as_a_whole(void)
     expect(strstr(rig_text(dry, "would.0"), "copy what snapshot \"n-a\" still reads") != NULL);
     expect(strstr(rig_text(dry, "would.1"), "make disk \"n-a\" of it") != NULL);
     json_decref(dry);
-    expect(text_is(rig, "snapshot_show", "n-a", "type", "differential"));
+    expect(rig_text_is(rig, "snapshot_show", "n-a", "type", "differential"));
     expect(runs(rig, "set_promote", "n"));
-    expect(text_is(rig, "snapshot_show", "n-b", "type", "full"));
+    expect(rig_text_is(rig, "snapshot_show", "n-b", "type", "full"));
     for (unsigned i = 0; i < 2;
          i++) { /* after a promotion there is nothing left to copy; nor after a restart */
         dry = rig_ok(rig, "set_split", "{s:s, s:b}", "name", "n", "dry_run", 1);
@@ -249,15 +239,15 @@ static void a_branch_is_split_from_its_snapshot(void)
     dry = rig_ok(rig, "disk_split", "{s:s, s:b}", "name", "w", "dry_run", 1);
     expect_str(rig_text(dry, "would.0"), "copy nothing: branch \"w\" has all that it reads");
     json_decref(dry);
-    expect(text_is(rig, "disk_show", "w", "parent_snapshot", "n-a"));
+    expect(rig_text_is(rig, "disk_show", "w", "parent_snapshot", "n-a"));
     expect(runs(rig, "disk_split", "w"));
-    expect(text_is(rig, "disk_show", "w", "parent_snapshot", ""));
+    expect(rig_text_is(rig, "disk_show", "w", "parent_snapshot", ""));
     expect(rig_do(rig, "snapshot_delete", "{s:s}", "name", "n-a"));
     expect_eq(lun_get(host, VIEW, 0), 5);
     expect_eq(lun_get(host, VIEW, 32), 1);
     lun_logout(host);
     expect(rig_restart(rig));
-    expect(text_is(rig, "disk_show", "w", "parent_snapshot", ""));
+    expect(rig_text_is(rig, "disk_show", "w", "parent_snapshot", ""));
     rig_destroy(rig);
 }
 
@@ -277,7 +267,7 @@ static void what_a_job_works_on_cannot_be_deleted(void)
     expect_str(again, id);
     expect(rig_do(rig, "job_cancel", "{s:s}", "name", id));
     expect(rig_job_ends(rig, id, "failed"));
-    expect(text_is(rig, "snapshot_show", "n-a", "state", "ready"));
+    expect(rig_text_is(rig, "snapshot_show", "n-a", "state", "ready"));
     expect_eq(rig_fails(rig, "job_cancel", "{s:s}", "name", id), STATUS_CONFLICT);
     expect(rig_do(rig, "set_delete", "{s:s}", "name", "n"));
     expect_eq(engine_points(rig), 0);
@@ -295,8 +285,8 @@ static void a_paused_job_stays_paused_over_a_restart_and_then_goes_on(void)
     lun_logout(host);
     expect(rig_restart(rig));
     sim_run_for(rig->sim, 10 * RT_SECOND);
-    expect(text_is(rig, "job_show", id, "state", "paused"));
-    expect(text_is(rig, "set_show", "n", "state", "created"));
+    expect(rig_text_is(rig, "job_show", id, "state", "paused"));
+    expect(rig_text_is(rig, "set_show", "n", "state", "created"));
     expect(rig_do(rig, "job_resume", "{s:s}", "name", id));
     expect(rig_job_ends(rig, id, "done"));
     expect(rig_do(rig, "disk_show", "{s:s}", "name", "n-a"));
@@ -323,20 +313,20 @@ static void break_is_answered_at_once_and_a_cancelled_one_can_be_repeated(void)
     struct rig *rig = furnished(&host);
     char id[64];
     job_of(rig_ok(rig, "set_break", "{s:s}", "name", "n"), id);
-    expect(text_is(rig, "set_show", "n", "state", "breaking"));
+    expect(rig_text_is(rig, "set_show", "n", "state", "breaking"));
     expect(rig_do(rig, "job_pause", "{s:s}", "name", id));
     expect_eq(rig_fails(rig, "set_delete", "{s:s}", "name", "n"), STATUS_CONFLICT);
     expect_eq(rig_fails(rig, "map_add", "{s:s, s:s}", "host", "h", "snapshot", "n-a"),
               STATUS_CONFLICT);
     expect(rig_do(rig, "job_cancel", "{s:s}", "name", id));
     expect(rig_job_ends(rig, id, "failed"));
-    expect(text_is(rig, "set_show", "n", "state", "created"));
+    expect(rig_text_is(rig, "set_show", "n", "state", "created"));
     json_t *set = rig_ok(rig, "set_show", "{s:s}", "name", "n");
     char uuid[UUID_TEXT_SIZE];
     snprintf(uuid, sizeof uuid, "%s", rig_text(set, "uuid"));
     json_decref(set);
     expect(runs(rig, "set_break", "n"));
-    expect(text_is(rig, "set_show", uuid, "state", "broken"));
+    expect(rig_text_is(rig, "set_show", uuid, "state", "broken"));
     /* Asked for again: the answer is the job that did it. */
     job_of(rig_ok(rig, "set_break", "{s:s}", "name", uuid), id);
     expect(rig_job_ends(rig, id, "done"));
@@ -355,7 +345,7 @@ static void a_break_whose_end_could_not_be_written_can_be_repeated(void)
     sim_node_fault(rig->node, SIM_FAULT_FLUSH_ERROR, "/state/catalog.db-wal", 1);
     expect(rig_do(rig, "job_cancel", "{s:s}", "name", id));
     expect(rig_job_ends(rig, id, "failed"));
-    expect(text_is(rig, "set_show", "n", "state", "breaking"));
+    expect(rig_text_is(rig, "set_show", "n", "state", "breaking"));
     expect_eq(rig_fails(rig, "snapshot_delete", "{s:s}", "name", "n-b"), STATUS_CONFLICT);
     expect_eq(rig_fails(rig, "snapshot_delete", "{s:s, s:b}", "name", "n-b", "now", 1),
               STATUS_CONFLICT);
@@ -376,15 +366,15 @@ static void what_is_in_the_trash_stays_a_snapshot_when_its_set_is_broken(void)
     expect_eq(rig_fails(rig, "trash_restore", "{s:s}", "name", "n-b"), STATUS_CONFLICT);
     expect(rig_do(rig, "job_resume", "{s:s}", "name", id));
     expect(rig_job_ends(rig, id, "done"));
-    expect(text_is(rig, "set_show", "n", "state", "broken"));
+    expect(rig_text_is(rig, "set_show", "n", "state", "broken"));
     lun_logout(host);
     expect(rig_restart(rig));
     expect(rig_do(rig, "trash_restore", "{s:s}", "name", "n-b"));
-    expect(text_is(rig, "set_show", "n", "state", "created"));
-    expect(text_is(rig, "snapshot_show", "n-b", "state", "ready"));
+    expect(rig_text_is(rig, "set_show", "n", "state", "created"));
+    expect(rig_text_is(rig, "snapshot_show", "n-b", "state", "ready"));
     expect(runs(rig, "set_break", "n"));
     expect(rig_do(rig, "disk_show", "{s:s}", "name", "n-b"));
-    expect(text_is(rig, "set_show", "n", "state", "broken"));
+    expect(rig_text_is(rig, "set_show", "n", "state", "broken"));
     rig_destroy(rig);
 }
 
@@ -431,7 +421,7 @@ static void a_name_that_is_taken_is_refused_and_changes_nothing(void)
     expect_eq(rig_fails(rig, "snapshot_split", "{s:s, s:s}", "name", "n-a", "new_name", "b"),
               STATUS_EXISTS);
     expect_eq(rig_fails(rig, "snapshot_split", "{s:s}", "name", "none"), STATUS_NOT_FOUND);
-    expect(text_is(rig, "snapshot_show", "n-a", "state", "ready"));
+    expect(rig_text_is(rig, "snapshot_show", "n-a", "state", "ready"));
     lun_logout(host);
     rig_destroy(rig);
 }
@@ -486,7 +476,7 @@ static void a_break_waits_for_space_and_then_goes_on(void)
     expect_str(rig_text(job, "state"), "running");
     expect(strstr(rig_text(job, "trouble"), "waits for space") != NULL);
     json_decref(job);
-    expect(text_is(rig, "set_show", "n", "state", "breaking"));
+    expect(rig_text_is(rig, "set_show", "n", "state", "breaking"));
     expect(rig_do(rig, "map_remove", "{s:s, s:i}", "host", "h", "lun", VIEW));
     expect(rig_do(rig, "disk_delete", "{s:s, s:b}", "name", "ballast", "now", 1));
     expect(rig_job_ends(rig, id, "done"));
@@ -514,7 +504,7 @@ static void a_break_that_crashes_anywhere_is_finished_at_the_next_start(void)
         expect(rig_job_ends(rig, id, "done"));
         expect(rig_do(rig, "disk_show", "{s:s}", "name", "n-a"));
         expect(rig_do(rig, "disk_show", "{s:s}", "name", "n-b"));
-        expect(text_is(rig, "set_show", "n", "state", "broken"));
+        expect(rig_text_is(rig, "set_show", "n", "state", "broken"));
         expect_eq(engine_points(rig), 0);
         require(rig_restart(rig));
         expect_eq(engine_points(rig), 0);

@@ -326,6 +326,16 @@ long long rig_number(const json_t *json, const char *path)
     return json_is_integer(value) ? json_integer_value(value) : -1;
 }
 
+bool rig_text_is(struct rig *rig, const char *verb, const char *name, const char *path,
+                 const char *text)
+{
+    json_t *json = rig_ok(rig, verb, "{s:s}", "name", name);
+    bool same = strcmp(rig_text(json, path), text) == 0;
+    if (!same) printf("# %s %s: %s is \"%s\"\n", verb, name, path, rig_text(json, path));
+    json_decref(json);
+    return same;
+}
+
 bool rig_job_ends(struct rig *rig, const char *id, const char *state)
 {
     json_t *job = NULL;

@@ -61,5 +61,8 @@ long long rig_unclaimed(struct rig *rig);
 void rig_furnish(struct rig *rig);
 const char *rig_text(const json_t *json, const char *path); /* "members.0.disk"; "" when absent */
 long long rig_number(const json_t *json, const char *path); /* -1 when absent */
+/* Of what the verb says of the object; otherwise it is told. */
+bool rig_text_is(struct rig *rig, const char *verb, const char *name, const char *path,
+                 const char *text);
 
 #endif

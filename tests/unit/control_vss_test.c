@@ -475,12 +475,7 @@ static void flags_that_are_still_to_be_cleared_are_so_after_a_restart(void)
 
 int main(void)
 {
-    rig_directory();
-    if (!rig_make_disks()) {
-        printf("1..0 # SKIP sgdisk or ntfs-3g is not installed (tools/deps install check)\n");
-        rig_directory_remove();
-        return 0;
-    }
+    if (!rig_disks_or_skip()) return 0;
     run(a_branch_of_a_vss_snapshot_has_visible_volumes_and_the_point_stays);
     run(a_split_of_a_vss_snapshot_has_visible_volumes);
     run(a_split_leaves_the_flags_when_asked_to);

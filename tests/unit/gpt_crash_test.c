@@ -108,12 +108,7 @@ static void the_table_survives_a_killed_process_at_every_write(void)
 
 int main(void)
 {
-    rig_directory();
-    if (!rig_make_disks()) {
-        printf("1..0 # SKIP sgdisk or ntfs-3g is not installed (tools/deps install check)\n");
-        rig_directory_remove();
-        return 0;
-    }
+    if (!rig_disks_or_skip()) return 0;
     run(the_table_survives_a_power_cut_at_every_write);
     run(the_table_survives_a_killed_process_at_every_write);
     rig_directory_remove();

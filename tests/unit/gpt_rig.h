@@ -83,4 +83,14 @@ static inline bool rig_make_disks(void)
     return true;
 }
 
+/* The directory with these files; or the whole test is skipped: false. */
+static inline bool rig_disks_or_skip(void)
+{
+    rig_directory();
+    if (rig_make_disks()) return true;
+    printf("1..0 # SKIP sgdisk or ntfs-3g is not installed (tools/deps install check)\n");
+    rig_directory_remove();
+    return false;
+}
+
 #endif

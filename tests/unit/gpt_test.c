@@ -340,12 +340,7 @@ static void failures_of_the_disk_come_back(void)
 
 int main(void)
 {
-    rig_directory();
-    if (!rig_make_disks()) {
-        printf("1..0 # SKIP sgdisk or ntfs-3g is not installed (tools/deps install check)\n");
-        rig_directory_remove();
-        return 0;
-    }
+    if (!rig_disks_or_skip()) return 0;
     run(the_marks_of_an_ntfs_volume_are_cleared_in_both_tables);
     run(what_an_administrator_set_stays);
     run(three_marks_without_the_fourth_are_vss_too);

@@ -4,20 +4,24 @@
 
 #include "windows/shadow/shadow.h"
 
-struct err *shadow_snapshots(struct shadow_session *s, VSS_SNAPSHOT_PROP **ret, unsigned *ret_count)
+static struct err *query(struct shadow_session *s, VSS_OBJECT_TYPE type, IVssEnumObject **ret)
 {
     IVssBackupComponents *vss;
+    VSS_ID none = {0};
+    TRY(shadow_object(s, (LONG)VSS_CTX_ALL, NULL, &vss));
+    HRESULT result = IVssBackupComponents_Query(vss, none, VSS_OBJECT_NONE, type, ret);
+    IVssBackupComponents_Release(vss);
+    return shadow_judge(result, "Query");
+}
+
+struct err *shadow_snapshots(struct shadow_session *s, VSS_SNAPSHOT_PROP **ret, unsigned *ret_count)
+{
     IVssEnumObject *objects;
     VSS_SNAPSHOT_PROP *list = NULL;
     VSS_OBJECT_PROP object;
-    VSS_ID none = {0};
     unsigned count = 0;
     ULONG got;
-    TRY(shadow_object(s, (LONG)VSS_CTX_ALL, NULL, &vss));
-    HRESULT result =
-        IVssBackupComponents_Query(vss, none, VSS_OBJECT_NONE, VSS_OBJECT_SNAPSHOT, &objects);
-    IVssBackupComponents_Release(vss);
-    TRY(shadow_judge(result, "Query"));
+    TRY(query(s, VSS_OBJECT_SNAPSHOT, &objects));
     while (IVssEnumObject_Next(objects, 1, &object, &got) == S_OK && got == 1) {
         VSS_SNAPSHOT_PROP *more = realloc(list, (count + 1) * sizeof *list);
         if (!more) {
@@ -201,17 +205,11 @@ static void say_provider(struct shadow_session *s, const VSS_PROVIDER_PROP *prov
 
 static struct err *list_providers(struct shadow_session *s)
 {
-    IVssBackupComponents *vss;
     IVssEnumObject *objects;
     VSS_OBJECT_PROP object;
-    VSS_ID none = {0};
     unsigned count = 0;
     ULONG got;
-    TRY(shadow_object(s, (LONG)VSS_CTX_ALL, NULL, &vss));
-    HRESULT result =
-        IVssBackupComponents_Query(vss, none, VSS_OBJECT_NONE, VSS_OBJECT_PROVIDER, &objects);
-    IVssBackupComponents_Release(vss);
-    TRY(shadow_judge(result, "Query"));
+    TRY(query(s, VSS_OBJECT_PROVIDER, &objects));
     while (IVssEnumObject_Next(objects, 1, &object, &got) == S_OK && got == 1) {
         say_provider(s, &object.Obj.Prov);
         CoTaskMemFree(object.Obj.Prov.m_pwszProviderName);
