@@ -35,7 +35,7 @@ enum {
 #define UNDO_KEPT_NS DAY_NS
 /* Who read or wrote a disk so short a time ago may do so again: its content is not changed under
  * it. */
-#define DISK_USE_NS (30 * RT_SECOND)
+#define DISK_USE_NS (60 * RT_SECOND)
 
 struct op;
 

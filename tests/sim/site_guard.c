@@ -9,7 +9,7 @@
 #include "tests/unit/control_rig.h"
 
 /* Read or written so short a time ago, a disk is in use; a set that is armed keeps its disks for so long. */
-#define USE_NS (30 * RT_SECOND)
+#define USE_NS (60 * RT_SECOND)
 #define ARMED_NS (10 * RT_SECOND)
 
 /* ---- What hosts do --------------------------------------------------------------------------- */

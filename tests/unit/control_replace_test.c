@@ -35,7 +35,7 @@ static struct rig *furnished_in(const char *pool, struct lun_host **ret_host)
     check(lun_put(host, LUN, 3000, 1) == SCSI_STATUS_GOOD); /* beyond the end of the smaller one */
     check(rig_do(rig, "snapshot_create", "{s:[s], s:s}", "disks", "small", "name", "from"));
     check(lun_put(host, 6, 0, 9) == SCSI_STATUS_GOOD); /* later: not in the snapshot */
-    sim_run_for(rig->sim, 31 * RT_SECOND);
+    sim_run_for(rig->sim, 61 * RT_SECOND);
     *ret_host = host;
     return rig;
 }
@@ -85,7 +85,7 @@ static void a_disk_takes_content_and_size_of_another_ones_snapshot(void)
     json_decref(before);
     json_decref(disk);
     expect_eq(rig_unclaimed(rig), 0);
-    sim_run_for(rig->sim, 31 * RT_SECOND);
+    sim_run_for(rig->sim, 61 * RT_SECOND);
     expect(rig_do(rig, "disk_undo", "{s:s}", "name", "a"));
     expect(is_as_before(host));
     lun_logout(host);
@@ -109,7 +109,7 @@ static void what_cannot_be_is_refused_and_changes_nothing(void)
     expect(strstr(rig_text(would, "would.2"), "change its size from 16") != NULL);
     json_decref(would);
     expect(is_as_before(host));
-    sim_run_for(rig->sim, 31 * RT_SECOND);
+    sim_run_for(rig->sim, 61 * RT_SECOND);
     begin(rig, id);
     /* While it runs neither end goes away. */
     expect(rig_fails(rig, "disk_replace", "{s:s, s:s}", "name", "a", "from", "from") != STATUS_OK);
@@ -141,7 +141,7 @@ static void a_paused_job_stays_paused_over_a_restart_and_a_cancelled_one_leaves_
     json_t *disk = rig_ok(rig, "disk_show", "{s:s}", "name", "a");
     expect_eq(json_array_size(json_object_get(disk, "undo_points")), 0);
     json_decref(disk);
-    sim_run_for(rig->sim, 31 * RT_SECOND);
+    sim_run_for(rig->sim, 61 * RT_SECOND);
     begin(rig, id);
     expect(rig_do(rig, "job_pause", "{s:s}", "name", id));
     expect(rig_do(rig, "job_resume", "{s:s}", "name", id));
@@ -576,7 +576,7 @@ static void a_revert_takes_what_a_host_wrote_into_the_snapshot_unless_as_cut(voi
     struct lun_host *windows = lun_login(rig, "iqn.w");
     expect_eq(lun_put(windows, 9, 1, 5), SCSI_STATUS_GOOD);
     expect_eq(lun_put(host, LUN, 0, 3), SCSI_STATUS_GOOD);
-    sim_run_for(rig->sim, 31 * RT_SECOND);
+    sim_run_for(rig->sim, 61 * RT_SECOND);
     json_t *answer = rig_ok(rig, "disk_revert", "{s:s, s:s}", "name", "a", "to", "copy");
     expect(rig_job_ends(rig, rig_text(answer, "job.id"), "done"));
     json_decref(answer);
@@ -584,7 +584,7 @@ static void a_revert_takes_what_a_host_wrote_into_the_snapshot_unless_as_cut(voi
     expect_eq(lun_get(host, LUN, 1), 5);
     expect_eq(lun_get(windows, 9, 1), 5);
     expect_eq(rig_unclaimed(rig), 0);
-    sim_run_for(rig->sim, 31 * RT_SECOND);
+    sim_run_for(rig->sim, 61 * RT_SECOND);
     expect(rig_do(rig, "disk_revert", "{s:s, s:s, s:b}", "name", "a", "to", "copy", "as_cut", 1));
     expect_eq(lun_get(host, LUN, 1), 0);
     lun_logout(windows);

@@ -26,7 +26,7 @@ static struct rig *furnished(struct lun_host **ret_host)
 
 static void quiet(struct rig *rig)
 {
-    sim_run_for(rig->sim, 31 * RT_SECOND);
+    sim_run_for(rig->sim, 61 * RT_SECOND);
 }
 
 static bool revert(struct rig *rig, const char *to)

@@ -140,11 +140,11 @@ static void a_split_leaves_the_flags_when_asked_to(void)
 static void a_revert_to_a_vss_snapshot_brings_visible_volumes(void)
 {
     struct rig *rig = furnished(true);
-    sim_run_for(rig->sim, 31 * RT_SECOND);
+    sim_run_for(rig->sim, 61 * RT_SECOND);
     expect(rig_do(rig, "disk_revert", "{s:s, s:s, s:b}", "name", "a", "to", "s-a", "keep_vss_flags",
                   1));
     expect(disk_to_file(rig, "a", "disk") && is_marked("disk"));
-    sim_run_for(rig->sim, 31 * RT_SECOND);
+    sim_run_for(rig->sim, 61 * RT_SECOND);
     json_t *job = NULL;
     expect(
         ends_well(rig, rig_ok(rig, "disk_revert", "{s:s, s:s}", "name", "a", "to", "s-a"), &job));
@@ -163,7 +163,7 @@ static void a_revert_to_a_vss_snapshot_brings_visible_volumes(void)
 static void a_revert_to_a_vss_snapshot_that_is_asked_for_again_is_not_made_again(void)
 {
     struct rig *rig = furnished(true);
-    sim_run_for(rig->sim, 31 * RT_SECOND);
+    sim_run_for(rig->sim, 61 * RT_SECOND);
     json_t *first = rig_ok(rig, "disk_revert", "{s:s, s:s}", "name", "a", "to", "s-a");
     expect(ends_well(rig, json_incref(first), NULL));
     json_t *again = rig_ok(rig, "disk_revert", "{s:s, s:s}", "name", "a", "to", "s-a");
@@ -386,7 +386,7 @@ static void a_revert_that_crashes_is_finished_with_visible_volumes(void)
         struct uuid a = id_of(rig, "disk_show", "a");
         memset(image, 0, sizeof image);
         require(transfer(rig, &a, NULL, VOLUME_WRITE)); /* what the revert takes away */
-        sim_run_for(rig->sim, 31 * RT_SECOND);
+        sim_run_for(rig->sim, 61 * RT_SECOND);
         sim_node_crash_at_write(rig->node, place,
                                 place % 4 == 1 ? SIM_CRASH_POWER : SIM_CRASH_PROCESS);
         json_decref(
@@ -437,7 +437,7 @@ static void flags_that_cannot_be_cleared_now_are_cleared_later(bool restarts)
 {
     struct rig *rig = furnished(true);
     json_t *job = NULL;
-    sim_run_for(rig->sim, 31 * RT_SECOND);
+    sim_run_for(rig->sim, 61 * RT_SECOND);
     fail_clearings(rig, restarts ? 1000 : 3);
     expect(ends_well(rig, rig_ok(rig, "disk_revert", "{s:s, s:s}", "name", "a", "to", "s-a"), &job));
     const char *note = rig_text(job, "result.note"), *id = strstr(note, "tarn job show ");
