@@ -157,7 +157,7 @@ static HRESULT STDMETHODCALLTYPE query_providers(IVssAdmin *iface, IVssEnumObjec
     return ret ? standin_providers(ret) : E_INVALIDARG;
 }
 
-/* What another process has in progress cannot be reached from here. */
+/* "Not supported. This method is reserved for system use." */
 static HRESULT STDMETHODCALLTYPE abort_all(IVssAdmin *iface)
 {
     (void)iface;

@@ -31,6 +31,7 @@ struct session {
     unsigned steps; /* enum session_step */
     VSS_ID id;
     unsigned excluded_writers; /* a bit for each, in the order of STANDIN_WRITERS */
+    bool has_enabled_writers;
     /* Of the deed that is under way. */
     VSS_ID set;
     DWORD flags;
