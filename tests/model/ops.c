@@ -290,6 +290,15 @@ static void slot_take_data(struct slot *slot, size_t size_bytes)
     check(slot->data != NULL);
 }
 
+/* For a disk of the record's, which is picked again: while a slot is waited for, disks may go. */
+static struct slot *slot_get_for(struct world *world, const struct record *record, int *ret_disk)
+{
+    if (pick_disk(world, record->disk) < 0) return NULL;
+    struct slot *slot = slot_get(world);
+    *ret_disk = slot ? pick_disk(world, record->disk) : -1;
+    return *ret_disk < 0 ? NULL : slot;
+}
+
 static void do_flush(struct world *world, const struct record *record)
 {
     int disk = pick_disk(world, record->disk);
@@ -331,11 +340,9 @@ static void submit_chain(struct world *world, const struct slot *previous)
 static void do_write(struct world *world, const struct record *record)
 {
     if (world->unflushed_writes > UNFLUSHED_WRITES_MAX) do_flush(world, record);
-    int disk = pick_disk(world, record->disk);
-    struct slot *slot = disk < 0 ? NULL : slot_get(world);
+    int disk;
+    struct slot *slot = slot_get_for(world, record, &disk);
     if (!slot) return;
-    disk = pick_disk(world, record->disk);
-    if (disk < 0) return;
     uint32_t sector, count;
     pick_extent(world, record, world->disks[disk].view.sector_count, &sector, &count);
     submit_write(slot, disk, sector, count, record->extra >> 4);
@@ -343,22 +350,18 @@ static void do_write(struct world *world, const struct record *record)
 
 static void do_chain(struct world *world, const struct record *record)
 {
-    int disk = pick_disk(world, record->disk);
-    struct slot *slot = disk < 0 ? NULL : slot_get(world);
+    int disk;
+    struct slot *slot = slot_get_for(world, record, &disk);
     if (!slot) return;
-    disk = pick_disk(world, record->disk);
-    if (disk < 0) return;
     slot->chain_left = 1 + record->count % CHAIN_WRITES_MAX;
     submit_write(slot, disk, record->sector % 96, 1 + record->flags % 9, record->extra >> 4);
 }
 
 static void do_clear(struct world *world, const struct record *record, enum volume_op op)
 {
-    int disk = pick_disk(world, record->disk);
-    struct slot *slot = disk < 0 ? NULL : slot_get(world);
+    int disk;
+    struct slot *slot = slot_get_for(world, record, &disk);
     if (!slot) return;
-    disk = pick_disk(world, record->disk);
-    if (disk < 0) return;
     uint32_t sector, count;
     pick_extent(world, record, world->disks[disk].view.sector_count, &sector, &count);
     if (world->options.no_ragged_zero && op == VOLUME_ZERO) {
@@ -377,11 +380,9 @@ static void do_clear(struct world *world, const struct record *record, enum volu
 
 static void do_compare_write(struct world *world, const struct record *record)
 {
-    int disk = pick_disk(world, record->disk);
-    struct slot *slot = disk < 0 ? NULL : slot_get(world);
+    int disk;
+    struct slot *slot = slot_get_for(world, record, &disk);
     if (!slot) return;
-    disk = pick_disk(world, record->disk);
-    if (disk < 0) return;
     struct model_view *view = &world->disks[disk].view;
     uint32_t sector, count;
     pick_extent(world, record, view->sector_count, &sector, &count);
@@ -404,11 +405,9 @@ static void do_compare_write(struct world *world, const struct record *record)
 
 static void do_read(struct world *world, const struct record *record)
 {
-    int disk = pick_disk(world, record->disk);
-    struct slot *slot = disk < 0 ? NULL : slot_get(world);
+    int disk;
+    struct slot *slot = slot_get_for(world, record, &disk);
     if (!slot) return;
-    disk = pick_disk(world, record->disk);
-    if (disk < 0) return;
     uint32_t sector, count;
     pick_extent(world, record, world->disks[disk].view.sector_count, &sector, &count);
     slot->io = (struct volume_io){.op = VOLUME_READ, .sector = sector, .sector_count = count};
