@@ -304,7 +304,11 @@ int wmain(int argc, WCHAR **argv)
         fputs(usage, argc < 2 ? stderr : stdout);
         return argc < 2 ? 2 : 0;
     }
-    if (FAILED(CoInitializeEx(NULL, COINIT_MULTITHREADED))) return 1;
+    HRESULT result = CoInitializeEx(NULL, COINIT_MULTITHREADED);
+    if (FAILED(result))
+        return told(&session, err_next(err_new(STATUS_OS_ERROR, "COM does not start here (%08lx)",
+                                               (unsigned long)result),
+                                       "see that the services RpcSs and DcomLaunch run"));
     /* VSS calls back as LocalSystem and has to be let in; only its identity is needed. */
     CoInitializeSecurity(NULL, -1, NULL, NULL, RPC_C_AUTHN_LEVEL_PKT_PRIVACY,
                          RPC_C_IMP_LEVEL_IDENTIFY, NULL, EOAC_DYNAMIC_CLOAKING, NULL);
