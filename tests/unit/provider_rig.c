@@ -333,8 +333,10 @@ static void say_set(const struct fake_server *server, struct fake_text *text, un
 {
     const struct fake_set *set = &server->sets[index];
     fake_say(text,
-             "{\"uuid\":\"%s\",\"state\":\"%s\",\"host\":\"%s\",\"cut_wall_ns\":%u,\"members\":[",
-             set->id, set->state, server->config.host, 1000 + index);
+             "{\"uuid\":\"%s\",\"state\":\"%s\",\"host\":\"%s\",\"vss\":%s,\"cut_wall_ns\":%u,"
+             "\"members\":[",
+             set->id, set->state, server->config.host, set->is_by_hand ? "false" : "true",
+             1000 + index);
     for (unsigned i = 0; i < set->disk_count; i++) {
         char serial[33], id[IDENTITY_ID_TEXT], disk[33], disk_id[IDENTITY_ID_TEXT];
         disk_serial(set->disks[i], disk);
@@ -626,6 +628,11 @@ static void interrupt(struct transport *t)
     server_of(t)->interrupts++;
 }
 
+static void chance(struct fake_server *server)
+{
+    if (server->beside && server->lock_depth + server->telling_depth == 0) server->beside(server);
+}
+
 static void os_lock(struct provider_os *os)
 {
     check(server_of_os(os)->lock_depth++ == 0);
@@ -634,6 +641,21 @@ static void os_lock(struct provider_os *os)
 static void os_unlock(struct provider_os *os)
 {
     check(--server_of_os(os)->lock_depth == 0);
+    chance(server_of_os(os));
+}
+
+/* Outside of the other one: who has that does not wait for an event. */
+static void os_lock_telling(struct provider_os *os)
+{
+    check(server_of_os(os)->lock_depth == 0);
+    check(server_of_os(os)->telling_depth++ == 0);
+}
+
+static void os_unlock_telling(struct provider_os *os)
+{
+    check(server_of_os(os)->lock_depth == 0);
+    check(--server_of_os(os)->telling_depth == 0);
+    chance(server_of_os(os));
 }
 
 static uint64_t os_now(struct provider_os *os)
@@ -646,6 +668,7 @@ static void os_event(struct provider_os *os, const struct event *event)
 {
     struct fake_server *server = server_of_os(os);
     bool is_veto = event_kind(event->id)->severity == EVENT_ERROR;
+    server->held_events += server->is_held;
     if (is_veto)
         server->events++;
     else
@@ -657,7 +680,8 @@ void fake_init(struct fake_server *server)
 {
     *server = (struct fake_server){
         .transport = {exchange, commit_open, commit_send, commit_close, interrupt},
-        .os = {rig_memory, os_lock, os_unlock, os_now, os_event},
+        .os = {rig_memory, os_lock, os_unlock, os_now, os_event, os_lock_telling,
+               os_unlock_telling},
         .config = {.host = "sql 1"},
         .now_ms = 1000000,
         .session_count = 1,

@@ -38,6 +38,7 @@ enum { FAKE_DISKS = 8, FAKE_SETS = 8, FAKE_MAPS = 32 };
 
 struct fake_set {
     char id[PROVIDER_ID_TEXT], state[16];
+    bool is_by_hand; /* not cut through VSS */
     unsigned disks[FAKE_DISKS], disk_count;
     bool snapshot_gone[FAKE_DISKS];
     bool is_full;
@@ -69,6 +70,11 @@ struct fake_server {
     char last_note[EVENT_TEXT_SIZE], last_event[EVENT_TEXT_SIZE], last_path[API_PATH_MAX],
         last_body[4096], commit_path[API_PATH_MAX];
     bool was_locked; /* a request was made under the lock */
+    /* The chance of another thread: each time that a lock is let go of and nobody has one. */
+    void (*beside)(struct fake_server *server);
+    unsigned telling_depth;
+    bool is_held;         /* Windows holds writes; the test says so */
+    unsigned held_events; /* that were told meanwhile */
 };
 
 void fake_init(struct fake_server *server);

@@ -36,7 +36,8 @@ static struct world_set *find_set(struct world *w, const char *id)
 static void say_set(struct world *w, struct fake_text *text, const struct world_set *set)
 {
     fake_say(text,
-             "{\"uuid\":\"%s\",\"state\":\"%s\",\"host\":\"%s\",\"cut_wall_ns\":%llu,\"members\":[",
+             "{\"uuid\":\"%s\",\"state\":\"%s\",\"host\":\"%s\",\"vss\":true,\"cut_wall_ns\":%llu,"
+             "\"members\":[",
              set->id, set->state, w->hosts[set->host].name, (unsigned long long)set->cut);
     for (unsigned i = 0; i < set->member_count; i++) {
         char disk[IDENTITY_ID_TEXT];

@@ -405,6 +405,17 @@ static void os_unlock(struct provider_os *os)
     check(--HOST_OF(os, os)->lock_depth == 0);
 }
 
+static void os_lock_telling(struct provider_os *os)
+{
+    check(HOST_OF(os, os)->lock_depth == 0);
+    check(HOST_OF(os, os)->telling_depth++ == 0);
+}
+
+static void os_unlock_telling(struct provider_os *os)
+{
+    check(--HOST_OF(os, os)->telling_depth == 0);
+}
+
 static uint64_t os_now(struct provider_os *os)
 {
     return HOST_OF(os, os)->world->now_ms;
@@ -668,7 +679,8 @@ static void init_host(struct world *w, unsigned index)
     snprintf(host->name, sizeof host->name, "host%c", (char)('a' + index));
     host->transport = (struct transport){world_server_exchange, commit_open, commit_send,
                                          commit_close, interrupt};
-    host->os = (struct provider_os){world_com_memory, os_lock, os_unlock, os_now, os_event};
+    host->os = (struct provider_os){world_com_memory, os_lock,         os_unlock,        os_now,
+                                    os_event,         os_lock_telling, os_unlock_telling};
     snprintf(host->config.host, sizeof host->config.host, "%s", host->name);
     host->machine = (struct si_machine){rescan, read_blocks, write_blocks, flush};
     host->host = (struct si_host){

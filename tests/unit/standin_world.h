@@ -75,7 +75,7 @@ struct world_host {
     struct {
         char name[SI_NAME_MAX], *text;
     } texts[WORLD_TEXTS_MAX];
-    unsigned lock_depth;
+    unsigned lock_depth, telling_depth;
     bool is_commit_open, are_writers_stubborn, is_away;
     char commit_path[API_PATH_MAX], last_event[EVENT_TEXT_SIZE];
     uint64_t events, io;    /* events: those of errors; io: all that was written */

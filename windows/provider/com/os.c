@@ -13,7 +13,7 @@ struct windows {
     struct transport nobody; /* the transport of a host that is not enrolled */
     struct provider_config config;
     struct provider provider;
-    CRITICAL_SECTION section;
+    CRITICAL_SECTION section, telling;
 };
 
 static struct windows windows;
@@ -36,6 +36,16 @@ static void enter(struct provider_os *os)
 static void leave(struct provider_os *os)
 {
     LeaveCriticalSection(&windows.section);
+}
+
+static void enter_telling(struct provider_os *os)
+{
+    EnterCriticalSection(&windows.telling);
+}
+
+static void leave_telling(struct provider_os *os)
+{
+    LeaveCriticalSection(&windows.telling);
 }
 
 static uint64_t now_ms(struct provider_os *os)
@@ -143,7 +153,9 @@ static struct transport *enrolled_transport(void)
 struct provider *os_provider(void)
 {
     InitializeCriticalSection(&windows.section);
-    windows.os = (struct provider_os){{co_alloc, co_free}, enter, leave, now_ms, report_event};
+    InitializeCriticalSection(&windows.telling);
+    windows.os = (struct provider_os){{co_alloc, co_free}, enter,         leave,        now_ms,
+                                      report_event,        enter_telling, leave_telling};
     open_trace();
     struct transport *transport = enrolled_transport();
     provider_init(&windows.provider, &windows.os, transport, &windows.config);

@@ -7,9 +7,11 @@
 enum { WARNING_PAUSE_MS = 600000 };
 
 /* Between PreCommit and PostCommit it waits; only the first veto is kept, which is the cause of
- * the others. */
+ * the others.  Whether it waits is decided under the lock under which it is told: so when `freeze`
+ * has that lock, nobody is at the log any more. */
 static void tell(struct provider *p, const struct event *event)
 {
+    p->os->lock_telling(p->os);
     lock(p);
     bool now = !p->is_frozen;
     bool is_veto = event_kind(event->id)->severity == EVENT_ERROR;
@@ -20,11 +22,24 @@ static void tell(struct provider *p, const struct event *event)
     }
     unlock(p);
     if (now) p->os->event(p->os, event);
+    p->os->unlock_telling(p->os);
+}
+
+bool freeze(struct provider *p, unsigned number)
+{
+    p->os->lock_telling(p->os);
+    lock(p);
+    bool is_still = p->set_number == number;
+    if (is_still) p->is_frozen = true;
+    unlock(p);
+    p->os->unlock_telling(p->os);
+    return is_still;
 }
 
 void thaw(struct provider *p)
 {
     struct event event;
+    p->os->lock_telling(p->os);
     lock(p);
     bool has_one = p->has_held_event;
     if (has_one) event = p->held_event;
@@ -32,6 +47,7 @@ void thaw(struct provider *p)
     p->is_frozen = false;
     unlock(p);
     if (has_one) p->os->event(p->os, &event);
+    p->os->unlock_telling(p->os);
 }
 
 HRESULT veto_event(struct provider *p, enum event_id id,

@@ -314,9 +314,7 @@ HRESULT provider_pre_commit(struct provider *p, VSS_ID set)
     id_text(&set, id);
     if (!may_after_restart(p, SET_PRE_COMMIT, id, &state, &number))
         return out_of_order(p, SET_PRE_COMMIT, id);
-    lock(p);
-    p->is_frozen = true;
-    unlock(p);
+    if (!freeze(p, number)) return VSS_E_OBJECT_NOT_FOUND;
     HRESULT result = arm(p, id, number);
     if (!arrive(p, number, result == S_OK ? state : SET_FAILED)) {
         p->transport->commit_close(p->transport);

@@ -39,6 +39,10 @@ struct provider_os {
     void (*unlock)(struct provider_os *os);
     uint64_t (*now_ms)(struct provider_os *os);                       /* monotonic */
     void (*event)(struct provider_os *os, const struct event *event); /* the application log */
+    /* A lock of its own, which is held while an event is told; the other one may be taken inside of
+     * it, and by `event`, but not the other way round. */
+    void (*lock_telling)(struct provider_os *os);
+    void (*unlock_telling)(struct provider_os *os);
 };
 
 struct provider_config {

@@ -34,6 +34,9 @@ HRESULT no_room(struct provider *p, const struct api_reply *reply);
 void note_event(struct provider *p, enum event_id id, const char *const inserts[EVENT_INSERTS_MAX]);
 /* A warning, once in ten minutes; about may be NULL. */
 void warn(struct provider *p, enum event_id id, const char *about);
+/* No event is told when it returns, nor before thaw.  false, and nothing is frozen: the set of this
+ * number was aborted or replaced, and nobody would thaw. */
+bool freeze(struct provider *p, unsigned number);
 /* Nothing is frozen any more: tells what waited. */
 void thaw(struct provider *p);
 
