@@ -127,6 +127,26 @@ static void without_its_own_set_a_process_gives_out_no_older_one(void)
     end();
 }
 
+/* Newer, of the same host and disks, but none of VSS's: somebody else's snapshots. */
+static void a_set_that_was_cut_by_hand_is_never_given_out(void)
+{
+    VDS_LUN_INFORMATION lun;
+    begin();
+    require(make_large(1));
+    expect_eq(requests_for_all(1), 1);
+    require(make_large(2));
+    fake_find_set(&server, set_text(2))->is_by_hand = true;
+    restart();
+    expect_eq(requests_for_all(1), 2);
+    expect_str(state_of(1), "created");
+    expect_str(state_of(2), "confirmed");
+    fake_find_set(&server, set_text(1))->is_by_hand = true;
+    restart();
+    expect_eq(target(1, &lun), VSS_E_PROVIDER_VETO);
+    expect_str(state_of(2), "confirmed");
+    end();
+}
+
 static void a_refused_finish_keeps_nothing(void)
 {
     VDS_LUN_INFORMATION lun;
@@ -223,6 +243,7 @@ int main(void)
     run(the_next_set_has_targets_of_its_own);
     run(after_a_minute_a_newer_set_is_looked_for);
     run(without_its_own_set_a_process_gives_out_no_older_one);
+    run(a_set_that_was_cut_by_hand_is_never_given_out);
     run(a_refused_finish_keeps_nothing);
     run(what_was_aborted_meanwhile_is_not_kept);
     run(what_was_kept_is_forgotten_when_it_may_change);

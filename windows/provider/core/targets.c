@@ -97,6 +97,13 @@ static void keep(struct provider *p, const char *id, const struct targets *targe
 
 /* ---- Which set it is ------------------------------------------------------------------------- */
 
+static bool is_of_vss(struct json set)
+{
+    struct json field;
+    bool is = false;
+    return json_member(set, "vss", &field) && json_bool(field, &is) && is;
+}
+
 /* This process did not make it, or long ago: the newest of this host that was cut through VSS.  One
  * that lacks a source is still it (this process was told of a part of its volumes only): an older one
  * would be given out as the copy that was made just now.  So would one be when `own`, which this
@@ -118,6 +125,7 @@ static bool find_newest(struct provider *p, const char *own, LONG count,
             continue;
         if (!json_text_member(set, "host", host, sizeof host) || strcmp(host, p->config->host) != 0)
             continue;
+        if (!is_of_vss(set)) continue;
         if (!json_text_member(set, "uuid", id, sizeof id)) continue;
         if (strcmp(id, own) == 0) has_own = true;
         if (!json_member(set, "cut_wall_ns", &field) || !json_u64(field, &cut) || cut < newest)
