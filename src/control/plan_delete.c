@@ -62,6 +62,20 @@ static struct err *check_snapshot(struct op *op, const struct snapshot *snapshot
     return snapshot_check_not_retained(op->control, snapshot);
 }
 
+/* The record of a set goes at once, and would take along what can still be had back. */
+static struct err *check_record(const struct victims *victims)
+{
+    for (unsigned i = 0; i < victims->count; i++) {
+        const struct catalog_snapshot *row = &victims->snapshots[i]->row;
+        if (row->state != SNAPSHOT_TRASHED) continue;
+        return err_next(err_new(STATUS_CONFLICT, "snapshot \"%s\" of set \"%s\" is in the trash",
+                                row->name, victims->name),
+                        "tarn trash restore %s; or both for good: tarn set delete %s --now",
+                        row->name, victims->name);
+    }
+    return NULL;
+}
+
 static struct err *check_all(struct op *op, const struct victims *victims)
 {
     for (unsigned i = 0; i < victims->count; i++)
@@ -69,7 +83,7 @@ static struct err *check_all(struct op *op, const struct victims *victims)
     if (arg_bool(op, "now")) {
         return require_role(op, CONTROL_ROLE_ADMIN, "deleting at once, without the trash,");
     }
-    return NULL;
+    return victims->record ? check_record(victims) : NULL;
 }
 
 /* ---- What goes ------------------------------------------------------------------------------- */

@@ -148,9 +148,12 @@ static struct err *check_set(struct op *op, struct promote_data *data)
     list_for_each (node, &set->members) {
         struct snapshot *s = list_entry(node, struct snapshot, member_link);
         if (s->row.state == SNAPSHOT_TRASHED) continue;
+        if (inventory_disk(op->control, &s->row.uuid)) continue; /* it became one */
         TRY(take_snapshot(op, data, s, s->row.name));
     }
-    return NULL;
+    if (json_array_size(data->targets) > 0) return NULL;
+    return err_next(err_new(STATUS_CONFLICT, "set \"%s\" has no snapshot left", set->row.name),
+                    "tarn trash list");
 }
 
 static struct err *check_disk(struct op *op, struct promote_data *data)

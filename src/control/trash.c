@@ -75,10 +75,13 @@ void untrash_disk(struct trashing *trashing, struct disk *disk)
 
 /* ---- Sets follow their members --------------------------------------------------------------- */
 
+/* Not what is being deleted, or became a disk and could not be forgotten yet: a set that has only that
+ * and the trash is in the trash. */
 static bool lives(const struct trashing *trashing, const struct snapshot *snapshot)
 {
     const struct trashing_snapshot *entry = find_entry(trashing, snapshot);
-    return (entry ? entry->row.state : snapshot->row.state) != SNAPSHOT_TRASHED;
+    enum catalog_snapshot_state state = entry ? entry->row.state : snapshot->row.state;
+    return state != SNAPSHOT_TRASHED && state != SNAPSHOT_DELETING;
 }
 
 static struct err *follow(struct op *op, struct trashing *trashing, struct set *set)

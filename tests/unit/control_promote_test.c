@@ -173,6 +173,54 @@ static void the_lun_of_a_split_disk_outlives_what_is_left_of_its_snapshot(void)
     rig_destroy(rig);
 }
 
+/* "n-a" becomes disk "copy", but its last rest is still there: somebody reads the point. */
+static void split_with_a_rest(struct rig *rig)
+{
+    char id[64];
+    job_of(rig_ok(rig, "snapshot_split", "{s:s, s:s}", "name", "n-a", "new_name", "copy"), id);
+    const struct snapshot *snapshot = snapshot_named(rig, "n-a");
+    struct volume *reader;
+    struct err *e = volume_open(snapshot->disk->pool->engine, NULL, &snapshot->row.point,
+                                VOLUME_READ_ONLY, &reader);
+    check(!e);
+    check(rig_job_ends(rig, id, "failed"));
+    volume_close(reader);
+}
+
+static void what_is_left_of_a_split_snapshot_stops_no_break(void)
+{
+    struct lun_host *host;
+    struct rig *rig = furnished(&host);
+    split_with_a_rest(rig);
+    expect(runs(rig, "set_break", "n"));
+    expect(rig_text_is(rig, "set_show", "n", "state", "broken"));
+    expect(rig_do(rig, "disk_show", "{s:s}", "name", "n-b"));
+    lun_logout(host);
+    expect(rig_restart(rig));
+    expect_eq(engine_points(rig), 0);
+    rig_destroy(rig);
+}
+
+/* Such a set counted as created, and the trash did not know its name. */
+static void a_set_with_nothing_but_the_trash_and_a_rest_is_not_broken(void)
+{
+    struct lun_host *host;
+    struct rig *rig = furnished(&host);
+    split_with_a_rest(rig);
+    expect(rig_do(rig, "snapshot_delete", "{s:s}", "name", "n-b"));
+    expect(rig_text_is(rig, "set_show", "n", "state", "trashed"));
+    expect_eq(rig_fails(rig, "set_break", "{s:s}", "name", "n"), STATUS_CONFLICT);
+    expect(rig_do(rig, "trash_restore", "{s:s}", "name", "n-b"));
+    expect(rig_text_is(rig, "set_show", "n", "state", "created"));
+    expect(rig_do(rig, "snapshot_delete", "{s:s}", "name", "n-b"));
+    lun_logout(host);
+    expect(rig_restart(rig));
+    expect(rig_text_is(rig, "set_show", "n", "state", "trashed"));
+    expect(rig_do(rig, "trash_restore", "{s:s}", "name", "n"));
+    expect(rig_text_is(rig, "snapshot_show", "n-b", "state", "ready"));
+    rig_destroy(rig);
+}
+
 static void a_set_whose_last_member_is_split_is_broken(void)
 {
     struct lun_host *host;
@@ -378,13 +426,15 @@ static void what_is_in_the_trash_stays_a_snapshot_when_its_set_is_broken(void)
     rig_destroy(rig);
 }
 
-static void the_record_of_a_broken_set_goes_with_what_is_in_the_trash(void)
+static void the_record_of_a_broken_set_goes_with_what_is_in_the_trash_only_for_good(void)
 {
     struct lun_host *host;
     struct rig *rig = furnished(&host);
     expect(rig_do(rig, "snapshot_delete", "{s:s}", "name", "n-b"));
     expect(runs(rig, "set_break", "n"));
-    expect(rig_do(rig, "set_delete", "{s:s}", "name", "n"));
+    expect_eq(rig_fails(rig, "set_delete", "{s:s}", "name", "n"), STATUS_CONFLICT);
+    expect(rig_do(rig, "trash_restore", "{s:s, s:b}", "name", "n-b", "dry_run", 1));
+    expect(rig_do(rig, "set_delete", "{s:s, s:b}", "name", "n", "now", 1));
     expect_eq(rig_fails(rig, "set_show", "{s:s}", "name", "n"), STATUS_NOT_FOUND);
     expect_eq(rig_fails(rig, "trash_restore", "{s:s}", "name", "n-b"), STATUS_NOT_FOUND);
     expect_eq(engine_points(rig), 0);
@@ -519,6 +569,8 @@ int main(void)
     run(split_makes_a_disk_with_the_identity_of_the_snapshot);
     run(a_split_keeps_the_luns_of_hosts_that_read_the_snapshot);
     run(the_lun_of_a_split_disk_outlives_what_is_left_of_its_snapshot);
+    run(what_is_left_of_a_split_snapshot_stops_no_break);
+    run(a_set_with_nothing_but_the_trash_and_a_rest_is_not_broken);
     run(a_set_whose_last_member_is_split_is_broken);
     run(a_set_is_split_as_a_whole);
     run(a_branch_is_split_from_its_snapshot);
@@ -528,7 +580,7 @@ int main(void)
     run(break_is_answered_at_once_and_a_cancelled_one_can_be_repeated);
     run(a_break_whose_end_could_not_be_written_can_be_repeated);
     run(what_is_in_the_trash_stays_a_snapshot_when_its_set_is_broken);
-    run(the_record_of_a_broken_set_goes_with_what_is_in_the_trash);
+    run(the_record_of_a_broken_set_goes_with_what_is_in_the_trash_only_for_good);
     run(break_writable_makes_protected_luns_writable);
     run(a_name_that_is_taken_is_refused_and_changes_nothing);
     run(a_split_that_crashes_anywhere_is_finished_at_the_next_start);
