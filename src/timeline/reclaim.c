@@ -188,8 +188,8 @@ static bool is_empty(struct tl_disk *disk)
 }
 
 /* Another lap and another checkpoint may empty it.  Not if a leaf of it cannot be read: this would
- * go on for ever, and who waits for the space of the pool would wait as long.  That is looked at
- * again when something else has moved the checkpoints on. */
+ * go on for ever, and who waits for the space of the pool would wait as long.  That is tried again
+ * when the sweep has other work and the checkpoints have moved on, and at a start. */
 static void try_again(struct tl_disk *disk)
 {
     struct tl_pool *p = disk->pool;
