@@ -31,8 +31,7 @@ enum {
 #define HOUR_NS (3600 * RT_SECOND)
 #define DAY_NS (24 * HOUR_NS)
 #define UNDO_KEPT_NS DAY_NS
-/* Who read or wrote a disk so short a time ago may do so again: its content is not changed under
- * it. */
+/* Who used a disk so short a time ago may do so again: its content is not changed under it (S7). */
 #define DISK_USE_NS (60 * RT_SECOND)
 
 /* ---- Objects --------------------------------------------------------------------------------- */
@@ -86,7 +85,7 @@ struct disk {
     struct served served;
     struct disk_given given;
     unsigned map_count;
-    struct job *job; /* that promotes or splits it; NULL */
+    struct job *job; /* that works on it, so that nothing else does; NULL */
     struct list undos; /* undo.object.link, oldest first */
 };
 
@@ -137,7 +136,7 @@ struct snapshot {
     struct served view;   /* the same without the marks of VSS (view.c) */
     struct served branch; /* its private branch */
     unsigned map_count;   /* of all three */
-    struct job *job;      /* that promotes or splits it; NULL */
+    struct job *job;      /* that works on it or reads it; NULL */
 };
 
 struct slot {

@@ -36,7 +36,11 @@ struct op {
     struct err *error;
     op_step *const *steps;
     unsigned step;
-    bool ready, running, access_due, undo_due, undoing, finishing, repeat, deferred;
+    bool ready, running;     /* the last step has ended; steps are being run (op_run) */
+    bool access_due;         /* rights are looked at once more before the first step */
+    bool repeat;             /* op_repeat */
+    bool undo_due;           /* set by a step: a failure from here on runs plan->undo */
+    bool undoing, finishing; /* that is under way; so is the end */
     struct lane *lane;
     struct set *set;         /* whose lane is held or waited for */
     struct set **taken_sets; /* whose lanes are held besides */

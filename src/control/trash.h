@@ -13,6 +13,7 @@
 
 /* doomed.c: deleting snapshots, whole sets and disks: mark, engine, rows. */
 struct doomed {
+    /* The next to be deleted in the engine: of snapshots, undos, disks.  The rows are copies for the worker. */
     unsigned snapshot_count, next, set_count;
     unsigned undo_count, next_undo, disk_count, next_disk;
     struct undo **undos;
@@ -39,10 +40,12 @@ void doom_step_points(struct op *op);
 void doom_step_disks(struct op *op);
 void doom_step_rows(struct op *op);
 void doom_step_forget(struct op *op);
+/* IN_USE while a host has it (unserved), and while a job works on it, too (unused). */
 struct err *check_snapshot_unused(const struct snapshot *snapshot) MUST_CHECK;
 struct err *check_snapshot_unserved(const struct snapshot *snapshot) MUST_CHECK;
+/* branch_private.c: IN_USE while a job works on it. */
 struct err *check_disk_idle(const struct disk *disk) MUST_CHECK;
-struct err *check_snapshot_idle(const struct snapshot *snapshot) MUST_CHECK; /* no job on it */
+struct err *check_snapshot_idle(const struct snapshot *snapshot) MUST_CHECK;
 
 /* plan_import.c.  Takes the LUNs of snapshots away from all hosts, and begins the operation anew. */
 void unmap_snapshots(struct op *op, struct snapshot *const *snapshots, unsigned count);
@@ -77,7 +80,9 @@ void trash_snapshot(struct trashing *trashing, struct snapshot *snapshot);
 void trash_disk(struct trashing *trashing, struct disk *disk);
 void untrash_snapshot(struct trashing *trashing, struct snapshot *snapshot);
 void untrash_disk(struct trashing *trashing, struct disk *disk);
-struct err *trash_decide_sets(struct op *op, struct trashing *trashing);
+/* Sets follow their members; CONFLICT when one may not now (it is breaking).  trash_steps does it, too: for
+ * who wants to see trashing->sets before. */
+struct err *trash_decide_sets(struct op *op, struct trashing *trashing) MUST_CHECK;
 extern op_step *const trash_steps[]; /* write (audited), apply */
 /* plan_trash.c: out of the trash for good; what cannot go now stays. */
 void trash_doom_snapshot(struct op *op, struct doomed *doomed, struct snapshot *snapshot);
