@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "control/control_int.h"
 
 struct disk_data {
@@ -163,18 +164,30 @@ static void step_publish(struct op *op)
     op_next(op);
 }
 
+/* Made or not, gone or not is not known: the row stays "creating", and the next start decides. */
+static void engine_undone(void *arg, struct err *e)
+{
+    struct op *op = arg;
+    if (e) {
+        log_failure("a disk that could not be made could not be deleted; the next start does it", e);
+        err_free(e);
+        op_end(op);
+        return;
+    }
+    op_next(op);
+}
+
 /* The engine may have made the disk and the row could not be written: the disk goes too. */
 static void step_undo_engine(struct op *op)
 {
     struct disk_data *data = op->data;
     struct volume_disk_info info;
     if (volume_pool_state(data->pool->engine) != VOLUME_POOL_OK) {
-        op_end(
-            op); /* made or not is not known: the row stays "creating" and the next start decides */
+        op_end(op); /* as in engine_undone */
         return;
     }
     if (volume_disk_find(data->pool->engine, &data->row.uuid, &info)) {
-        volume_disk_delete(data->pool->engine, &data->row.uuid, op_done, op);
+        volume_disk_delete(data->pool->engine, &data->row.uuid, engine_undone, op);
     } else {
         op_next(op);
     }

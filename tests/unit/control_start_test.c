@@ -169,6 +169,28 @@ static void a_pool_that_fails_at_work_is_one_event_and_right_after_the_next_star
     rig_destroy(rig);
 }
 
+/* The row that says "ready" cannot be written, nor can the engine take the disk back. */
+static void a_disk_that_could_be_neither_made_nor_unmade_is_known_at_the_next_start(void)
+{
+    unsigned failed = 0;
+    for (unsigned lap = 0; lap < 30; lap++) {
+        struct rig *rig = furnished();
+        for (unsigned i = 0; i < lap / 3; i++) /* what the power leaves is drawn anew */
+            expect(rig_do(rig, "disk_grow", "{s:s, s:I}", "name", "c", "size", (32 + i) * 1048576LL));
+        sim_node_fault(rig->node, SIM_FAULT_FLUSH_ERROR, "/state/catalog.db-wal", 1);
+        sim_node_fault(rig->node, SIM_FAULT_FLUSH_ERROR, "/pool", lap % 3);
+        expect(rig_fails(rig, "disk_create", "{s:s, s:s}", "name", "x", "size", "1M"));
+        json_t *pool = rig_ok(rig, "pool_show", "{s:s}", "name", "p");
+        failed += strcmp(rig_text(pool, "state"), "failed") == 0;
+        json_decref(pool);
+        rig_crash(rig, SIM_CRASH_POWER);
+        require(rig_boot(rig));
+        expect_eq(rig_unclaimed(rig), 0);
+        rig_destroy(rig);
+    }
+    expect(failed > 1);
+}
+
 static void a_pool_that_is_missing_is_shown_and_its_sets_wait(void)
 {
     struct rig *rig = furnished();
@@ -276,6 +298,7 @@ int main(void)
     run(an_armed_set_falls_back_to_prepared);
     run(a_committed_set_goes_on_with_its_lease_in_full);
     run(a_pool_that_fails_at_work_is_one_event_and_right_after_the_next_start);
+    run(a_disk_that_could_be_neither_made_nor_unmade_is_known_at_the_next_start);
     run(a_pool_that_is_missing_is_shown_and_its_sets_wait);
     run(a_pool_that_was_being_made_is_there_whole_or_forgotten);
     run(a_point_that_the_catalog_does_not_know_is_shown_and_kept);
