@@ -233,6 +233,23 @@ prove "a script ends where its command file fails" refused "exit code 3" \
 prove "its persistent shadow copies stay" shadow "Number of shadow copies listed: 2" list
 prove "the drive letters are taken back" shadow "no longer exposed as X:" unexpose X:
 prove "both" shadow "no longer exposed as Y:" unexpose 'Y:\'
+export STANDIN_LIST_ENDS=1
+prove "a list that breaks off is no list" refused "Next: E_OUTOFMEMORY" list
+prove "and nothing is deleted by it" refused "Next: E_OUTOFMEMORY" delete --all
+unset STANDIN_LIST_ENDS
+prove "all are there" shadow "Number of shadow copies listed: 2" list
+# 0x80010100 is what RPC has for a system call that failed; Wine makes the status 1 of it.
+export STANDIN_RAISES=2147549440
+prove "an exception has a last word" refused "ended by exception 0x80010100 at" list
+unset STANDIN_RAISES
+unsaid()
+{
+    local status=0
+    # shellcheck disable=SC2034  # prove prints it
+    WHY=$({ (cd "$DRIVE_C" && timeout 60 "$WINE" 'C:\tarn-shadow.exe' list nonsense) > /dev/full; } 2>&1) || status=$?
+    [ "$status" = 1 ] && [[ $WHY == *nonsense* ]]
+}
+prove "what stdout does not take is said on stderr" unsaid
 prove "the oldest of a volume is deleted" shadow "deleted: 1" delete --oldest D:
 prove "and all that is left" shadow "deleted: 1" delete --all
 prove "what is not there cannot be exposed" refused "VSS_E_OBJECT_NOT_FOUND" expose "$SET" X:

@@ -164,8 +164,8 @@ static struct err *judge_writers(IVssBackupComponents *vss)
         HRESULT failure = S_OK;
         HRESULT result = IVssBackupComponents_GetWriterStatus(vss, i, &instance, &class, &name,
                                                               &state, &failure);
-        if (result == S_OK && state >= VSS_WS_FAILED_AT_IDENTIFY &&
-            state <= VSS_WS_FAILED_AT_BACKUPSHUTDOWN) {
+        e = shadow_judge(result, "GetWriterStatus");
+        if (!e && state >= VSS_WS_FAILED_AT_IDENTIFY && state <= VSS_WS_FAILED_AT_BACKUPSHUTDOWN) {
             char *utf8 = shadow_utf8(name);
             e = err_next(err_new(STATUS_CONFLICT, "writer \"%s\" failed with 0x%08lx",
                                  utf8 ? utf8 : "", (unsigned long)failure),

@@ -14,24 +14,45 @@ static struct err *query(struct shadow_session *s, VSS_OBJECT_TYPE type, IVssEnu
     return shadow_judge(result, "Query");
 }
 
+/* A list that breaks off is a failure, and not the whole list: what is done to it goes by all. */
+static struct err *next(IVssEnumObject *objects, VSS_OBJECT_PROP *ret, bool *ret_has)
+{
+    ULONG got = 0;
+    HRESULT result = IVssEnumObject_Next(objects, 1, ret, &got);
+    *ret_has = result == S_OK && got == 1;
+    return FAILED(result) ? shadow_judge(result, "Next") : NULL;
+}
+
+static struct err *add(VSS_SNAPSHOT_PROP **list, unsigned *count, const VSS_SNAPSHOT_PROP *one)
+{
+    VSS_SNAPSHOT_PROP *more = realloc(*list, (*count + 1) * sizeof *more);
+    if (!more) return err_new(STATUS_NO_MEMORY, "list the shadow copies");
+    more[(*count)++] = *one;
+    *list = more;
+    return NULL;
+}
+
 struct err *shadow_snapshots(struct shadow_session *s, VSS_SNAPSHOT_PROP **ret, unsigned *ret_count)
 {
     IVssEnumObject *objects;
     VSS_SNAPSHOT_PROP *list = NULL;
     VSS_OBJECT_PROP object;
     unsigned count = 0;
-    ULONG got;
+    bool has = false;
     TRY(query(s, VSS_OBJECT_SNAPSHOT, &objects));
-    while (IVssEnumObject_Next(objects, 1, &object, &got) == S_OK && got == 1) {
-        VSS_SNAPSHOT_PROP *more = realloc(list, (count + 1) * sizeof *list);
-        if (!more) {
+    struct err *e = next(objects, &object, &has);
+    while (!e && has) {
+        e = add(&list, &count, &object.Obj.Snap);
+        if (e)
             s->api.free_properties(&object.Obj.Snap);
-            break;
-        }
-        list = more;
-        list[count++] = object.Obj.Snap;
+        else
+            e = next(objects, &object, &has);
     }
     IVssEnumObject_Release(objects);
+    if (e) {
+        shadow_snapshots_free(s, list, count);
+        return e;
+    }
     *ret = list;
     *ret_count = count;
     return NULL;
@@ -208,17 +229,19 @@ static struct err *list_providers(struct shadow_session *s)
     IVssEnumObject *objects;
     VSS_OBJECT_PROP object;
     unsigned count = 0;
-    ULONG got;
+    bool has = false;
     TRY(query(s, VSS_OBJECT_PROVIDER, &objects));
-    while (IVssEnumObject_Next(objects, 1, &object, &got) == S_OK && got == 1) {
+    struct err *e = next(objects, &object, &has);
+    while (!e && has) {
         say_provider(s, &object.Obj.Prov);
         CoTaskMemFree(object.Obj.Prov.m_pwszProviderName);
         CoTaskMemFree(object.Obj.Prov.m_pwszProviderVersion);
         count++;
+        e = next(objects, &object, &has);
     }
     IVssEnumObject_Release(objects);
-    shadow_say(s, "Number of providers registered: %u", count);
-    return NULL;
+    if (!e) shadow_say(s, "Number of providers registered: %u", count);
+    return e;
 }
 
 static struct err *ask_writers(IVssBackupComponents *vss, UINT *ret_count)
@@ -234,7 +257,7 @@ static struct err *ask_writers(IVssBackupComponents *vss, UINT *ret_count)
                         "GetWriterStatusCount");
 }
 
-static void say_writer(struct shadow_session *s, IVssBackupComponents *vss, UINT index)
+static struct err *say_writer(struct shadow_session *s, IVssBackupComponents *vss, UINT index)
 {
     static const char *const states[] = {
         "VSS_WS_UNKNOWN",
@@ -249,9 +272,9 @@ static void say_writer(struct shadow_session *s, IVssBackupComponents *vss, UINT
     BSTR name = NULL;
     VSS_WRITER_STATE state;
     HRESULT failure;
-    if (IVssBackupComponents_GetWriterStatus(vss, index, &instance, &class, &name, &state,
-                                             &failure) != S_OK)
-        return;
+    TRY(shadow_judge(IVssBackupComponents_GetWriterStatus(vss, index, &instance, &class, &name,
+                                                          &state, &failure),
+                     "GetWriterStatus"));
     char *utf8 = shadow_utf8(name);
     shadow_say(s, "\t* WRITER \"%s\"", utf8 ? utf8 : "");
     shadow_say(s, "\t\t- Status: %d (%s)", (int)state,
@@ -262,6 +285,7 @@ static void say_writer(struct shadow_session *s, IVssBackupComponents *vss, UINT
     shadow_say(s, "\t\t- Instance ID: %s\n", shadow_guid_text(&instance, id));
     free(utf8);
     SysFreeString(name);
+    return NULL;
 }
 
 static struct err *list_writers(struct shadow_session *s)
@@ -271,7 +295,7 @@ static struct err *list_writers(struct shadow_session *s)
     TRY(shadow_object(s, VSS_CTX_BACKUP, NULL, &vss));
     struct err *e = ask_writers(vss, &count);
     for (UINT i = 0; !e && i < count; i++)
-        say_writer(s, vss, i);
+        e = say_writer(s, vss, i);
     IVssBackupComponents_Release(vss);
     if (!e) shadow_say(s, "Number of writers listed: %u", count);
     return e;

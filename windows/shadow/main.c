@@ -230,9 +230,11 @@ static struct err *run_file(struct shadow_session *s, char **words, int count)
     char *bytes = malloc(DSH_SCRIPT_MAX_BYTES + 1);
     size_t size = file && bytes ? fread(bytes, 1, DSH_SCRIPT_MAX_BYTES + 1, file) : 0;
     struct err *e;
-    if (!file)
+    if (!file || (bytes && ferror(file)))
         e = err_next(err_new(STATUS_NOT_FOUND, "script %s cannot be read", words[0]),
                      "write the whole path of the script");
+    else if (!bytes)
+        e = err_new(STATUS_NO_MEMORY, "read script %s", words[0]);
     else
         e = run(s, bytes, size, words + 1, count - 1);
     if (file) fclose(file);
@@ -292,27 +294,42 @@ static int run_command(struct shadow_session *s, char **words, int count)
     return 2;
 }
 
+/* As UTF-8, with one place more; NULL: no memory. */
+static char **words_of(int argc, WCHAR **argv)
+{
+    char **words = calloc((size_t)argc + 1, sizeof *words);
+    for (int i = 1; words && i < argc; i++)
+        if (!(words[i - 1] = shadow_utf8(argv[i]))) return NULL;
+    return words;
+}
+
+static struct err *start_com(void)
+{
+    HRESULT result = CoInitializeEx(NULL, COINIT_MULTITHREADED);
+    /* VSS calls back as LocalSystem and has to be let in; only its identity is needed. */
+    if (SUCCEEDED(result))
+        result = CoInitializeSecurity(NULL, -1, NULL, NULL, RPC_C_AUTHN_LEVEL_PKT_PRIVACY,
+                                      RPC_C_IMP_LEVEL_IDENTIFY, NULL, EOAC_DYNAMIC_CLOAKING, NULL);
+    if (SUCCEEDED(result)) return NULL;
+    return err_next(
+        err_new(STATUS_OS_ERROR, "COM does not start here (0x%08lx)", (unsigned long)result),
+        "see that the services RpcSs and DcomLaunch run");
+}
+
 int wmain(int argc, WCHAR **argv);
 int wmain(int argc, WCHAR **argv)
 {
     static struct shadow_session session;
-    char **words = calloc((size_t)argc + 1, sizeof *words);
     int status = 2;
-    for (int i = 1; words && i < argc; i++)
-        words[i - 1] = shadow_utf8(argv[i]);
-    if (!words || argc < 2 || strcmp(words[0], "--help") == 0) {
+    shadow_tell_crashes();
+    char **words = words_of(argc, argv);
+    if (!words) return told(&session, err_new(STATUS_NO_MEMORY, "read the command line"));
+    if (argc < 2 || strcmp(words[0], "--help") == 0) {
         fputs(usage, argc < 2 ? stderr : stdout);
         return argc < 2 ? 2 : 0;
     }
-    HRESULT result = CoInitializeEx(NULL, COINIT_MULTITHREADED);
-    if (FAILED(result))
-        return told(&session, err_next(err_new(STATUS_OS_ERROR, "COM does not start here (%08lx)",
-                                               (unsigned long)result),
-                                       "see that the services RpcSs and DcomLaunch run"));
-    /* VSS calls back as LocalSystem and has to be let in; only its identity is needed. */
-    CoInitializeSecurity(NULL, -1, NULL, NULL, RPC_C_AUTHN_LEVEL_PKT_PRIVACY,
-                         RPC_C_IMP_LEVEL_IDENTIFY, NULL, EOAC_DYNAMIC_CLOAKING, NULL);
-    struct err *e = shadow_open(&session);
+    struct err *e = start_com();
+    if (!e) e = shadow_open(&session);
     if (e)
         status = told(&session, e);
     else if (is_option(words[0], 's') && argc > 2)

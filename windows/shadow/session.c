@@ -60,19 +60,22 @@ struct err *shadow_guid(const char *text, GUID *ret)
     return NULL;
 }
 
-static void write_line(struct shadow_session *s, const char *line)
+static bool write_output(const char *line)
 {
     HANDLE console = GetStdHandle(STD_OUTPUT_HANDLE);
     DWORD mode, written;
     WCHAR *wide = GetConsoleMode(console, &mode) ? shadow_wide(line) : NULL;
-    if (wide) {
-        WriteConsoleW(console, wide, (DWORD)wcslen(wide), &written, NULL);
-        WriteConsoleW(console, L"\r\n", 2, &written, NULL);
-    } else {
-        puts(line);
-        fflush(stdout);
-    }
+    bool good = wide ? WriteConsoleW(console, wide, (DWORD)wcslen(wide), &written, NULL) &&
+                           WriteConsoleW(console, L"\r\n", 2, &written, NULL)
+                     : puts(line) >= 0 && fflush(stdout) == 0;
     free(wide);
+    return good;
+}
+
+/* What cannot be said where it belongs is said beside it: a failure never goes without a word. */
+static void write_line(struct shadow_session *s, const char *line)
+{
+    if (!write_output(line)) fprintf(stderr, "%s\n", line);
     if (s->log) fprintf(s->log, "%s\n", line);
 }
 

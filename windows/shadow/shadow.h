@@ -10,6 +10,7 @@
  *     use.c       import, expose, break, mask, resync, delete
  *     list.c      what DiskShadow prints of shadow copies, providers and writers
  *     metadata.c  the .cab files of `set metadata`, made and read by Windows' own cabinet.dll
+ *     crash.c     the last words when an exception ends the program
  *
  * Applications are told of a backup of whole volumes (SetBackupState without components): all that
  * lies on the volumes takes part.  A single component can be neither demanded nor left out.
@@ -56,6 +57,11 @@ struct shadow_session {
 };
 
 struct dsh_ops shadow_ops(void);
+
+/* ---- crash.c --------------------------------------------------------------------------------- */
+
+/* From now on an exception that nobody takes is told on stderr: which, and where. */
+void shadow_tell_crashes(void);
 
 /* ---- session.c ------------------------------------------------------------------------------- */
 

@@ -497,5 +497,7 @@ static HRESULT create(IVssBackupComponents **ret)
 
 HRESULT STDAPICALLTYPE CreateVssBackupComponentsInternal(IVssBackupComponents **ret)
 {
+    DWORD exception = standin_setting_number("STANDIN_RAISES");
+    if (exception) RaiseException(exception, 0, 0, NULL);
     return ret ? create(ret) : E_INVALIDARG;
 }

@@ -86,7 +86,10 @@ static HRESULT STDMETHODCALLTYPE next(IVssEnumObject *iface, ULONG wanted, VSS_O
     struct enumeration *e = of(iface);
     if (!ret || !ret_count) return E_POINTER;
     *ret_count = 0;
-    while (*ret_count < wanted && e->next < e->list->count) {
+    ULONG end = standin_setting_number("STANDIN_LIST_ENDS");
+    while (*ret_count < wanted) {
+        if (end > 0 && e->next == end) return E_OUTOFMEMORY;
+        if (e->next == e->list->count) break;
         if (!copy(&e->list->properties[e->next], &ret[*ret_count])) return E_OUTOFMEMORY;
         e->next++;
         ++*ret_count;

@@ -19,6 +19,8 @@
  *     STANDIN_MOUNTS     volumes with a letter: D:=\\?\Volume{...}\;E:=...
  *     STANDIN_EXPOSE_MS  how long to wait for the test to mount what is exposed; 0: not at all
  *     STANDIN_WRITERS, STANDIN_WRITER_FAILS   see writers.c; none by default
+ *     STANDIN_LIST_ENDS  a list breaks off behind so many objects; 0: none does
+ *     STANDIN_RAISES     a new object raises the exception of this number; 0: none
  *
  * A rule of the contract that a provider breaks makes the call fail with E_FAIL, which VSS itself
  * never answers, and "broken rule: NAME: WHAT" stands in the trace.
