@@ -39,6 +39,7 @@ static struct trashing_snapshot *find_entry(const struct trashing *trashing,
 void trash_snapshot(struct trashing *trashing, struct snapshot *snapshot)
 {
     if (snapshot->row.state == SNAPSHOT_TRASHED || find_entry(trashing, snapshot)) return;
+    if (snapshot->row.state == SNAPSHOT_DELETING) return; /* no way back: it may be a disk by now */
     struct trashing_snapshot entry = {.snapshot = snapshot, .row = snapshot->row};
     entry.row.state = SNAPSHOT_TRASHED;
     entry.row.trashed_ns = trashing->trashed_ns;

@@ -221,6 +221,26 @@ static void a_set_with_nothing_but_the_trash_and_a_rest_is_not_broken(void)
     rig_destroy(rig);
 }
 
+/* It came back as a snapshot with the id of the disk, which a host could be served a second time. */
+static void what_is_left_of_a_split_snapshot_does_not_go_into_the_trash(void)
+{
+    struct lun_host *host;
+    struct rig *rig = furnished(&host);
+    split_with_a_rest(rig);
+    expect(rig_do(rig, "set_delete", "{s:s}", "name", "n"));
+    expect_eq(rig_fails(rig, "trash_restore", "{s:s}", "name", "n-a"), STATUS_NOT_FOUND);
+    expect(rig_do(rig, "trash_restore", "{s:s}", "name", "n"));
+    expect(rig_text_is(rig, "snapshot_show", "n-b", "state", "ready"));
+    expect(rig_do(rig, "snapshot_delete", "{s:s}", "name", "n-a"));
+    expect_eq(rig_fails(rig, "trash_restore", "{s:s}", "name", "n-a"), STATUS_NOT_FOUND);
+    lun_logout(host);
+    expect(rig_restart(rig));
+    expect_eq(rig_fails(rig, "snapshot_show", "{s:s}", "name", "n-a"), STATUS_NOT_FOUND);
+    expect(rig_do(rig, "disk_show", "{s:s}", "name", "copy"));
+    expect_eq(engine_points(rig), 1);
+    rig_destroy(rig);
+}
+
 static void a_set_whose_last_member_is_split_is_broken(void)
 {
     struct lun_host *host;
@@ -571,6 +591,7 @@ int main(void)
     run(the_lun_of_a_split_disk_outlives_what_is_left_of_its_snapshot);
     run(what_is_left_of_a_split_snapshot_stops_no_break);
     run(a_set_with_nothing_but_the_trash_and_a_rest_is_not_broken);
+    run(what_is_left_of_a_split_snapshot_does_not_go_into_the_trash);
     run(a_set_whose_last_member_is_split_is_broken);
     run(a_set_is_split_as_a_whole);
     run(a_branch_is_split_from_its_snapshot);
