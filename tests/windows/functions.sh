@@ -14,7 +14,11 @@
 # The native programs: of the build that ./check made before, or of the one that was named.
 TARN_BUILD=${TARN_NATIVE:-$TARN_ROOT/build/gcc}
 export WINDOWS_BUILD=${WINDOWS_BUILD:-$TARN_ROOT/build/windows} TARN_NATIVE=$TARN_BUILD
-WINE=/usr/lib/wine/wine64
+WINE=(/usr/lib/wine/wine64)
+# Wine's loader has a fixed place, and the kernel puts its heap anywhere in the GiB behind it: now and then over the page
+# 0x7ffe0000, which Wine must have.  Then the program ends with the status 1 and, by WINEDEBUG=-all, without a word.  Not
+# randomised, the heap begins right behind the loader.  Processes that Wine starts inherit that.
+! setarch -R true 2> /dev/null || WINE=(setarch -R "${WINE[@]}")
 WINESERVER=/usr/lib/wine/wineserver64
 export WINEARCH=win64 WINEDEBUG=${WINEDEBUG:--all}
 export WINEDLLOVERRIDES='mscoree,mshtml,winemenubuilder.exe,winedbg.exe=d;vssapi=n,b'
@@ -39,7 +43,7 @@ enter_native_world() # SCRIPT ARGUMENTS...
 # A fresh prefix; its server is stopped once, because services that COM starts fail in one that was just made.
 wine_begin()
 {
-    [ -x "$WINE" ] || skip_all "needs wine64 (tools/deps install windows)"
+    [ -x "${WINE[-1]}" ] || skip_all "needs wine64 (tools/deps install windows)"
     WINE_DIR=$(mktemp -d ${IN_WORLD:+-p "$WORK"})
     export WINEPREFIX=$WINE_DIR/prefix
     if [ -n "${IN_WORLD:-}" ]; then
@@ -48,7 +52,7 @@ wine_begin()
         trap wine_end EXIT
         trap 'exit 143' INT TERM HUP
     fi
-    timeout 120 "$WINE" wineboot -i > "$WINE_DIR/wineboot.log" 2>&1 ||
+    timeout 120 "${WINE[@]}" wineboot -i > "$WINE_DIR/wineboot.log" 2>&1 ||
         die "wineboot failed: $(tail -n 3 "$WINE_DIR/wineboot.log")"
     timeout 60 "$WINESERVER" -k -w || true
     timeout 60 "$WINESERVER" -p60
@@ -90,7 +94,7 @@ wine() # SECONDS PROGRAM ARGUMENTS...: on drive C; carriage returns are taken of
 {
     local seconds=$1 program=$2 status=0
     shift 2
-    (cd "$DRIVE_C" && timeout "$seconds" "$WINE" "C:\\$program" "$@") > "$WINE_DIR/out" 2>&1 || status=$?
+    (cd "$DRIVE_C" && timeout "$seconds" "${WINE[@]}" "C:\\$program" "$@") > "$WINE_DIR/out" 2>&1 || status=$?
     tr -d '\r' < "$WINE_DIR/out"
     return "$status"
 }

@@ -238,7 +238,7 @@ chapter "What the commit touches"
 trace_commit()
 {
     timeout 60 "$WINESERVER" -k -w || true # the next one's services inherit this trace
-    (cd "$DRIVE_C" && WINEDEBUG=+pid,+tid,+file,+reg,+eventlog timeout 120 "$WINE" 'C:\vss_bench.exe' disks.txt 1 mark) \
+    (cd "$DRIVE_C" && WINEDEBUG=+pid,+tid,+file,+reg,+eventlog timeout 120 "${WINE[@]}" 'C:\vss_bench.exe' disks.txt 1 mark) \
         > "$WORK/bench.out" 2> "$WORK/trace" || true
     timeout 60 "$WINESERVER" -k -w || true
     timeout 60 "$WINESERVER" -p60

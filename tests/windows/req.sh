@@ -246,7 +246,7 @@ unsaid()
 {
     local status=0
     # shellcheck disable=SC2034  # prove prints it
-    WHY=$({ (cd "$DRIVE_C" && timeout 60 "$WINE" 'C:\tarn-shadow.exe' list nonsense) > /dev/full; } 2>&1) || status=$?
+    WHY=$({ (cd "$DRIVE_C" && timeout 60 "${WINE[@]}" 'C:\tarn-shadow.exe' list nonsense) > /dev/full; } 2>&1) || status=$?
     [ "$status" = 1 ] && [[ $WHY == *nonsense* ]]
 }
 prove "what stdout does not take is said on stderr" unsaid
