@@ -208,6 +208,7 @@ struct site {
     uint32_t hold;       /* the tick at which it began */
     uint64_t heal_at_ns; /* 0: nothing hangs */
     bool catalog_erred;  /* in this storm: events may be missing */
+    bool canary_in_doubt; /* a disk of other_pool_works was neither made nor deleted for certain */
     uint32_t disk_number, set_number;
     char last_job[48];
     bool failed, crashed, power_lost, started;
@@ -283,6 +284,8 @@ const char *site_verb_name(unsigned row);
 void site_storm(struct site *site, void (*op)(struct site *site));
 void site_strike(struct site *site);
 void site_strike_start(struct site *site);
+/* Is this a disk of the storm's own, in doubt?  Then it is deleted. */
+bool site_canary_goes(struct site *site, const char *name);
 bool site_pools_are_well(const struct site *site);
 bool site_stay_without(struct site *site);
 

@@ -116,26 +116,38 @@ static bool pool_is_well(const struct site *site, int pool)
            volume_pool_state(site->pools[pool].engine) == VOLUME_POOL_OK;
 }
 
+bool site_canary_goes(struct site *site, const char *name)
+{
+    if (!site->canary_in_doubt || strncmp(name, "canary", 6) != 0) return false;
+    json_decref(site_ask(site, "disk_delete", json_pack("{s:s, s:b}", "name", name, "now", 1)));
+    return true;
+}
+
 /* With one pool of two out of order the other works: a disk comes and goes.  A fault that waits for
- * it may strike that very disk: then it is the pool's. */
+ * it may strike that very disk: then it is the pool's, and the disk in doubt. */
 static bool other_pool_works(struct site *site)
 {
+    char name[24];
     int well = -1;
+    snprintf(name, sizeof name, "canary%u", site->ill_pools);
     for (int i = 0; i < SITE_POOLS; i++)
         if (pool_is_well(site, i)) well = i;
     if (well < 0) return true;
-    json_t *made = site_ask(site, "disk_create",
-                            json_pack("{s:s, s:s, s:s}", "name", "canary", "pool",
-                                      site->pools[well].name, "size", "1M"));
-    if (!made)
+    json_t *made = site_ask(
+        site, "disk_create",
+        json_pack("{s:s, s:s, s:s}", "name", name, "pool", site->pools[well].name, "size", "1M"));
+    if (!made) {
+        site->canary_in_doubt = true;
         return site->crashed || !pool_is_well(site, well) ||
                site_fail(site, "pool %d does not work any more", well);
+    }
     json_decref(made);
-    json_t *gone =
-        site_ask(site, "disk_delete", json_pack("{s:s, s:b}", "name", "canary", "now", 1));
-    if (!gone)
+    json_t *gone = site_ask(site, "disk_delete", json_pack("{s:s, s:b}", "name", name, "now", 1));
+    if (!gone) {
+        site->canary_in_doubt = true;
         return site->crashed || !pool_is_well(site, well) ||
                site_fail(site, "pool %d deletes nothing any more", well);
+    }
     json_decref(gone);
     return true;
 }
