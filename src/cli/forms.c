@@ -18,7 +18,11 @@ static const struct cli_form forms[] = {
      .note = "The file is written through once, so that it cannot run out of space later; that "
              "takes a while and "
              "shows its progress. --sparse skips it, for tests."},
-    {.id = "pool_check", .examples = {"tarn pool check main"}},
+    {.id = "pool_check",
+     .examples = {"tarn pool check main"},
+     .note = "It reads the whole map in one pause of the hosts' writes, and tries for such a pause "
+             "again and again; copies of jobs wait meanwhile. Without one it ends with \"in use\", "
+             "which says nothing about the pool: check it while its hosts write less."},
     {.id = "pool_set",
      .examples = {"tarn pool set main --warn 80"},
      .note =

@@ -22,6 +22,8 @@ extern const struct volume_engine_ops timeline_ops;
 /* poolcheck.c */
 void pool_check(struct volume_pool *pool, volume_done_fn *done, void *arg);
 void pool_check_free_node(struct list_node *node);
+/* A check looks at the leaves: what can wait waits, and a pump follows. */
+bool pool_is_walked(const struct tl_pool *p);
 
 /* batch.c */
 void batch_init(struct tl_pool *p);

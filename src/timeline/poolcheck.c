@@ -1,14 +1,25 @@
 /* poolcheck.c - at rest: bitmap == union of the runs in the map + metadata; one owner per block
- * (E27); nothing is kept that no view needs (E21). */
+ * (E27); nothing is kept that no view needs (E21).
+ *
+ * Rest does not last: the walk over the leaves takes many turns, and a batch between two of them moves
+ * blocks from what is passed to what is not.  Such a walk says nothing, neither good nor bad, and is
+ * made again.  Copies in the background wait meanwhile (window_write). */
 #include <stdlib.h>
+#include <string.h>
 
 #include "timeline/engine.h"
 #include "timeline/map.h"
 #include "timeline/tables.h"
 
+enum { WALK_TRIES = 50, WALK_PAUSE_MS = 100 }; /* 5 s: a file system's journal comes as often */
+
 struct pool_check {
     struct list_node link; /* pool->checks */
     struct tl_pool *pool;
+    bool is_walking;
+    unsigned tries;
+    uint64_t next_seq; /* when the walk began: nothing moves without a batch */
+    struct rt_timer timer;
     volume_done_fn *done;
     void *arg;
     struct tl_disk *disk;
@@ -22,6 +33,7 @@ struct pool_check {
 static void pool_check_free(struct pool_check *c)
 {
     list_remove(&c->link);
+    rt_timer_cancel(c->pool->rt, &c->timer);
     err_free(c->error);
     free(c->owned);
     free(c);
@@ -36,8 +48,29 @@ static void check_end(struct pool_check *c, struct err *e)
 {
     volume_done_fn *done = c->done;
     void *arg = c->arg;
+    pump_soon(c->pool); /* who waits for the end of the walk */
     pool_check_free(c);
     done(arg, e);
+}
+
+bool pool_is_walked(const struct tl_pool *p)
+{
+    check(p->checks.head.next != NULL); /* for the analyzer: an initialised list has no NULL */
+    list_for_each (node, &p->checks)
+        if (list_entry(node, struct pool_check, link)->is_walking) return true;
+    return false;
+}
+
+/* Every block that is taken is in the map, in a page, or kept for an older checkpoint. */
+static bool is_at_rest(struct tl_pool *p)
+{
+    return tl_is_ok(p) && list_is_empty(&p->in_flight) && p->alloc.queue_count == 0 &&
+           list_is_empty(&p->trims) && map_writers_are_idle(p) && p->ckpt.phase == CHECKPOINT_IDLE;
+}
+
+static bool is_undisturbed(const struct pool_check *c)
+{
+    return c->pool->next_seq == c->next_seq && is_at_rest(c->pool);
 }
 
 /* Notes the first thing that is wrong. */
@@ -82,7 +115,6 @@ static void compare(struct pool_check *c)
         if (!owned && alloc_is_taken(&p->alloc, b))
             WRONG(c, "block %llu is taken in the bitmap but nobody uses it", (unsigned long long)b);
     }
-    if (p->alloc.queue_blocks) WRONG(c, "the pool is not at rest");
 }
 
 static void own_leaf(struct pool_check *c, struct leaf *leaf)
@@ -128,14 +160,16 @@ static void walk_soon(struct pool_check *c)
     rt_post(c->pool->rt, &c->message);
 }
 
+static void pass_unreadable(struct pool_check *c)
+{
+    WRONG(c, "leaf %llu of disk %u cannot be read", (unsigned long long)c->leaf_index, c->disk->id);
+    c->leaf_index++;
+}
+
 static void leaf_loaded(struct leaf_waiter *waiter, enum status status)
 {
     struct pool_check *c = container_of(waiter, struct pool_check, waiter);
-    if (status != STATUS_OK) {
-        WRONG(c, "leaf %llu of disk %u cannot be read", (unsigned long long)c->leaf_index,
-              c->disk->id);
-        c->leaf_index++;
-    }
+    if (status != STATUS_OK) pass_unreadable(c);
     walk_soon(c);
 }
 
@@ -148,10 +182,12 @@ static bool walk_leaf(struct pool_check *c)
             map_load(leaf, &c->waiter, leaf_loaded);
             return false;
         }
-        if (leaf->state == LEAF_READY) {
-            own_leaf(c, leaf);
-            check_all_needed(c, leaf);
+        if (leaf->state == LEAF_BROKEN) {
+            pass_unreadable(c);
+            return true;
         }
+        own_leaf(c, leaf);
+        check_all_needed(c, leaf);
     }
     c->leaf_index++;
     return true;
@@ -171,9 +207,37 @@ static void next_disk(struct pool_check *c)
     c->leaf_index = c->own_blocks = 0;
 }
 
+static void settled(void *arg, struct err *e);
+
+static void settle_again(struct rt_timer *timer)
+{
+    struct pool_check *c = container_of(timer, struct pool_check, timer);
+    c->pool->base.ops->pool_settle(&c->pool->base, settled, c);
+}
+
+/* What was seen so far is no finding; disks may have gone. */
+static void begin_again(struct pool_check *c)
+{
+    struct tl_pool *p = c->pool;
+    c->is_walking = false;
+    c->disk = NULL;
+    err_free(take_ptr(&c->error));
+    if (tl_is_ok(p) && ++c->tries >= WALK_TRIES) {
+        struct err *e = err_new(STATUS_IN_USE, "the pool was written to whenever it was looked at");
+        check_end(c, err_next(e, "check it while its hosts write less; nothing is known yet"));
+        return;
+    }
+    pump_soon(p);
+    rt_timer_set(p->rt, &c->timer, rt_now(p->rt) + WALK_PAUSE_MS * RT_MS, settle_again);
+}
+
 static void walk(struct rt_message *message)
 {
     struct pool_check *c = container_of(message, struct pool_check, message);
+    if (!is_undisturbed(c)) {
+        begin_again(c);
+        return;
+    }
     for (unsigned budget = 256; c->disk && budget > 0; budget--) {
         if (c->leaf_index >= c->disk->dir_count * FORMAT_DIR_ENTRIES)
             next_disk(c);
@@ -196,6 +260,10 @@ static void settled(void *arg, struct err *e)
         return;
     }
     struct list_node *first = list_front(&c->pool->disks);
+    memset(c->owned, 0, (c->pool->alloc.end + 63) / 64 * sizeof *c->owned);
+    c->leaf_index = c->own_blocks = 0;
+    c->next_seq = c->pool->next_seq;
+    c->is_walking = true;
     c->disk = first ? list_entry(first, struct tl_disk, link) : NULL;
     walk_soon(c);
 }

@@ -131,7 +131,9 @@ void volume_pool_counters(const struct volume_pool *pool,
 void volume_pool_settle(struct volume_pool *pool, volume_done_fn *done, void *arg);
 /* Forces a checkpoint (E12). */
 void volume_pool_checkpoint(struct volume_pool *pool, volume_done_fn *done, void *arg);
-/* At rest: compares bitmap, map, and per-disk counters exhaustively (E27). */
+/* Compares bitmap, map, and per-disk counters exhaustively (E27).  Waits for rest; when something was
+ * written before it was done it begins again, and after many times ends with IN_USE, which says
+ * nothing about the pool.  Promotions and replaces copy nothing while it looks. */
 void volume_pool_check(struct volume_pool *pool, volume_done_fn *done, void *arg);
 
 /* ---- Disks ----------------------------------------------------------------------------------- */
