@@ -141,8 +141,8 @@ static void a_disk_in_use_is_not_reverted_unless_forced(void)
     expect_eq(rig_fails(rig, "disk_revert", "{s:s, s:s}", "name", "a", "to", "one"), STATUS_IN_USE);
     expect(strstr(rig->message, "host \"h\" read or wrote it") != NULL);
     sim_run_for(rig->sim, 20 * RT_SECOND);
-    expect_eq(lun_get(host, LUN, 0), 2); /* a read counts too */
-    sim_run_for(rig->sim, 20 * RT_SECOND);
+    expect_eq(lun_get(host, LUN, 0), 2); /* a read counts too, for a minute (S7) */
+    sim_run_for(rig->sim, 59 * RT_SECOND);
     expect_eq(rig_fails(rig, "disk_revert", "{s:s, s:s}", "name", "a", "to", "one"), STATUS_IN_USE);
     expect(lun_reserve(host, LUN, true));
     quiet(rig);
