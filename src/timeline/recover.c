@@ -770,7 +770,7 @@ void timeline_pool_open(struct rt *rt, const char *path, const struct volume_poo
     op->done = done;
     op->arg = arg;
     op->begun_ns = rt_now(rt);
-    op->patience_ns = LOCK_PATIENCE_S * RT_SECOND;
+    op->patience_ns = options && options->lock_at_once ? 0 : LOCK_PATIENCE_S * RT_SECOND;
     op->pool = pool_new(rt, options);
     op->pool->opening = op;
     *ret_pool = &op->pool->base; /* so that a crash in the middle can be abandoned */

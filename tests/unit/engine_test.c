@@ -309,6 +309,12 @@ static void a_pool_is_opened_once_at_a_time(void)
     expect_eq(finish(&r), STATUS_LOCKED); /* after ten seconds (E15) */
     expect(second == NULL);
     expect_eq(put(&r, 1, 1, 1), STATUS_OK);
+    uint64_t asked_ns = rt_now(r.rt);
+    struct volume_pool_options at_once = {.lock_at_once = true};
+    volume_pool_open(r.rt, POOL_PATH, &at_once, &second, call_done, &r);
+    expect_eq(finish(&r), STATUS_LOCKED);
+    expect(rt_now(r.rt) - asked_ns < RT_SECOND);
+    expect(second == NULL);
     rig_destroy(&r);
 }
 
