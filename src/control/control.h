@@ -64,7 +64,8 @@ struct control_options {
 struct control;
 struct err *control_create(struct rt *rt, const struct control_options *options,
                            struct control **ret_control) MUST_CHECK;
-/* Opens the catalog (makes it when there is none), opens pools, reconciles sets with points, serves maps. */
+/* Opens the catalog (makes it when there is none), opens pools, reconciles sets with points, serves maps.  Waits for
+ * pools that another process holds, 30 s at most; control_stop ends that (CANCELLED). */
 void control_start(struct control *control, void (*started)(void *arg, struct err *e), void *arg);
 /* Ends jobs, closes pools with a checkpoint.  No session may be left. */
 void control_stop(struct control *control, void (*stopped)(void *arg), void *arg);

@@ -56,6 +56,7 @@ struct pool {
     struct catalog_pool row;
     struct volume_pool *engine; /* NULL: missing or being made */
     char trouble[TROUBLE_SIZE];
+    bool held;        /* by another process; the start waits for it (start.c) */
     bool out_of_room; /* nothing is left to give back */
     bool is_low;      /* less free than its level of warning; hosts are told (space.c) */
     struct control *control; /* once its space is watched (space.c) */

@@ -13,12 +13,22 @@
 
 #define STOP_POLL_NS (10 * RT_MS)
 #define HISTORY_KEPT_NS (7 * 24 * 3600 * RT_SECOND)
+/* How long a start waits for pools that another process holds, for all of them together.  A predecessor that was
+ * killed holds its pools until the last of its I/O has ended (E15), also when it is a process no more and a service
+ * manager has started the next one; Linux gives a disk 30 s for a request before it ends it. */
+#define HELD_PATIENCE_NS (30 * RT_SECOND)
+#define HELD_LOOK_NS (100 * RT_MS)
 
 struct start {
     struct doomed doomed; /* first: the steps of doomed.c use op->data */
-    struct list_node *next_pool;
+    struct op *op;
+    struct list_node *next_pool; /* of this round; see next_of_round */
     struct pool *pool;
     struct volume_pool *opened;
+    bool is_later_round;
+    unsigned held_count;    /* pools that this round found held by another process */
+    uint64_t held_since_ns; /* when the first was met; 0: none was */
+    struct rt_timer timer;  /* to the next round */
     unsigned stray_count, next_stray;
     struct stray *strays;
 };
@@ -85,9 +95,32 @@ static void step_open_catalog(struct op *op)
 
 static void pool_trouble(struct pool *pool, struct err *e)
 {
+    if (err_status(e) == STATUS_LOCKED)
+        e = err_wrap(e, "still held after %u s; end the process that holds it, then restart tarnd",
+                     (unsigned)(HELD_PATIENCE_NS / RT_SECOND));
     err_text(e, pool->trouble, sizeof pool->trouble);
     log_failure("a pool could not be opened; its disks are not served", e);
     err_free(e);
+}
+
+static unsigned held_ms(const struct start *start)
+{
+    return (unsigned)((rt_now(start->op->control->rt) - start->held_since_ns) / RT_MS);
+}
+
+/* True: the pool is looked at again in the next round. */
+static bool wait_for_holder(struct start *start, struct pool *pool)
+{
+    if (start->held_since_ns == 0) start->held_since_ns = rt_now(start->op->control->rt);
+    unsigned waited_ms = held_ms(start);
+    if (waited_ms >= HELD_PATIENCE_NS / RT_MS) return false;
+    if (!pool->held)
+        log_warn("a pool is held by another process; the start waits for it",
+                 "pool=\"%s\" file=\"%s\" at_most_s=%u", pool->row.name, pool->row.path,
+                 (unsigned)(HELD_PATIENCE_NS / RT_SECOND) - waited_ms / 1000);
+    pool->held = true;
+    start->held_count++;
+    return true;
 }
 
 static void pool_opened(void *arg, struct err *e)
@@ -96,6 +129,15 @@ static void pool_opened(void *arg, struct err *e)
     struct start *start = op->data;
     struct pool *pool = start->pool;
     struct volume_pool *opened = take_ptr(&start->opened);
+    if (err_status(e) == STATUS_LOCKED && wait_for_holder(start, pool)) {
+        err_free(e);
+        op_next(op);
+        return;
+    }
+    if (pool->held && err_status(e) != STATUS_LOCKED)
+        log_info("the other process has let go of a pool", "pool=\"%s\" waited_ms=%u",
+                 pool->row.name, held_ms(start));
+    pool->held = false;
     if (!e && !uuid_equal(volume_pool_uuid(opened), &pool->row.uuid)) {
         volume_pool_abandon(opened);
         e = err_new(STATUS_CONFLICT, "another pool lies at %s", pool->row.path);
@@ -114,10 +156,43 @@ static void pool_opened(void *arg, struct err *e)
 static void start_free(void *data)
 {
     struct start *start = data;
+    rt_timer_cancel(start->op->control->rt, &start->timer);
     if (start->opened) volume_pool_abandon(start->opened);
     doomed_fini(&start->doomed);
     free(start->strays);
     free(start);
+}
+
+static void begin_round(struct start *start)
+{
+    start->next_pool = start->op->control->pools.head.next;
+    start->held_count = 0;
+}
+
+static void look_again(struct rt_timer *timer)
+{
+    struct start *start = container_of(timer, struct start, timer);
+    struct op *op = start->op;
+    if (op->control->stopping) {
+        op_fail(op,
+                err_new(STATUS_CANCELLED, "the server is told to stop while it waits for a pool"));
+        return;
+    }
+    start->is_later_round = true;
+    begin_round(start);
+    op_next(op);
+}
+
+/* NULL: none is left.  The first round opens all that it can, each later one those that were held. */
+static struct pool *next_of_round(struct start *start)
+{
+    while (start->next_pool != &start->op->control->pools.head) {
+        struct object *object = list_entry(start->next_pool, struct object, link);
+        struct pool *pool = container_of(object, struct pool, object);
+        start->next_pool = start->next_pool->next;
+        if (pool->held || !start->is_later_round) return pool;
+    }
+    return NULL;
 }
 
 static void step_open_pools(struct op *op)
@@ -128,17 +203,21 @@ static void step_open_pools(struct op *op)
         start = op_data(op, sizeof *start);
         op->data_free = start_free;
         start->doomed.tolerant = true;
-        start->next_pool = control->pools.head.next;
+        start->op = op;
+        begin_round(start);
     }
-    if (start->next_pool == &control->pools.head) {
+    start->pool = next_of_round(start);
+    if (!start->pool && start->held_count == 0) {
         op_next(op);
         return;
     }
-    struct object *object = list_entry(start->next_pool, struct object, link);
-    start->next_pool = start->next_pool->next;
-    start->pool = container_of(object, struct pool, object);
-    struct volume_pool_options options = {.cache_bytes = control->options.cache_bytes};
     op_repeat(op);
+    if (!start->pool) {
+        rt_timer_set(control->rt, &start->timer, rt_now(control->rt) + HELD_LOOK_NS, look_again);
+        return;
+    }
+    struct volume_pool_options options = {.cache_bytes = control->options.cache_bytes,
+                                          .lock_at_once = true};
     control->options.engine->pool_open(control->rt, start->pool->row.path, &options, &start->opened,
                                        pool_opened, op);
 }

@@ -81,7 +81,7 @@ static bool started_or_down(void *arg)
     return rig->started || !sim_node_is_up(rig->node);
 }
 
-bool rig_boot(struct rig *rig)
+void rig_boot_begin(struct rig *rig)
 {
     rig->rt = sim_node_boot(rig->node);
     rig->started = false;
@@ -95,6 +95,10 @@ bool rig_boot(struct rig *rig)
     struct err *e = control_create(rig->rt, &options, &rig->control);
     check(!e);
     control_start(rig->control, on_started, rig);
+}
+
+bool rig_boot_end(struct rig *rig)
+{
     sim_run_until(rig->sim, started_or_down, rig, CALL_LIMIT_NS);
     if (rig->start_error) {
         char text[400];
@@ -103,6 +107,12 @@ bool rig_boot(struct rig *rig)
         return false;
     }
     return rig->started && sim_node_is_up(rig->node);
+}
+
+bool rig_boot(struct rig *rig)
+{
+    rig_boot_begin(rig);
+    return rig_boot_end(rig);
 }
 
 struct rig *rig_create_seeded(enum rig_engine engine, uint64_t seed)

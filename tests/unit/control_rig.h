@@ -36,6 +36,8 @@ struct rig *rig_create(enum rig_engine engine);
 struct rig *rig_create_seeded(enum rig_engine engine, uint64_t seed);
 void rig_destroy(struct rig *rig);
 bool rig_boot(struct rig *rig);                       /* false: crashed or failed while starting */
+void rig_boot_begin(struct rig *rig);                 /* the two halves of rig_boot; */
+bool rig_boot_end(struct rig *rig);                   /* between them nothing has run yet */
 void rig_stop(struct rig *rig);                       /* orderly */
 void rig_crash(struct rig *rig, enum sim_crash kind); /* and frees what was there */
 bool rig_restart(struct rig *rig);

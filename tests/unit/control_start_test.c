@@ -3,10 +3,12 @@
 #include "tests/unit/control_rig.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/attr.h"
 #include "base/check.h"
 #include "base/limits.h"
+#include "base/log.h"
 
 /* A pool that is being made when the node crashes cannot be abandoned: volume.h gives no handle on
  * it. */
@@ -291,6 +293,193 @@ static void a_point_that_the_catalog_does_not_know_is_shown_and_kept(void)
     rig_destroy(rig);
 }
 
+/* ---- Pools that another process holds -------------------------------------------------------- */
+
+/* A server that was stopped, with pool p (disk a at LUN 5), q (disk d at LUN 7), r (disk e at LUN 8). */
+static struct rig *with_three_pools(void)
+{
+    struct rig *rig = furnished();
+    static const char *const pools[] = {"q", "r"}, *const paths[] = {"/q", "/r"},
+                             *const disks[] = {"d", "e"};
+    for (unsigned i = 0; i < countof(pools); i++) {
+        json_t *job = rig_ok(rig, "pool_create", "{s:s, s:s, s:s, s:b}", "name", pools[i], "path",
+                             paths[i], "size", "64M", "sparse", 1);
+        check(rig_job_ends(rig, rig_text(job, "job.id"), "done"));
+        json_decref(job);
+        check(rig_do(rig, "disk_create", "{s:s, s:s, s:s}", "name", disks[i], "size", "16M", "pool",
+                     pools[i]));
+        check(
+            rig_do(rig, "map_add", "{s:s, s:s, s:i}", "host", "h", "disk", disks[i], "lun", 7 + i));
+    }
+    rig_stop(rig);
+    sim_node_crash(rig->node, SIM_CRASH_PROCESS);
+    return rig;
+}
+
+/* From the server's first moment on. */
+static struct rt_file *hold(struct rig *rig, const char *path)
+{
+    struct rt_file *file = NULL;
+    struct err *e = rt_file_open(rig->rt, path, RT_OPEN_LOCK, &file, NULL);
+    check(!e);
+    return file;
+}
+
+/* What the server says on stderr from here to log_count. */
+static FILE *log_file;
+static int log_saved;
+
+static void log_keep(void)
+{
+    log_file = tmpfile();
+    log_saved = dup(STDERR_FILENO);
+    check(log_file && log_saved >= 0 && dup2(fileno(log_file), STDERR_FILENO) >= 0);
+    log_set_level(LOG_LEVEL_INFO);
+}
+
+static void log_let_be(void)
+{
+    log_set_level(LOG_LEVEL_ERROR);
+    check(dup2(log_saved, STDERR_FILENO) >= 0);
+    close(log_saved);
+}
+
+static unsigned log_count(const char *what, const char *pool)
+{
+    char line[2048], name[32];
+    unsigned count = 0;
+    snprintf(name, sizeof name, "pool=\"%s\"", pool);
+    rewind(log_file);
+    while (fgets(line, sizeof line, log_file))
+        count += strstr(line, what) && strstr(line, name);
+    return count;
+}
+
+static bool pool_is(struct rig *rig, const char *name, const char *state)
+{
+    return rig_text_is(rig, "pool_show", name, "state", state);
+}
+
+static void a_pool_is_waited_for_until_its_holder_lets_go(void)
+{
+    struct rig *rig = with_three_pools();
+    log_keep();
+    rig_boot_begin(rig);
+    struct rt_file *holder = hold(rig, "/q");
+    uint64_t begun_ns = rt_now(rig->rt);
+    sim_run_for(rig->sim, 2 * RT_SECOND);
+    expect(!rig->started);
+    expect_eq(log_count("held by another process; the start waits", "q"), 1);
+    expect_eq(log_count("pool open", "p"), 1); /* meanwhile the others are opened */
+    expect_eq(log_count("pool open", "r"), 1);
+    rt_file_close(holder);
+    require(rig_boot_end(rig));
+    expect(rt_now(rig->rt) - begun_ns < 3 * RT_SECOND);
+    log_let_be();
+    expect(pool_is(rig, "q", "ok"));
+    expect(lun_is_served(rig, 5) && lun_is_served(rig, 7) && lun_is_served(rig, 8));
+    expect_eq(log_count("held by another process; the start waits", "q"), 1);
+    expect_eq(log_count("has let go of a pool", "q"), 1);
+    expect_eq(log_count("the start waits", "p") + log_count("the start waits", "r"), 0);
+    fclose(log_file);
+    rig_destroy(rig);
+}
+
+static void a_pool_that_was_let_go_just_before_the_end_is_open(void)
+{
+    struct rig *rig = with_three_pools();
+    rig_boot_begin(rig);
+    struct rt_file *holder = hold(rig, "/q");
+    sim_run_for(rig->sim, 29 * RT_SECOND);
+    expect(!rig->started);
+    rt_file_close(holder);
+    require(rig_boot_end(rig));
+    expect(pool_is(rig, "q", "ok") && lun_is_served(rig, 7));
+    rig_destroy(rig);
+}
+
+static void pools_that_nobody_lets_go_of_keep_a_start_for_thirty_seconds_in_all(void)
+{
+    struct rig *rig = with_three_pools();
+    rig_boot_begin(rig);
+    struct rt_file *holders[] = {hold(rig, "/pool"), hold(rig, "/q")};
+    uint64_t begun_ns = rt_now(rig->rt);
+    require(rig_boot_end(rig));
+    uint64_t took_ns = rt_now(rig->rt) - begun_ns;
+    expect(took_ns >= 30 * RT_SECOND);
+    expect(took_ns < 32 * RT_SECOND);
+    expect(pool_is(rig, "p", "missing") && pool_is(rig, "q", "missing") && pool_is(rig, "r", "ok"));
+    expect(!lun_is_served(rig, 5) && !lun_is_served(rig, 7) && lun_is_served(rig, 8));
+    json_t *pool = rig_ok(rig, "pool_show", "{s:s}", "name", "p");
+    const char *trouble = rig_text(pool, "trouble");
+    if (!strstr(trouble, "held by another process")) printf("# %s\n", trouble);
+    expect(strstr(trouble, "held by another process") != NULL);
+    expect(strstr(trouble, "restart tarnd") != NULL);
+    json_decref(pool);
+    expect_eq(alerts(rig, "held by another process"), 1);
+    for (unsigned i = 0; i < countof(holders); i++)
+        rt_file_close(holders[i]);
+    require(rig_restart(rig));
+    expect(pool_is(rig, "p", "ok") && pool_is(rig, "q", "ok"));
+    expect(lun_is_served(rig, 5) && lun_is_served(rig, 7));
+    rig_destroy(rig);
+}
+
+static void one_that_nobody_lets_go_of_does_not_keep_another_from_being_opened(void)
+{
+    struct rig *rig = with_three_pools();
+    log_keep();
+    rig_boot_begin(rig);
+    struct rt_file *for_ever = hold(rig, "/pool"), *holder = hold(rig, "/q");
+    sim_run_for(rig->sim, 2 * RT_SECOND);
+    rt_file_close(holder);
+    sim_run_for(rig->sim, RT_SECOND);
+    expect(!rig->started);
+    expect_eq(log_count("pool open", "q"), 1);
+    require(rig_boot_end(rig));
+    log_let_be();
+    fclose(log_file);
+    expect(pool_is(rig, "p", "missing") && pool_is(rig, "q", "ok"));
+    expect(lun_is_served(rig, 7));
+    rt_file_close(for_ever);
+    rig_destroy(rig);
+}
+
+static void a_server_that_waits_for_a_pool_can_be_stopped(void)
+{
+    struct rig *rig = with_three_pools();
+    rig_boot_begin(rig);
+    struct rt_file *holder = hold(rig, "/q");
+    sim_run_for(rig->sim, 2 * RT_SECOND);
+    require(!rig->started);
+    uint64_t told_ns = rt_now(rig->rt);
+    rig_stop(rig);
+    expect(rt_now(rig->rt) - told_ns < RT_SECOND);
+    expect(rig->started && rig->start_error);
+    expect_eq(err_status(rig->start_error), STATUS_CANCELLED);
+    err_free(rig->start_error);
+    rt_file_close(holder);
+    sim_node_crash(rig->node, SIM_CRASH_PROCESS);
+    require(rig_boot(rig)); /* and nothing was changed */
+    expect(lun_is_served(rig, 5) && lun_is_served(rig, 7) && lun_is_served(rig, 8));
+    rig_destroy(rig);
+}
+
+static void a_server_that_waits_for_a_pool_can_be_killed(void)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        struct rig *rig = with_three_pools();
+        rig_boot_begin(rig);
+        hold(rig, "/q");
+        sim_run_for(rig->sim, 2 * RT_SECOND);
+        require(!rig->started);
+        rig_crash(rig, i ? SIM_CRASH_POWER : SIM_CRASH_PROCESS);
+        require(rig_boot(rig)); /* the dead one's lock has gone */
+        expect(lun_is_served(rig, 5) && lun_is_served(rig, 7));
+        rig_destroy(rig);
+    }
+}
+
 int main(void)
 {
     run(a_host_is_told_what_is_left_for_it);
@@ -302,5 +491,11 @@ int main(void)
     run(a_pool_that_is_missing_is_shown_and_its_sets_wait);
     run(a_pool_that_was_being_made_is_there_whole_or_forgotten);
     run(a_point_that_the_catalog_does_not_know_is_shown_and_kept);
+    run(a_pool_is_waited_for_until_its_holder_lets_go);
+    run(a_pool_that_was_let_go_just_before_the_end_is_open);
+    run(pools_that_nobody_lets_go_of_keep_a_start_for_thirty_seconds_in_all);
+    run(one_that_nobody_lets_go_of_does_not_keep_another_from_being_opened);
+    run(a_server_that_waits_for_a_pool_can_be_stopped);
+    run(a_server_that_waits_for_a_pool_can_be_killed);
     return tap_done();
 }
