@@ -21,6 +21,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,10 +48,19 @@ struct client {
     uint8_t *data;
 };
 
+/* libiscsi's answer to one request.  In static memory, because a context that is destroyed answers all
+ * that is still under way, long after who asked gave up.  (libiscsi's own functions that wait, iscsi_*_sync,
+ * have theirs on the stack, and that late answer is written into whatever lies there by then.) */
+struct reply {
+    bool has_come;
+    int status;
+};
+
 struct host {
     const char *portal, *target, *initiator, *user;
     char secret[SECRET_MAX];
     struct iscsi_context *iscsi; /* NULL: not logged in */
+    struct reply reply;
     struct client clients[CLIENTS_MAX];
     const struct client *holder; /* NULL: writes are not held */
     uint64_t hold_end_ms, last_number;
@@ -73,6 +83,42 @@ static void pause_a_bit(void)
 
 /* ---- The session ----------------------------------------------------------------------------- */
 
+static void replied(struct iscsi_context *iscsi, int status, void *data, void *private_data)
+{
+    struct reply *reply = private_data;
+    (void)iscsi;
+    (void)data;
+    reply->has_come = true;
+    reply->status = status;
+}
+
+/* The answer to what was just started; false: there was none in time, and the context is of no more use. */
+static bool wait_for_reply(struct host *h, struct iscsi_context *iscsi)
+{
+    uint64_t end_ms = now_ms() + PATIENCE_MS;
+    while (!h->reply.has_come) {
+        struct pollfd fd = {.fd = iscsi_get_fd(iscsi), .events = (short)iscsi_which_events(iscsi)};
+        if (fd.fd < 0 || now_ms() > end_ms) return false;
+        if (poll(&fd, 1, PAUSE_MS) < 0 && errno != EINTR) return false;
+        if (iscsi_service(iscsi, fd.revents) != 0 && !h->reply.has_come) return false;
+    }
+    return true;
+}
+
+static bool connects(struct host *h, struct iscsi_context *iscsi)
+{
+    h->reply = (struct reply){0};
+    return iscsi_connect_async(iscsi, h->portal, replied, &h->reply) == 0 &&
+           wait_for_reply(h, iscsi) && h->reply.status == SCSI_STATUS_GOOD;
+}
+
+static bool is_let_in(struct host *h, struct iscsi_context *iscsi)
+{
+    h->reply = (struct reply){0};
+    return iscsi_login_async(iscsi, replied, &h->reply) == 0 && wait_for_reply(h, iscsi) &&
+           h->reply.status == SCSI_STATUS_GOOD;
+}
+
 static void lose_session(struct host *h)
 {
     if (!h->iscsi) return;
@@ -91,8 +137,8 @@ static bool log_in(struct host *h)
     iscsi_set_header_digest(iscsi, ISCSI_HEADER_DIGEST_NONE_CRC32C);
     iscsi_set_noautoreconnect(iscsi, 1);
     iscsi_set_timeout(iscsi, PATIENCE_MS / 1000);
-    if (iscsi_set_initiator_username_pwd(iscsi, h->user, h->secret) != 0 ||
-        iscsi_connect_sync(iscsi, h->portal) != 0 || iscsi_login_sync(iscsi) != 0) {
+    if (iscsi_set_initiator_username_pwd(iscsi, h->user, h->secret) != 0 || !connects(h, iscsi) ||
+        !is_let_in(h, iscsi)) {
         iscsi_destroy_context(iscsi);
         return false;
     }
@@ -111,6 +157,8 @@ struct command {
     uint32_t size_bytes; /* of data out, or of the most that may come in */
 };
 
+/* The command after its end, or as it is when there was none: SCSI_STATUS_CANCELLED, and it is still the
+ * session's, which has to end first. */
 static struct scsi_task *issue(struct host *h, const struct command *c)
 {
     uint8_t cdb[16];
@@ -120,7 +168,12 @@ static struct scsi_task *issue(struct host *h, const struct command *c)
     memcpy(&data.data, &c->data_out, sizeof c->data_out); /* libiscsi only reads it */
     struct scsi_task *task = scsi_create_task(c->cdb_bytes, cdb, direction, (int)c->size_bytes);
     if (!task) return NULL;
-    return iscsi_scsi_command_sync(h->iscsi, (int)c->lun, task, c->data_out ? &data : NULL);
+    h->reply = (struct reply){0};
+    if (iscsi_scsi_command_async(h->iscsi, (int)c->lun, task, replied, c->data_out ? &data : NULL,
+                                 &h->reply) != 0 ||
+        !wait_for_reply(h, h->iscsi))
+        task->status = SCSI_STATUS_CANCELLED;
+    return task;
 }
 
 enum verdict { DONE, AGAIN, LATER, LOST, REFUSED };
@@ -158,8 +211,8 @@ static struct scsi_task *run(struct host *h, const struct command *c)
         struct scsi_task *task = log_in(h) ? issue(h, c) : NULL;
         enum verdict verdict = judge(c, task);
         if (verdict == DONE || verdict == REFUSED) return task;
+        if (verdict == LOST) lose_session(h); /* before its task is freed */
         if (task) scsi_free_scsi_task(task);
-        if (verdict == LOST) lose_session(h);
         if (verdict == AGAIN && ++attentions > ATTENTIONS_MAX) return NULL;
         if (verdict == AGAIN) continue;
         if (now_ms() > end_ms) return NULL;
@@ -527,6 +580,7 @@ int main(int argc, char **argv)
         return 2;
     }
     setvbuf(stdout, NULL, _IOLBF, 0);
+    signal(SIGPIPE, SIG_IGN); /* libiscsi sends data with writev */
     host.portal = argv[2];
     host.target = argv[3];
     host.initiator = argv[4];

@@ -72,6 +72,26 @@ whole_or_not()
     fi
 }
 
+# Both that the server has died and that something is to be written come to the host at once.
+written_across_a_death()
+{
+    local seen status=0 writer
+    seen=$(grep -c 'msg="*ready' "$WORK/log/tarnd.log")
+    io "$PORT" get 1 "$VOLUME_FIRST" 128 "$WORK/piece" > /dev/null || return 1
+    kill -STOP "${PIDS[db1]}"
+    io "$PORT" put 1 "$VOLUME_FIRST" "$WORK/piece" > /dev/null &
+    writer=$!
+    pkill -KILL -P "${PIDS[tarnd]}"
+    sleep 0.2
+    kill -CONT "${PIDS[db1]}"
+    wait "$writer" || status=$?
+    READY_SEEN=$seen # of tarnd_ready
+    wait_until 30 "tarnd to be ready again" tarnd_ready || return 1
+    # shellcheck disable=SC2034  # prove prints it
+    WHY="the write ended with $status; the host: $(tail -n 3 "$WORK/log/db1.log" | tr '\n' ';')"
+    [ "$status" = 0 ] && alive db1
+}
+
 killed() # BEFORE: the method before which the provider's process dies
 {
     export STANDIN_FAULT=kill-before:$1
@@ -134,6 +154,10 @@ prove "the next set is made" next_one_is_made
 
 chapter "A server that dies in mid set"
 start_tarnd_for_ever
+for _ in 1 2 3 4 5; do
+    written_across_a_death || break
+done
+prove "a host whose server dies goes on with what it was doing" written_across_a_death
 for state in prepared committed; do
     READY_SEEN=$(grep -c 'msg="*ready' "$WORK/log/tarnd.log")
     echo "kill $state $(pgrep -P "${PIDS[tarnd]}")" > "$CONTROL"
