@@ -4,10 +4,10 @@
 
 enum { EXPIRE_AT_ONCE = 64 };
 
-static bool undo_is_over(const struct undo *undo, uint64_t now_ns)
+static bool undo_is_over(struct control *control, const struct undo *undo, uint64_t now_ns)
 {
     return undo->row.state == SNAPSHOT_READY && undo->row.expires_ns <= now_ns &&
-           pool_is_writable(undo->disk->pool);
+           pool_is_writable(undo->disk->pool) && !job_keeps_undo(control, &undo->row.uuid);
 }
 
 static bool snapshot_is_over(const struct snapshot *s, uint64_t now_ns)
@@ -23,13 +23,13 @@ static bool disk_is_over(const struct disk *disk, uint64_t now_ns)
 }
 
 /* doomed NULL: only counts. */
-static unsigned undos_over(struct disk *disk, uint64_t now_ns, struct doomed *doomed)
+static unsigned undos_over(struct control *control, struct disk *disk, uint64_t now_ns, struct doomed *doomed)
 {
     unsigned count = 0;
     list_for_each (node, &disk->undos) {
         struct undo *undo =
             container_of(list_entry(node, struct object, link), struct undo, object);
-        if (!undo_is_over(undo, now_ns)) continue;
+        if (!undo_is_over(control, undo, now_ns)) continue;
         count++;
         if (!doomed) continue;
         log_info("an undo point has had its time", "disk=\"%s\" undo=\"%s\"", disk->row.name,
@@ -48,7 +48,7 @@ static unsigned disks_over(struct op *op, struct control *control, uint64_t now_
             container_of(list_entry(node, struct object, link), struct disk, object);
         if (count >= EXPIRE_AT_ONCE) break;
         if (!disk_is_over(disk, now_ns)) {
-            count += undos_over(disk, now_ns, doomed);
+            count += undos_over(control, disk, now_ns, doomed);
             continue;
         }
         count++;
@@ -77,7 +77,7 @@ static unsigned snapshots_over(struct op *op, struct control *control, uint64_t 
 
 /* ---- What would expire by a clock that jumps ------------------------------------------------- */
 
-static void say_disk(struct disk *disk, uint64_t until_ns, json_t *would)
+static void say_disk(struct control *control, struct disk *disk, uint64_t until_ns, json_t *would)
 {
     if (disk_is_over(disk, until_ns)) {
         json_array_append_new(
@@ -86,7 +86,7 @@ static void say_disk(struct disk *disk, uint64_t until_ns, json_t *would)
     list_for_each (node, &disk->undos) {
         const struct undo *undo =
             container_of(list_entry(node, struct object, link), struct undo, object);
-        if (!undo_is_over(undo, until_ns)) continue;
+        if (!undo_is_over(control, undo, until_ns)) continue;
         json_array_append_new(would, json_sprintf("delete undo point \"%s\" of disk \"%s\"",
                                                   undo->row.name, disk->row.name));
     }
@@ -109,8 +109,8 @@ static void say_snapshot(const struct snapshot *s, uint64_t now_ns, uint64_t unt
 void expire_say(struct control *control, uint64_t now_ns, uint64_t until_ns, json_t *would)
 {
     list_for_each (node, &control->disks) {
-        say_disk(container_of(list_entry(node, struct object, link), struct disk, object), until_ns,
-                 would);
+        say_disk(control, container_of(list_entry(node, struct object, link), struct disk, object),
+                 until_ns, would);
     }
     list_for_each (node, &control->snapshots) {
         say_snapshot(container_of(list_entry(node, struct object, link), struct snapshot, object),

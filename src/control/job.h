@@ -15,6 +15,8 @@ struct job_type {
     void (*cancel)(struct job *job);  /* is_cancelled is set: it ends soon, unless it is past that */
     void (*suspend)(struct job *job); /* tarnd stops: job_suspended follows soon */
     void (*drop)(struct job *job);    /* frees run, without waiting */
+    /* NULL, or why it cannot be cancelled now: what it has done already cannot be told. */
+    struct err *(*check_cancel)(const struct job *job);
 };
 extern const struct job_type job_types_promote[]; /* each ends with verb NULL */
 extern const struct job_type job_types_replace[];
@@ -34,6 +36,12 @@ bool job_can_resume(const struct job *job); /* at start: it is durable, and its 
 /* Its pool is too full: says so (event, once), and sets the timer to look again. */
 void job_waits_for_space(struct job *job, const struct pool *pool, struct rt_timer *timer,
                          void (*look_again)(struct rt_timer *timer));
+/* Its pool is not open, or failed: it is not over, and goes on at the next start that has the pool.  Says so
+ * (event, once).  Takes e, which may be NULL. */
+void job_waits_for_pool(struct job *job, const struct pool *pool, struct err *e);
+/* CONFLICT: what the job has done of "what" can only be seen in that pool. */
+struct err *job_cancel_needs_pool(const struct job *job, const struct pool *pool,
+                                  const char *what) MUST_CHECK;
 void job_progress(struct job *job, uint64_t done_bytes); /* and what it waited for has come */
 bool job_goes_on(const struct job *job); /* neither paused, cancelled nor about to stop */
 void job_run_pool_create(struct job *job);
@@ -57,7 +65,8 @@ struct err *promote_set_fill(struct op *op, const struct set *set, struct catalo
 bool snapshot_content_is_branch(const struct op *op, const struct snapshot *snapshot);
 /* Goes on as a replace by the snapshot's private branch; op has no data yet. */
 void replace_instead(struct op *op, struct disk *disk, struct snapshot *snapshot);
-/* job_replace.c: an undo point that is still to be made. */
+/* job_replace.c: an undo point of a job that has not ended: whether it is there says what the job did, so nobody
+ * else takes it away. */
 bool job_keeps_undo(struct control *control, const struct uuid *undo);
 
 /* ---- Clearing the marks of VSS --------------------------------------------------------------- */

@@ -251,13 +251,14 @@ bool trash_doom_disk(struct op *op, struct doomed *doomed, struct disk *disk)
     return true;
 }
 
-static void doom_undos(struct doomed *doomed, struct disk *disk)
+static void doom_undos(const struct op *op, struct doomed *doomed, struct disk *disk)
 {
     if (disk->row.state != CATALOG_READY || !pool_is_writable(disk->pool)) return;
     list_for_each (node, &disk->undos) {
         struct undo *undo =
             container_of(list_entry(node, struct object, link), struct undo, object);
-        if (undo->row.state == SNAPSHOT_READY) doom_undo(doomed, undo);
+        if (undo->row.state == SNAPSHOT_READY && !job_keeps_undo(op->control, &undo->row.uuid))
+            doom_undo(doomed, undo);
     }
 }
 
@@ -298,7 +299,7 @@ static struct err *doom_what_is_named(struct op *op)
     list_for_each (node, &op->control->disks) {
         struct disk *d = container_of(list_entry(node, struct object, link), struct disk, object);
         if (!name || d == found.disk) trash_doom_disk(op, doomed, d);
-        if (of_disks && (!name || d == undone)) doom_undos(doomed, d);
+        if (of_disks && (!name || d == undone)) doom_undos(op, doomed, d);
     }
     list_for_each (node, &op->control->snapshots) {
         struct snapshot *s =

@@ -59,7 +59,7 @@ static struct undo *first_undo(struct control *control, const struct pool *pool)
         list_for_each (undo_node, &disk->undos) {
             struct undo *undo =
                 container_of(list_entry(undo_node, struct object, link), struct undo, object);
-            if (undo->row.state != SNAPSHOT_READY) continue;
+            if (undo->row.state != SNAPSHOT_READY || job_keeps_undo(control, &undo->row.uuid)) continue;
             if (!first || undo->row.expires_ns < first->row.expires_ns) first = undo;
         }
     }
