@@ -214,6 +214,11 @@ static const struct cli_form forms[] = {
      .note =
          "The trash guards against a mistaken or hostile delete: only an administrator can empty "
          "it or delete past it."},
+    {.id = "job_cancel",
+     .examples = {"tarn job cancel 7 --dry-run"},
+     .note = "A copying job whose pool is missing at a start, or fails, waits, with what it has done, "
+             "and goes on at the next start at which the pool is there. Until then a split, break or "
+             "replace cannot be cancelled: only its pool knows what was done already."},
     {.id = "job_wait", .examples = {"tarn job wait 7"}, .handler = cli_job_wait},
     {.id = "token_create",
      .positionals = "name",

@@ -189,6 +189,7 @@ struct job {
     void *run;                   /* the type's own, while it runs */
     bool is_cancelled;
     bool is_short_of_space, told_space; /* it waits; that was told once */
+    bool told_pool;                     /* the same, of a pool that is not there */
     char trouble[TROUBLE_SIZE];
     char name[UUID_TEXT_SIZE];
     uint64_t done_bytes, total_bytes;

@@ -118,6 +118,35 @@ void job_waits_for_space(struct job *job, const struct pool *pool, struct rt_tim
     rt_timer_set(rt, timer, rt_now(rt) + SPACE_RETRY_NS, look_again);
 }
 
+/* ---- A pool that is not there -------------------------------------------------------------------- */
+
+void job_waits_for_pool(struct job *job, const struct pool *pool, struct err *e)
+{
+    if (e) log_failure("a job waits for its pool", e);
+    err_free(e);
+    snprintf(job->trouble, sizeof job->trouble,
+             "it waits for pool \"%s\", which is %s; bring the pool back and start the server again: the job goes"
+             " on then",
+             pool->row.name, pool_state_text(pool));
+    if (!job->told_pool) {
+        event_note(job->control, LEVEL_WARNING, "job", job->row.object,
+                   "%s waits for pool \"%s\", which is %s: bring the pool back and start the server again; it goes"
+                   " on then",
+                   job->row.verb, pool->row.name, pool_state_text(pool));
+    }
+    job->told_pool = true;
+}
+
+struct err *job_cancel_needs_pool(const struct job *job, const struct pool *pool, const char *what)
+{
+    return err_next(err_new(STATUS_CONFLICT,
+                            "job %s cannot be cancelled while pool \"%s\" is %s: only that pool knows %s", job->name,
+                            pool->row.name, pool_state_text(pool), what),
+                    "bring the pool back and start the server again, then cancel it or let it go on; tarn pool show"
+                    " %s",
+                    pool->row.name);
+}
+
 void job_progress(struct job *job, uint64_t done_bytes)
 {
     bool goes_on = done_bytes > job->done_bytes;

@@ -6,6 +6,9 @@
  *
  * Everything may be begun again after a crash at any point: a branch that is there is not made again, what
  * was promoted is found so, a disk that was split is one, and a snapshot that became a disk is passed over.
+ *
+ * A target whose pool could not be opened at this start, or fails meanwhile, ends nothing: the job waits, and goes on
+ * at the next start that has the pool.  A split or break cannot be cancelled until then.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,9 +50,10 @@ static struct snapshot *snapshot_of(const struct run *run, unsigned index)
     return run->of_disks ? NULL : inventory_snapshot(run->control, &run->targets[index].uuid);
 }
 
-/* The pool of the target, whatever it is by now; NULL when it is gone. */
+/* The pool of the target, whatever it is by now; NULL when it is gone or none is left. */
 static struct pool *pool_of(const struct run *run, unsigned index)
 {
+    if (index == run->count) return NULL;
     const struct snapshot *snapshot = snapshot_of(run, index);
     if (snapshot) return snapshot->disk->pool;
     const struct disk *disk = inventory_disk(run->control, &run->targets[index].uuid);
@@ -189,6 +193,12 @@ static void end(struct run *run, struct err *e)
     static op_step *const steps[] = {step_unbreak, step_unbroken, NULL};
     static const struct op_plan plan = {
         .verb = "set_break_end", .lane = OP_LANE_GENERAL, .steps = steps};
+    const struct pool *pool = pool_of(run, run->next);
+    if (e && !run->job->is_cancelled && pool && !pool_is_writable(pool)) {
+        job_waits_for_pool(run->job, pool, e);
+        if (run->control->stopping) go(run);
+        return;
+    }
     if (!run->is_break || !e) {
         over(run, e);
         return;
@@ -637,6 +647,15 @@ static void cancel(struct job *job)
     }
 }
 
+/* What is only copied stays whatever becomes of the job. */
+static struct err *check_cancel(const struct job *job)
+{
+    const struct run *run = job->run;
+    const struct pool *pool = run && run->is_split ? pool_of(run, run->next) : NULL;
+    if (!pool || pool_is_writable(pool)) return NULL;
+    return job_cancel_needs_pool(job, pool, "what became a disk of its own already");
+}
+
 /* ---- Stepping aside -------------------------------------------------------------------------- */
 
 /* What only copies gives way to who deletes or breaks the snapshot: for neither the copy is needed
@@ -668,7 +687,7 @@ bool promotion_leave(struct snapshot *snapshot, void (*done)(void *arg), void *a
 
 #define TYPE(verb)                                                                                 \
     {                                                                                              \
-        verb, start, pause, cancel, cancel, drop                                                   \
+        verb, start, pause, cancel, cancel, drop, check_cancel                                     \
     }
 const struct job_type job_types_promote[] = {
     TYPE("snapshot_promote"), TYPE("snapshot_split"), TYPE("set_promote"), TYPE("set_split"),

@@ -13,6 +13,10 @@
  * a host uses the disk then, the job waits, with what it has copied (not when forced).  It waits in the same way while
  * the pool is too full for the copy.
  *
+ * It waits for its pools too: one that could not be opened at this start, or fails while it works, ends nothing.
+ * Only the disk's own pool knows whether the record was made; so the job stays as it is, and goes on at the next
+ * start at which both are there.  Until then it cannot be cancelled, unless the disk's pool is there.
+ *
  * Until the engine's one record the destination is as it was; so the job may be begun again after a
  * crash at any point.  When its undo point is there it was done: that is asked before all else, and before the
  * point's row could go, since the snapshot, or its pool, may be away by then.
@@ -61,6 +65,16 @@ static bool was_made(const struct run *run, struct volume_point_info *ret_undo)
     const struct disk *disk = disk_of(run);
     return disk && pool_is_writable(disk->pool) &&
            volume_point_find(disk->pool->engine, &run->undo, ret_undo);
+}
+
+/* The pool that it cannot do without just now; NULL: none. */
+static const struct pool *pool_away(const struct run *run)
+{
+    const struct disk *disk = disk_of(run);
+    const struct snapshot *snapshot = snapshot_of(run);
+    if (disk && !pool_is_writable(disk->pool)) return disk->pool;
+    if (disk && snapshot && !pool_is_writable(snapshot->disk->pool)) return snapshot->disk->pool;
+    return NULL;
 }
 
 static void mark(struct run *run, struct job *job)
@@ -219,13 +233,20 @@ static void settled(struct op *op)
     job_end(job, e);
 }
 
-/* Takes e; NULL: it is done.  What was made before a crash is done, whatever stops the job now. */
+/* Takes e; NULL: it is done.  What was made before a crash is done, whatever stops the job now; and without a pool
+ * nothing has failed yet. */
 static void settle(struct run *run, struct err *e)
 {
     struct volume_point_info info;
     if (e && was_made(run, &info)) {
         log_failure("a replace that was made before is kept", e);
         err_free(take_ptr(&e));
+    }
+    const struct pool *away = e && !run->job->is_cancelled ? pool_away(run) : NULL;
+    if (away) {
+        job_waits_for_pool(run->job, away, e);
+        if (run->control->stopping) go(run);
+        return;
     }
     static op_step *const steps[] = {step_left_over, step_flags, step_rows, step_publish, NULL};
     static const struct op_plan plan = {
@@ -480,10 +501,17 @@ static void cancel(struct job *job)
     }
 }
 
+static struct err *check_cancel(const struct job *job)
+{
+    const struct disk *disk = job->run ? disk_of(job->run) : NULL;
+    if (!disk || pool_is_writable(disk->pool)) return NULL;
+    return job_cancel_needs_pool(job, disk->pool, "whether the disk has the new content already");
+}
+
 /* Without waiting: after a crash of the rt the handle goes with its pool. */
 const struct job_type job_types_replace[] = {
-    {"disk_replace", start, pause, cancel, cancel, drop},
-    {"disk_revert", start, pause, cancel, cancel, drop},
+    {"disk_replace", start, pause, cancel, cancel, drop, check_cancel},
+    {"disk_revert", start, pause, cancel, cancel, drop, check_cancel},
     {0},
 };
 

@@ -272,7 +272,7 @@ static void poke(struct job *job)
 }
 
 const struct job_type job_types_verify[] = {
-    {"snapshot_verify", start, poke, poke, poke, drop},
+    {"snapshot_verify", start, poke, poke, poke, drop, NULL},
     {0},
 };
 

@@ -155,6 +155,6 @@ static void poke(struct job *job)
 }
 
 const struct job_type job_types_vss[] = {
-    {"vss_flags", start, poke, poke, poke, drop},
+    {"vss_flags", start, poke, poke, poke, drop, NULL},
     {0},
 };

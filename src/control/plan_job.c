@@ -94,6 +94,7 @@ static void step_cancel(struct op *op)
 {
     struct job_data *data = op_data(op, sizeof *data);
     struct err *e = job_check(op, data);
+    if (!e && data->job->type->check_cancel) e = data->job->type->check_cancel(data->job);
     if (e) {
         op_fail(op, e);
     } else if (arg_bool(op, "dry_run")) {

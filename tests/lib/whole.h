@@ -28,22 +28,29 @@ static inline bool whole_piece_is_done(void *arg)
     return ((struct whole_piece *)arg)->is_done;
 }
 
-/* false: a piece failed, or took more than a minute. */
+/* false: it failed, or took more than a minute. */
+static inline bool whole_piece(struct sim *sim, struct volume *volume, enum volume_op op, uint64_t at,
+                               uint8_t *memory, uint64_t size_bytes)
+{
+    struct whole_piece piece = {.iov = {.iov_base = memory, .iov_len = size_bytes}};
+    piece.io = (struct volume_io){.op = op,
+                                  .sector = at / SECTOR_BYTES,
+                                  .sector_count = size_bytes / SECTOR_BYTES,
+                                  .iov = &piece.iov,
+                                  .iov_count = 1,
+                                  .done = whole_piece_done};
+    volume_submit(volume, &piece.io);
+    return sim_run_until(sim, whole_piece_is_done, &piece, 60 * RT_SECOND) &&
+           piece.io.status == STATUS_OK;
+}
+
+/* false: a piece failed. */
 static inline bool whole_volume(struct sim *sim, struct volume *volume, enum volume_op op,
                                 uint8_t *memory, uint64_t size_bytes)
 {
     for (uint64_t at = 0; at < size_bytes; at += WHOLE_PIECE_BYTES) {
         uint64_t bytes = min_of(size_bytes - at, (uint64_t)WHOLE_PIECE_BYTES);
-        struct whole_piece piece = {.iov = {.iov_base = memory + at, .iov_len = bytes}};
-        piece.io = (struct volume_io){.op = op,
-                                      .sector = at / SECTOR_BYTES,
-                                      .sector_count = bytes / SECTOR_BYTES,
-                                      .iov = &piece.iov,
-                                      .iov_count = 1,
-                                      .done = whole_piece_done};
-        volume_submit(volume, &piece.io);
-        if (!sim_run_until(sim, whole_piece_is_done, &piece, 60 * RT_SECOND)) return false;
-        if (piece.io.status != STATUS_OK) return false;
+        if (!whole_piece(sim, volume, op, at, memory + at, bytes)) return false;
     }
     return true;
 }

@@ -186,12 +186,15 @@ static bool tend_replace(struct site *site, int disk)
     const char *state = rig_text(job, "state");
     bool is_done = strcmp(state, "done") == 0;
     bool goes_on = strcmp(state, "running") == 0 || strcmp(state, "paused") == 0;
+    bool waits_for_pool = goes_on && strstr(rig_text(job, "trouble"), "it waits for pool") != NULL;
     if (goes_on) site_guard_replace_goes_on(site, disk, job, asked_ns);
     if (is_done) site_guard_replace_done(site, disk);
     json_decref(job);
-    if (goes_on) return false;
-    bool in_doubt =
-        site->catalog_erred || volume_pool_state(site->pools[d->pool].engine) != VOLUME_POOL_OK;
+    if (waits_for_pool && !site->lossy)
+        return site_fail(site, "the replace of %s waits for a pool that is well", d->name);
+    if (goes_on && !waits_for_pool) return false;
+    bool in_doubt = waits_for_pool || site->catalog_erred ||
+                    volume_pool_state(site->pools[d->pool].engine) != VOLUME_POOL_OK;
     if (!is_done && site->lossy && in_doubt) {
         d->frozen = true; /* in doubt until the next start */
         d->replace_job[0] = '\0';
