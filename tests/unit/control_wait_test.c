@@ -274,8 +274,35 @@ static void a_paused_replace_is_not_cancelled_without_the_pool_of_its_disk(void)
     rig_destroy(rig);
 }
 
+static bool is_short_of_space(struct rig *rig)
+{
+    json_t *pool = rig_ok(rig, "pool_show", "{s:s}", "name", "p");
+    bool is_short = rig_number(pool, "free_bytes") + rig_number(pool, "reclaiming_bytes") <
+                    rig_number(pool, "capacity_bytes") / 20;
+    json_decref(pool);
+    return is_short;
+}
+
+/* Until pool p gives back what is expendable, for five minutes; then there is room again. */
+static void be_short_of_space_for_a_while(struct rig *rig)
+{
+    struct disk *disk = NULL;
+    struct volume *volume = NULL;
+    check(rig_do(rig, "disk_create", "{s:s, s:s, s:s}", "name", "fat", "size", "64M", "pool", "p"));
+    struct err *e = find_disk(rig->control, "fat", &disk);
+    if (!e) e = volume_open(disk->pool->engine, &disk->row.uuid, NULL, VOLUME_READ_WRITE, &volume);
+    check(!e);
+    memset(image, FILL, PIECE_BYTES);
+    for (uint64_t at = 0; !is_short_of_space(rig); at += PIECE_BYTES)
+        check(whole_piece(rig->sim, volume, VOLUME_WRITE, at, image, PIECE_BYTES));
+    volume_close(volume);
+    sim_run_for(rig->sim, 300 * RT_SECOND);
+    expect(is_short_of_space(rig));
+    expect(rig_do(rig, "disk_delete", "{s:s, s:b}", "name", "fat", "now", 1));
+}
+
 /* Paused while it waited, when its record was there: the undo point says that it was made. */
-static bool undo_point_is_kept_for(uint64_t place, unsigned *kept)
+static bool undo_point_is_kept_for(uint64_t place, bool fills, unsigned *kept)
 {
     char id[64], state[16];
     struct rig *rig = furnished();
@@ -285,13 +312,16 @@ static bool undo_point_is_kept_for(uint64_t place, unsigned *kept)
     bool waits = find_job_of(rig, "disk_replace", id, state) && strcmp(state, "running") == 0;
     size_t before = records(rig, "disk_replaced");
     if (waits) expect(rig_do(rig, "job_pause", "{s:s}", "name", id));
-    rig->lease_tick_ns = 60 * RT_SECOND;
+    rig->lease_tick_ns = fills ? RT_SECOND : 60 * RT_SECOND;
     start_with(rig, "/pool");
     bool was_made = undo_points(rig, "ready") == 1 && waits;
     if (was_made) {
         ++*kept;
         expect(rig_do(rig, "trash_empty", "{s:b}", "undo", 1));
-        sim_run_for(rig->sim, 25 * 3600 * RT_SECOND);
+        if (fills)
+            be_short_of_space_for_a_while(rig);
+        else
+            sim_run_for(rig->sim, 25 * 3600 * RT_SECOND);
         expect_eq(undo_points(rig, "ready"), 1);
         expect(rig_do(rig, "job_resume", "{s:s}", "name", id));
         expect_replaced(rig, id, place, before);
@@ -303,10 +333,18 @@ static bool undo_point_is_kept_for(uint64_t place, unsigned *kept)
 static void an_undo_point_is_kept_until_its_job_has_ended(void)
 {
     unsigned kept = 0;
-    for (uint64_t place = 30; undo_point_is_kept_for(place, &kept);)
+    for (uint64_t place = 30; undo_point_is_kept_for(place, false, &kept);)
         place += 5;
     printf("# %u kept\n", kept);
     expect(kept > 0);
+}
+
+static void a_nearly_full_pool_leaves_the_undo_point_of_a_job_that_has_not_ended(void)
+{
+    unsigned kept = 0;
+    for (uint64_t place = 30; kept == 0 && undo_point_is_kept_for(place, true, &kept);)
+        place += 5;
+    expect_eq(kept, 1);
 }
 
 /* The disk's own pool tells that nothing was done. */
@@ -438,6 +476,46 @@ static void a_break_waits_for_its_pool(void)
     expect(tally.waited > 2 && tally.gone > 0);
 }
 
+/* Members in both pools, of which one is not there: what is there goes on, and the rest when it is back. */
+static void split_of_two_waits_for(const char *verb, const char *path, const char *pool)
+{
+    char id[64], state[16];
+    struct rig *rig = furnished();
+    expect(rig_do(rig, "snapshot_create", "{s:[s,s], s:s}", "disks", "a", "src", "name", "two"));
+    begin(rig, verb, "two", id);
+    start_without(rig, path, SIM_CRASH_PROCESS);
+    expect(find_job_of(rig, verb, id, state));
+    expect(says_it_waits(rig, id, pool, "missing"));
+    expect(refuses_cancel(rig, id));
+    rig_crash(rig, SIM_CRASH_POWER);
+    check(rig_boot(rig));
+    sim_run_for(rig->sim, 20 * RT_SECOND);
+    expect(says_it_waits(rig, id, pool, "missing"));
+    start_with(rig, path);
+    expect(rig_job_ends(rig, id, "done"));
+    expect(rig_text_is(rig, "set_show", "two", "state", "broken"));
+    expect(holds(rig, "two-src", marked));
+    expect(transfer(rig, "two-a", VOLUME_READ) && image[0] == FILL && image[PIECE_BYTES] == 0);
+    expect_eq(rig_unclaimed(rig), 0);
+    expect_eq(unclaimed_of_q(rig), 0);
+    require(rig_restart(rig));
+    expect(rig_text_is(rig, "set_show", "two", "state", "broken"));
+    expect_eq(rig_unclaimed(rig) + unclaimed_of_q(rig), 0);
+    rig_destroy(rig);
+}
+
+static void a_split_over_two_pools_waits_for_either(void)
+{
+    split_of_two_waits_for("set_split", "/pool", "p");
+    split_of_two_waits_for("set_split", "/pool2", "q");
+}
+
+static void a_break_over_two_pools_waits_for_either(void)
+{
+    split_of_two_waits_for("set_break", "/pool", "p");
+    split_of_two_waits_for("set_break", "/pool2", "q");
+}
+
 static void a_promotion_waits_for_its_pool(void)
 {
     char id[64];
@@ -503,10 +581,13 @@ int main(void)
     run(a_replace_waits_for_the_pool_of_its_snapshot);
     run(a_paused_replace_is_not_cancelled_without_the_pool_of_its_disk);
     run(an_undo_point_is_kept_until_its_job_has_ended);
+    run(a_nearly_full_pool_leaves_the_undo_point_of_a_job_that_has_not_ended);
     run(a_replace_that_waits_for_the_pool_of_its_snapshot_can_be_cancelled);
     run(a_replace_whose_pool_fails_at_work_goes_on_at_the_next_start);
     run(a_split_waits_for_its_pool_and_clears_the_marks_of_vss);
     run(a_break_waits_for_its_pool);
+    run(a_split_over_two_pools_waits_for_either);
+    run(a_break_over_two_pools_waits_for_either);
     run(a_promotion_waits_for_its_pool);
     run(a_promotion_that_waits_for_its_pool_can_be_cancelled);
     run(a_full_copy_waits_for_its_pool);
