@@ -20,9 +20,13 @@ static const struct cli_form forms[] = {
              "shows its progress. --sparse skips it, for tests."},
     {.id = "pool_check",
      .examples = {"tarn pool check main"},
-     .note = "It reads the whole map in one pause of the hosts' writes, and tries for such a pause "
-             "again and again; copies of jobs wait meanwhile. Without one it ends with \"in use\", "
-             "which says nothing about the pool: check it while its hosts write less."},
+     .note =
+         "It reads the whole map while hosts and jobs go on, follows what they change meanwhile, "
+         "and judges all blocks as they are at one instant. Whether anything is kept that nothing "
+         "needs is judged where deletions and promotions have come to rest; the result counts the "
+         "leaves of the map where that could not be (unjudged_leaves), after five seconds of "
+         "looking again. Exit status: 0, nothing is wrong in what was judged; 1, the pool is "
+         "damaged, or failed."},
     {.id = "pool_set",
      .examples = {"tarn pool set main --warn 80"},
      .note =

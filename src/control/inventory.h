@@ -201,6 +201,7 @@ struct job {
     struct volume_pool_options pool_options;
     bool overwrite;
     uint64_t size_bytes;
+    struct volume_check_report check_report; /* of pool check */
 };
 
 /* Refused calls of one actor and verb within a minute (audit.c). */

@@ -191,6 +191,14 @@ static struct err *end_write(struct catalog *catalog, void *arg)
     return NULL;
 }
 
+static json_t *json_check_report(const struct job *job)
+{
+    const struct volume_check_report *report = &job->check_report;
+    return json_pack("{s:s, s:b, s:I, s:I}", "pool", job->row.object, "clean", 1, "leaves",
+                     (json_int_t)report->leaves, "unjudged_leaves",
+                     (json_int_t)report->unjudged_leaves);
+}
+
 static void step_end_store(struct op *op)
 {
     struct job *job = op->finish_arg;
@@ -207,7 +215,7 @@ static void step_end_store(struct op *op)
                      : job->result ? json_incref(job->result)
                      : end->keep_pool
                          ? json_pool(op->control, job->pool, false)
-                         : json_pack("{s:s, s:b}", "pool", job->row.object, "clean", 1);
+                         : json_check_report(job);
     free(job->answer);
     job->answer = json_dumps(answer, JSON_COMPACT);
     json_decref(answer);
@@ -290,5 +298,5 @@ static void pool_checked(void *arg, struct err *e)
 
 void job_run_pool_check(struct job *job)
 {
-    volume_pool_check(job->pool->engine, pool_checked, job);
+    volume_pool_check(job->pool->engine, &job->check_report, pool_checked, job);
 }

@@ -264,6 +264,14 @@ uint64_t alloc_queue_release(struct alloc *a, uint64_t drec, uint64_t oldest_mar
     return released;
 }
 
+bool alloc_queue_peek(const struct alloc *a, uint64_t i, uint64_t *ret_block, uint32_t *ret_count)
+{
+    if (i >= a->queue_count) return false;
+    *ret_block = queue_at(a, i)->block;
+    *ret_count = queue_at(a, i)->count;
+    return true;
+}
+
 uint64_t alloc_queue_oldest(const struct alloc *a)
 {
     return a->queue_count ? queue_at(a, 0)->seq : 0;

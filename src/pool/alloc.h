@@ -58,6 +58,8 @@ void alloc_queue_push(struct alloc *a, uint64_t block, uint32_t count, uint64_t 
  * calls trimmed for each run unless NULL (which then owns the run until alloc_give_back). */
 uint64_t alloc_queue_release(struct alloc *a, uint64_t drec, uint64_t oldest_mark,
                              void (*trim)(void *arg, uint64_t block, uint32_t count), void *arg);
+/* The run at place i of the queue, 0 the front; false: no such place. */
+bool alloc_queue_peek(const struct alloc *a, uint64_t i, uint64_t *ret_block, uint32_t *ret_count);
 /* The sequence at the front of the queue; 0 when empty. */
 uint64_t alloc_queue_oldest(const struct alloc *a);
 uint64_t alloc_page_count(const struct alloc *a); /* bitmap pages that cover the pool */

@@ -20,10 +20,14 @@ void settle_poke(struct tl_pool *p);
 extern const struct volume_engine_ops timeline_ops;
 
 /* poolcheck.c */
-void pool_check(struct volume_pool *pool, volume_done_fn *done, void *arg);
+void pool_check(struct volume_pool *pool, struct volume_check_report *ret_report,
+                volume_done_fn *done, void *arg);
 void pool_check_free_node(struct list_node *node);
-/* A check looks at the leaves: what can wait waits, and a pump follows. */
-bool pool_is_walked(const struct tl_pool *p);
+bool pool_check_is_posted(const struct tl_pool *p); /* a turn of one is still to come */
+/* What is published while a check walks: an INSERT or REMOVE that was applied; a leaf whose blob is about to
+ * be replaced by one in `now`. */
+void pool_check_follow_record(const struct tl_disk *disk, const struct wal_record *r);
+void pool_check_follow_leaf(const struct leaf *leaf, const struct extents *now);
 
 /* batch.c */
 void batch_init(struct tl_pool *p);
@@ -62,6 +66,7 @@ void flush_note_published(struct tl_pool *p, uint64_t bytes);
 void flush_pump(struct tl_pool *p);
 void flush_fail_all(struct tl_pool *p);
 void queue_release(struct tl_pool *p); /* E18's queue */
+void trims_each(struct tl_pool *p, void (*fn)(void *arg, uint64_t block, uint32_t count), void *arg);
 void recycle_kick(struct tl_pool *p);  /* moves Drec forward: an empty batch and flushes (E6) */
 
 /* admit.c */

@@ -258,6 +258,14 @@ static void trim(void *arg, uint64_t block, uint32_t count)
     rt_file_submit(p->rt, &t->io);
 }
 
+void trims_each(struct tl_pool *p, void (*fn)(void *arg, uint64_t block, uint32_t count), void *arg)
+{
+    list_for_each (node, &p->trims) {
+        const struct trim *t = list_entry(node, struct trim, link);
+        fn(arg, t->block, t->count);
+    }
+}
+
 void queue_release(struct tl_pool *p)
 {
     bool sparse = p->super.flags & SUPER_SPARSE;

@@ -356,6 +356,7 @@ static void writer_install(struct leaf_writer *w)
     struct tl_pool *p = w->pool;
     struct leaf *leaf = w->leaf;
     struct dir_entry *entry = entry_of(leaf);
+    pool_check_follow_leaf(leaf, &w->extents);
     for (uint32_t i = 0; i < leaf->extents.count; i++)
         alloc_unmark_written(&p->alloc, leaf->extents.items[i].block,
                              leaf->extents.items[i].blocks);

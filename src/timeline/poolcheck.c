@@ -1,9 +1,15 @@
-/* poolcheck.c - at rest: bitmap == union of the runs in the map + metadata; one owner per block
+/* poolcheck.c - bitmap == union of the runs in the map + metadata + what comes back; one owner per block
  * (E27); nothing is kept that no view needs (E21).
  *
- * Rest does not last: the walk over the leaves takes many turns, and a batch between two of them moves
- * blocks from what is passed to what is not.  Such a walk says nothing, neither good nor bad, and is
- * made again.  Copies in the background wait meanwhile (window_write). */
+ * Nobody waits for the check, and it waits for no rest.  The walk over the leaves takes many turns, and
+ * batches are published between them.  What they change of a leaf that has been passed is followed: blocks
+ * that it took are owned from then on, those that it gave up are not.  A leaf that has not been passed is
+ * read later as it is then.  So in the turn in which the last leaf is passed, `owned` is what all leaves hold
+ * at that instant; everything else that may have a block is in memory, and is counted in that same turn.
+ *
+ * Whether a leaf keeps what nothing needs is known only when the sweep has passed it (E29).  One for which
+ * that is still to come is looked at again later, a bounded number of times; then the report says how many
+ * were not judged. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,23 +17,35 @@
 #include "timeline/map.h"
 #include "timeline/tables.h"
 
-enum { WALK_TRIES = 50, WALK_PAUSE_MS = 100 }; /* 5 s: a file system's journal comes as often */
+enum { WALK_BUDGET = 256, LATE_ROUNDS = 50, LATE_PAUSE_MS = 100 };
+
+/* A leaf whose sweep was still to come. */
+struct late_leaf {
+    uint64_t index;
+    uint32_t disk;
+};
 
 struct pool_check {
     struct list_node link; /* pool->checks */
     struct tl_pool *pool;
-    bool is_walking;
-    unsigned tries;
-    uint64_t next_seq; /* when the walk began: nothing moves without a batch */
-    struct rt_timer timer;
+    struct volume_check_report *ret_report;
     volume_done_fn *done;
     void *arg;
-    struct tl_disk *disk;
-    uint64_t leaf_index, own_blocks;
-    uint64_t *owned; /* one bit per block */
-    struct leaf_waiter waiter;
+    struct rt_timer timer;
     struct rt_message message;
-    struct err *error;
+    bool is_posted;
+    struct leaf_waiter waiter;
+    struct volume_check_report report;
+    struct err *error; /* the first thing that is wrong */
+    /* The walk */
+    bool is_walking;
+    uint32_t disk_id;                /* disks below it are passed, those that have gone too */
+    uint64_t leaf_index, own_blocks; /* of it: leaves below are passed, and have so many blocks */
+    uint64_t *owned;                 /* one bit per block */
+    /* Behind it */
+    struct late_leaf *late;
+    uint64_t late_count, late_capacity, late_next, late_kept;
+    unsigned rounds;
 };
 
 static void pool_check_free(struct pool_check *c)
@@ -36,6 +54,7 @@ static void pool_check_free(struct pool_check *c)
     rt_timer_cancel(c->pool->rt, &c->timer);
     err_free(c->error);
     free(c->owned);
+    free(c->late);
     free(c);
 }
 
@@ -44,33 +63,41 @@ void pool_check_free_node(struct list_node *node)
     pool_check_free(list_entry(node, struct pool_check, link));
 }
 
-static void check_end(struct pool_check *c, struct err *e)
+bool pool_check_is_posted(const struct tl_pool *p)
 {
+    list_for_each (node, &p->checks)
+        if (list_entry(node, struct pool_check, link)->is_posted) return true;
+    return false;
+}
+
+static void check_end(struct pool_check *c)
+{
+    struct err *e = take_ptr(&c->error);
     volume_done_fn *done = c->done;
     void *arg = c->arg;
-    pump_soon(c->pool); /* who waits for the end of the walk */
+    if (!e && c->ret_report) *c->ret_report = c->report;
     pool_check_free(c);
     done(arg, e);
 }
 
-bool pool_is_walked(const struct tl_pool *p)
+static void post(struct pool_check *c, void (*fn)(struct rt_message *message))
 {
-    check(p->checks.head.next != NULL); /* for the analyzer: an initialised list has no NULL */
-    list_for_each (node, &p->checks)
-        if (list_entry(node, struct pool_check, link)->is_walking) return true;
+    c->is_posted = true;
+    c->message.fn = fn;
+    rt_post(c->pool->rt, &c->message);
+}
+
+/* Called first in each turn; false: nothing goes on. */
+static bool goes_on(struct pool_check *c)
+{
+    struct tl_pool *p = c->pool;
+    c->is_posted = false;
+    if (p->is_closing) return false; /* it goes with the pool */
+    if (tl_is_ok(p)) return true;
+    if (!c->error)
+        c->error = err_new(STATUS_POOL_FAILED, "the pool has failed: %s", p->base.trouble);
+    check_end(c);
     return false;
-}
-
-/* Every block that is taken is in the map, in a page, or kept for an older checkpoint. */
-static bool is_at_rest(struct tl_pool *p)
-{
-    return tl_is_ok(p) && list_is_empty(&p->in_flight) && p->alloc.queue_count == 0 &&
-           list_is_empty(&p->trims) && map_writers_are_idle(p) && p->ckpt.phase == CHECKPOINT_IDLE;
-}
-
-static bool is_undisturbed(const struct pool_check *c)
-{
-    return c->pool->next_seq == c->next_seq && is_at_rest(c->pool);
 }
 
 /* Notes the first thing that is wrong. */
@@ -78,6 +105,8 @@ static bool is_undisturbed(const struct pool_check *c)
     do {                                                                                           \
         if (!(c)->error) (c)->error = err_new(STATUS_BLOCK_CORRUPT, __VA_ARGS__);                  \
     } while (0)
+
+/* ---- Who owns what --------------------------------------------------------------------------- */
 
 static void own(struct pool_check *c, uint64_t block, uint64_t count, const char *what)
 {
@@ -93,42 +122,134 @@ static void own(struct pool_check *c, uint64_t block, uint64_t count, const char
     }
 }
 
+static void disown(struct pool_check *c, uint64_t block, uint64_t count, const char *what)
+{
+    for (uint64_t b = block; b < block + count; b++) {
+        uint64_t mask = (uint64_t)1 << (b % 64);
+        if (!(c->owned[b / 64] & mask))
+            WRONG(c, "block %llu is given up by %s that did not have it", (unsigned long long)b,
+                  what);
+        c->owned[b / 64] &= ~mask;
+    }
+}
+
 static void own_extents(struct pool_check *c, const struct extents *list, const char *what)
 {
     for (uint32_t i = 0; i < list->count; i++)
         own(c, list->items[i].block, list->items[i].blocks, what);
 }
 
-static void compare(struct pool_check *c)
+static void own_trim(void *arg, uint64_t block, uint32_t count)
+{
+    own(arg, block, count, "a trim");
+}
+
+/* What batches under way took for data; it becomes the map's when they are published. */
+static void own_in_flight(struct pool_check *c)
+{
+    list_for_each (node, &c->pool->in_flight) {
+        const struct batch *b = list_entry(node, struct batch, link);
+        struct wal_record record;
+        if (b->is_shown || (b->header.kind != WAL_DATA && b->header.kind != WAL_RECLAIM)) continue;
+        struct buf_reader r = wal_records(b->wal, &b->header);
+        while (wal_next(&r, &record))
+            if (record.type == WAL_INSERT && !(record.flags & WAL_HOLE))
+                own(c, record.phys, record.count, "a batch");
+    }
+}
+
+/* What is not of the map, all at this instant. */
+static void own_the_rest(struct pool_check *c)
 {
     struct tl_pool *p = c->pool;
+    uint64_t block;
+    uint32_t count;
+    own_in_flight(c);
+    for (unsigned i = 0; i < LEAF_WRITERS; i++)
+        own_extents(c, &p->writers[i].extents, "a leaf that is being written");
+    list_for_each (node, &p->disks) {
+        const struct tl_disk *disk = list_entry(node, struct tl_disk, link);
+        for (uint64_t i = 0; i < disk->dir_count; i++)
+            if (disk->dir[i] && disk->dir[i]->ref.block)
+                own(c, disk->dir[i]->ref.block, 1, "a directory");
+    }
     own_extents(c, &p->ckpt.system_extents, "the system pages");
     own_extents(c, &p->ckpt.releasing, "an older checkpoint");
     own_extents(c, &p->ckpt.retiring, "an older checkpoint");
     own_extents(c, &p->ckpt.retired, "an older checkpoint");
     for (uint64_t i = 0; i < alloc_page_count(&p->alloc); i++)
         if (p->bitmap_refs[i].block) own(c, p->bitmap_refs[i].block, 1, "the bitmap");
-    for (uint64_t b = p->alloc.start; b < p->alloc.end; b++) {
-        bool owned = c->owned[b / 64] >> (b % 64) & 1;
-        if (owned && !alloc_is_taken(&p->alloc, b))
-            WRONG(c, "block %llu is in use but free in the bitmap", (unsigned long long)b);
-        if (!owned && alloc_is_taken(&p->alloc, b))
-            WRONG(c, "block %llu is taken in the bitmap but nobody uses it", (unsigned long long)b);
-    }
+    for (uint64_t i = 0; alloc_queue_peek(&p->alloc, i, &block, &count); i++)
+        own(c, block, count, "the queue of freed blocks");
+    trims_each(p, own_trim, c);
 }
 
-static void own_leaf(struct pool_check *c, struct leaf *leaf)
+static void compare_bits(struct pool_check *c, const uint64_t *bits, const char *owned_only,
+                         const char *bits_only)
 {
-    own_extents(c, &leaf->extents, "a leaf");
-    for (uint32_t i = 0; i < leaf->version_count; i++) {
-        const struct version *v = &leaf->versions[i];
-        if (v->flags & VERSION_HOLE) continue;
-        own(c, version_phys(v), 1, "data");
-        c->own_blocks++;
+    const struct alloc *a = &c->pool->alloc;
+    for (uint64_t b = a->start; b < a->end; b++) {
+        uint64_t differ = c->owned[b / 64] ^ bits[b / 64];
+        if (differ == 0) {
+            b |= 63; /* the next word */
+            continue;
+        }
+        if (!(differ >> (b % 64) & 1)) continue;
+        bool is_owned = c->owned[b / 64] >> (b % 64) & 1;
+        WRONG(c, "block %llu %s", (unsigned long long)b, is_owned ? owned_only : bits_only);
+        return;
     }
 }
 
-/* Is everything of a block seen by some view, or being staged (E21)? */
+/* All leaves are passed, in this turn. */
+static void compare(struct pool_check *c)
+{
+    struct tl_pool *p = c->pool;
+    compare_bits(c, p->alloc.written, "is in use but not written in the bitmap",
+                 "is written in the bitmap but not in use");
+    own_the_rest(c);
+    compare_bits(c, p->alloc.taken, "is in use but free in the bitmap",
+                 "is taken in the bitmap but nobody uses it");
+}
+
+/* ---- What is published during the walk -------------------------------------------------------- */
+
+static bool is_passed(const struct pool_check *c, const struct tl_disk *disk, uint64_t leaf_index)
+{
+    if (!c->is_walking) return false;
+    return disk->id < c->disk_id || (disk->id == c->disk_id && leaf_index < c->leaf_index);
+}
+
+void pool_check_follow_record(const struct tl_disk *disk, const struct wal_record *r)
+{
+    if (r->flags & WAL_HOLE) return;
+    list_for_each (node, &disk->pool->checks) {
+        struct pool_check *c = list_entry(node, struct pool_check, link);
+        if (!is_passed(c, disk, r->lba / FORMAT_LEAF_BLOCKS)) continue;
+        bool is_current = disk->id == c->disk_id;
+        if (r->type == WAL_INSERT) {
+            own(c, r->phys, r->count, "new data");
+            if (is_current) c->own_blocks += r->count;
+        } else {
+            disown(c, r->phys, r->count, "data");
+            if (is_current) c->own_blocks -= r->count;
+        }
+    }
+}
+
+void pool_check_follow_leaf(const struct leaf *leaf, const struct extents *now)
+{
+    list_for_each (node, &leaf->disk->pool->checks) {
+        struct pool_check *c = list_entry(node, struct pool_check, link);
+        if (!is_passed(c, leaf->disk, leaf->index)) continue;
+        for (uint32_t i = 0; i < leaf->extents.count; i++)
+            disown(c, leaf->extents.items[i].block, leaf->extents.items[i].blocks, "a leaf");
+        own_extents(c, now, "a new leaf");
+    }
+}
+
+/* ---- Is everything that is kept seen by some view, or being staged (E21)? --------------------- */
+
 static void check_needed(struct pool_check *c, const struct leaf *leaf, unsigned block,
                          const struct retained *retained)
 {
@@ -138,144 +259,205 @@ static void check_needed(struct pool_check *c, const struct leaf *leaf, unsigned
     check(needed != NULL);
     reclaim_needed(versions, count, retained, needed);
     for (unsigned i = 0; i < count; i++)
-        if (!needed[i] && !(versions[i].flags & VERSION_HOLE))
-            WRONG(c, "disk %u keeps a version of block %llu that nothing needs", c->disk->id,
+        if (!needed[i] && !(versions[i].flags & (VERSION_HOLE | VERSION_REMOVING)))
+            WRONG(c, "disk %u keeps a version of block %llu that nothing needs", leaf->disk->id,
                   (unsigned long long)(leaf->index * FORMAT_LEAF_BLOCKS + block));
 }
 
-static void check_all_needed(struct pool_check *c, const struct leaf *leaf)
+/* A promotion's sweep comes at its end. */
+static bool disk_is_swept(const struct tl_disk *disk)
 {
+    return disk->sweep_left == 0 && !disk->records_await_lap && !disk->is_promoting;
+}
+
+/* False: it cannot be said now. */
+static bool check_all_needed(struct pool_check *c, const struct leaf *leaf)
+{
+    if (!disk_is_swept(leaf->disk) || leaf->needs_sweep || leaf == c->pool->sweep.leaf)
+        return false;
     struct retained retained = disk_retained(leaf->disk);
-    if (leaf->disk->is_promoting) return; /* its sweep comes at its end */
     for (uint32_t i = 0; i < leaf->version_count; i++)
         if (i == 0 || leaf->versions[i - 1].block != leaf->versions[i].block)
             check_needed(c, leaf, leaf->versions[i].block, &retained);
-}
-
-static void walk(struct rt_message *message);
-
-static void walk_soon(struct pool_check *c)
-{
-    c->message.fn = walk;
-    rt_post(c->pool->rt, &c->message);
-}
-
-static void pass_unreadable(struct pool_check *c)
-{
-    WRONG(c, "leaf %llu of disk %u cannot be read", (unsigned long long)c->leaf_index, c->disk->id);
-    c->leaf_index++;
-}
-
-static void leaf_loaded(struct leaf_waiter *waiter, enum status status)
-{
-    struct pool_check *c = container_of(waiter, struct pool_check, waiter);
-    if (status != STATUS_OK) pass_unreadable(c);
-    walk_soon(c);
-}
-
-/* One leaf; false when it must be waited for. */
-static bool walk_leaf(struct pool_check *c)
-{
-    if (!map_leaf_is_absent(c->disk, c->leaf_index)) {
-        struct leaf *leaf = map_leaf(c->disk, c->leaf_index);
-        if (leaf->state == LEAF_DELTA || leaf->state == LEAF_LOADING) {
-            map_load(leaf, &c->waiter, leaf_loaded);
-            return false;
-        }
-        if (leaf->state == LEAF_BROKEN) {
-            pass_unreadable(c);
-            return true;
-        }
-        own_leaf(c, leaf);
-        check_all_needed(c, leaf);
-    }
-    c->leaf_index++;
     return true;
 }
 
-static void next_disk(struct pool_check *c)
+static void put_late(struct pool_check *c, const struct leaf *leaf)
 {
-    struct tl_disk *disk = c->disk;
-    for (uint64_t i = 0; i < disk->dir_count; i++)
-        if (disk->dir[i] && disk->dir[i]->ref.block)
-            own(c, disk->dir[i]->ref.block, 1, "a directory");
-    if (disk->own_blocks != c->own_blocks)
-        WRONG(c, "disk %u counts %llu blocks but its map has %llu", disk->id,
-              (unsigned long long)disk->own_blocks, (unsigned long long)c->own_blocks);
-    struct list_node *next = disk->link.next;
-    c->disk = next == &c->pool->disks.head ? NULL : list_entry(next, struct tl_disk, link);
-    c->leaf_index = c->own_blocks = 0;
+    if (c->late_count == c->late_capacity) {
+        c->late_capacity = c->late_capacity ? c->late_capacity * 2 : 64;
+        c->late = realloc(c->late, c->late_capacity * sizeof *c->late);
+        check(c->late != NULL);
+    }
+    c->late[c->late_count++] = (struct late_leaf){.index = leaf->index, .disk = leaf->disk->id};
 }
 
-static void settled(void *arg, struct err *e);
+static void look_again(struct rt_message *message);
 
-static void settle_again(struct rt_timer *timer)
+static void late_leaf_loaded(struct leaf_waiter *waiter, enum status status)
 {
-    struct pool_check *c = container_of(timer, struct pool_check, timer);
-    c->pool->base.ops->pool_settle(&c->pool->base, settled, c);
+    struct pool_check *c = container_of(waiter, struct pool_check, waiter);
+    if (status != STATUS_OK) c->late[c->late_kept++] = c->late[c->late_next++];
+    post(c, look_again);
 }
 
-/* What was seen so far is no finding; disks may have gone. */
-static void begin_again(struct pool_check *c)
+enum late { LATE_DONE, LATE_KEEP, LATE_WAIT };
+
+static enum late look_at_late(struct pool_check *c, const struct late_leaf *late)
+{
+    struct tl_disk *disk = disk_by_id(c->pool, late->disk);
+    if (!disk || map_leaf_is_absent(disk, late->index)) return LATE_DONE;
+    if (!disk_is_swept(disk)) return LATE_KEEP;
+    struct leaf *leaf = map_leaf(disk, late->index);
+    if (leaf->state == LEAF_BROKEN) return LATE_KEEP;
+    if (leaf->state != LEAF_READY) {
+        map_load(leaf, &c->waiter, late_leaf_loaded);
+        return LATE_WAIT;
+    }
+    return check_all_needed(c, leaf) ? LATE_DONE : LATE_KEEP;
+}
+
+static void look_again_later(struct rt_timer *timer)
+{
+    post(container_of(timer, struct pool_check, timer), look_again);
+}
+
+static void end_round(struct pool_check *c)
 {
     struct tl_pool *p = c->pool;
-    c->is_walking = false;
-    c->disk = NULL;
-    err_free(take_ptr(&c->error));
-    if (tl_is_ok(p) && ++c->tries >= WALK_TRIES) {
-        struct err *e = err_new(STATUS_IN_USE, "the pool was written to whenever it was looked at");
-        check_end(c, err_next(e, "check it while its hosts write less; nothing is known yet"));
+    c->late_count = c->late_kept;
+    c->late_next = c->late_kept = 0;
+    if (c->error || c->late_count == 0 || c->rounds++ == LATE_ROUNDS) {
+        c->report.unjudged_leaves = c->late_count;
+        check_end(c);
         return;
     }
-    pump_soon(p);
-    rt_timer_set(p->rt, &c->timer, rt_now(p->rt) + WALK_PAUSE_MS * RT_MS, settle_again);
+    reclaim_poke(p);
+    rt_timer_set(p->rt, &c->timer, rt_now(p->rt) + LATE_PAUSE_MS * RT_MS, look_again_later);
+}
+
+static void look_again(struct rt_message *message)
+{
+    struct pool_check *c = container_of(message, struct pool_check, message);
+    if (!goes_on(c)) return;
+    for (unsigned budget = WALK_BUDGET; budget > 0 && c->late_next < c->late_count; budget--) {
+        struct late_leaf late = c->late[c->late_next];
+        enum late what = look_at_late(c, &late);
+        if (what == LATE_WAIT) return;
+        c->late_next++;
+        if (what == LATE_KEEP) c->late[c->late_kept++] = late;
+    }
+    if (c->late_next < c->late_count)
+        post(c, look_again);
+    else
+        end_round(c);
+}
+
+/* ---- The walk -------------------------------------------------------------------------------- */
+
+static void walk(struct rt_message *message);
+
+static void pass_unreadable(struct pool_check *c)
+{
+    WRONG(c, "leaf %llu of disk %u cannot be read", (unsigned long long)c->leaf_index, c->disk_id);
+    c->leaf_index++;
+}
+
+static void pass_leaf(struct pool_check *c, struct leaf *leaf)
+{
+    own_extents(c, &leaf->extents, "a leaf");
+    for (uint32_t i = 0; i < leaf->version_count; i++) {
+        const struct version *v = &leaf->versions[i];
+        if (v->flags & VERSION_HOLE) continue;
+        own(c, version_phys(v), 1, "data");
+        c->own_blocks++;
+    }
+    if (!check_all_needed(c, leaf)) put_late(c, leaf);
+    c->report.leaves++;
+    c->leaf_index++;
+}
+
+/* In the turn that makes it complete: it may be evicted in the next. */
+static void leaf_loaded(struct leaf_waiter *waiter, enum status status)
+{
+    struct pool_check *c = container_of(waiter, struct pool_check, waiter);
+    if (status == STATUS_OK)
+        pass_leaf(c, map_leaf(disk_by_id(c->pool, c->disk_id), c->leaf_index));
+    else
+        pass_unreadable(c);
+    post(c, walk);
+}
+
+/* False when it must be waited for. */
+static bool next_leaf(struct pool_check *c, struct tl_disk *disk)
+{
+    if (!disk->dir[c->leaf_index / FORMAT_DIR_ENTRIES]) {
+        c->leaf_index += FORMAT_DIR_ENTRIES - c->leaf_index % FORMAT_DIR_ENTRIES;
+        return true;
+    }
+    if (map_leaf_is_absent(disk, c->leaf_index)) {
+        c->leaf_index++;
+        return true;
+    }
+    struct leaf *leaf = map_leaf(disk, c->leaf_index);
+    switch (leaf->state) {
+    case LEAF_READY:
+        pass_leaf(c, leaf);
+        return true;
+    case LEAF_BROKEN:
+        pass_unreadable(c);
+        return true;
+    case LEAF_DELTA:
+    case LEAF_LOADING:
+        break;
+    }
+    map_load(leaf, &c->waiter, leaf_loaded);
+    return false;
+}
+
+static void pass_disk(struct pool_check *c, const struct tl_disk *disk)
+{
+    if (disk && disk->own_blocks != c->own_blocks)
+        WRONG(c, "disk %u counts %llu blocks but its map has %llu", disk->id,
+              (unsigned long long)disk->own_blocks, (unsigned long long)c->own_blocks);
+    c->disk_id++;
+    c->leaf_index = c->own_blocks = 0;
 }
 
 static void walk(struct rt_message *message)
 {
     struct pool_check *c = container_of(message, struct pool_check, message);
-    if (!is_undisturbed(c)) {
-        begin_again(c);
-        return;
-    }
-    for (unsigned budget = 256; c->disk && budget > 0; budget--) {
-        if (c->leaf_index >= c->disk->dir_count * FORMAT_DIR_ENTRIES)
-            next_disk(c);
-        else if (!walk_leaf(c))
+    struct tl_pool *p = c->pool;
+    if (!goes_on(c)) return;
+    c->is_walking = true;
+    for (unsigned budget = WALK_BUDGET; c->disk_id < p->disk_by_id_count; budget--) {
+        struct tl_disk *disk = disk_by_id(p, c->disk_id);
+        if (budget == 0) {
+            post(c, walk);
+            return;
+        }
+        if (!disk || c->leaf_index >= disk->dir_count * FORMAT_DIR_ENTRIES)
+            pass_disk(c, disk);
+        else if (!next_leaf(c, disk))
             return;
     }
-    if (c->disk) {
-        walk_soon(c);
-        return;
-    }
     compare(c);
-    check_end(c, take_ptr(&c->error));
+    c->is_walking = false;
+    if (c->error)
+        check_end(c);
+    else
+        look_again(message);
 }
 
-static void settled(void *arg, struct err *e)
-{
-    struct pool_check *c = arg;
-    if (e) {
-        check_end(c, e);
-        return;
-    }
-    struct list_node *first = list_front(&c->pool->disks);
-    memset(c->owned, 0, (c->pool->alloc.end + 63) / 64 * sizeof *c->owned);
-    c->leaf_index = c->own_blocks = 0;
-    c->next_seq = c->pool->next_seq;
-    c->is_walking = true;
-    c->disk = first ? list_entry(first, struct tl_disk, link) : NULL;
-    walk_soon(c);
-}
-
-void pool_check(struct volume_pool *pool, volume_done_fn *done, void *arg)
+void pool_check(struct volume_pool *pool, struct volume_check_report *ret_report,
+                volume_done_fn *done, void *arg)
 {
     struct tl_pool *p = tl_pool(pool);
     struct pool_check *c = calloc(1, sizeof *c);
     check(c != NULL);
-    *c = (struct pool_check){.pool = p, .done = done, .arg = arg};
+    *c = (struct pool_check){.pool = p, .ret_report = ret_report, .done = done, .arg = arg};
     c->owned = calloc((p->alloc.end + 63) / 64, sizeof *c->owned);
     check(c->owned != NULL);
     list_push_back(&p->checks, &c->link);
-    pool->ops->pool_settle(pool, settled, c);
+    post(c, walk);
 }

@@ -118,6 +118,7 @@ bool apply_record(struct tl_pool *p, const struct wal_record *r, uint64_t seq)
     }
     struct leaf *leaf = map_leaf(disk, index);
     apply_to_leaf(leaf, r, seq);
+    pool_check_follow_record(disk, r);
     map_dirty(leaf, seq);
     map_account(leaf);
     if (is_insert && seq > entry->max_generation) {

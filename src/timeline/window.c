@@ -89,7 +89,6 @@ bool window_write(struct window *w, const struct window_how *how, enum status *r
     struct batch *b;
     check(w->wanted_count > 0 && w->leaf);
     *ret_status = STATUS_OK;
-    if (pool_is_walked(p)) return false;
     if (p->host_batches >= BATCH_HOST_MAX / 2 || !has_space(w, ret_status)) return false;
     if (!log_has_room(p, WAL_DATA, FORMAT_BATCH_WAL_BLOCKS)) {
         checkpoint_want(p);

@@ -257,10 +257,11 @@ void volume_pool_checkpoint(struct volume_pool *pool, volume_done_fn *done, void
     pool->ops->pool_checkpoint(pool, done, arg);
 }
 
-void volume_pool_check(struct volume_pool *pool, volume_done_fn *done, void *arg)
+void volume_pool_check(struct volume_pool *pool, struct volume_check_report *ret_report,
+                       volume_done_fn *done, void *arg)
 {
     if (refused(pool, refuse_state(pool), done, arg)) return;
-    pool->ops->pool_check(pool, done, arg);
+    pool->ops->pool_check(pool, ret_report, done, arg);
 }
 
 /* ---- Disks ----------------------------------------------------------------------------------- */

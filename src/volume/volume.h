@@ -133,10 +133,19 @@ void volume_pool_counters(const struct volume_pool *pool,
 void volume_pool_settle(struct volume_pool *pool, volume_done_fn *done, void *arg);
 /* Forces a checkpoint (E12). */
 void volume_pool_checkpoint(struct volume_pool *pool, volume_done_fn *done, void *arg);
-/* Compares bitmap, map, and per-disk counters exhaustively (E27).  Waits for rest; when something was
- * written before it was done it begins again, and after many times ends with IN_USE, which says
- * nothing about the pool.  Promotions and replaces copy nothing while it looks. */
-void volume_pool_check(struct volume_pool *pool, volume_done_fn *done, void *arg);
+/* What a check has seen. */
+struct volume_check_report {
+    uint64_t leaves; /* of all maps */
+    /* Of them: whether they keep what no view needs could not be said, since the sweep of their disk, or
+     * of the leaf, did not end while the check looked again and again. */
+    uint64_t unjudged_leaves;
+};
+/* Compares bitmap, map, and per-disk counters exhaustively, as they are at one instant near its end (E27), and
+ * looks whether anything is kept that no view needs (E21).  It holds up nobody, and ends however much is
+ * written meanwhile.  ret_report: NULL, or valid until done, and untouched when something is wrong
+ * (BLOCK_CORRUPT) or the pool fails. */
+void volume_pool_check(struct volume_pool *pool, struct volume_check_report *ret_report,
+                       volume_done_fn *done, void *arg);
 
 /* ---- Disks ----------------------------------------------------------------------------------- */
 

@@ -56,7 +56,8 @@ struct volume_engine_ops {
                           struct volume_pool_counters *ret_counters);
     void (*pool_settle)(struct volume_pool *pool, volume_done_fn *done, void *arg);
     void (*pool_checkpoint)(struct volume_pool *pool, volume_done_fn *done, void *arg);
-    void (*pool_check)(struct volume_pool *pool, volume_done_fn *done, void *arg);
+    void (*pool_check)(struct volume_pool *pool, struct volume_check_report *ret_report,
+                       volume_done_fn *done, void *arg);
 
     /* The pool's state is OK for every call that changes something. */
     void (*disk_create)(struct volume_pool *pool, const struct uuid *disk, uint64_t size_bytes,

@@ -585,6 +585,13 @@ static void mem_nothing(struct volume_pool *pool, volume_done_fn *done, void *ar
     volume_done_later(pool, done, arg, NULL);
 }
 
+static void mem_check(struct volume_pool *pool, struct volume_check_report *ret_report,
+                      volume_done_fn *done, void *arg)
+{
+    if (ret_report) *ret_report = (struct volume_check_report){0};
+    volume_done_later(pool, done, arg, NULL);
+}
+
 static const struct volume_engine_ops memvol_ops = {
     .name = "memory",
     .capabilities = VOLUME_CAP_CUT | VOLUME_CAP_BRANCH,
@@ -595,7 +602,7 @@ static const struct volume_engine_ops memvol_ops = {
     .pool_counters = mem_pool_counters,
     .pool_settle = mem_nothing,
     .pool_checkpoint = mem_nothing,
-    .pool_check = mem_nothing,
+    .pool_check = mem_check,
     .disk_create = mem_disk_create,
     .disk_resize = mem_disk_resize,
     .disk_delete = mem_disk_delete,

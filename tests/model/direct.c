@@ -163,7 +163,7 @@ bool direct_settle(struct world *world)
     struct direct_call *settle = call_new(), *verify = call_new();
     volume_pool_settle(world->pool, control_done, settle);
     if (finish(world, settle, "settle") != STATUS_OK) return world_fail(world, "settle failed");
-    volume_pool_check(world->pool, control_done, verify);
+    volume_pool_check(world->pool, NULL, control_done, verify);
     if (finish(world, verify, "check") != STATUS_OK) return world_fail(world, "the check failed");
     return true;
 }

@@ -555,8 +555,10 @@ void volume_pool_checkpoint(struct volume_pool *pool, volume_done_fn *done, void
     answer_later(pool, NULL, done, arg);
 }
 
-void volume_pool_check(struct volume_pool *pool, volume_done_fn *done, void *arg)
+void volume_pool_check(struct volume_pool *pool, struct volume_check_report *ret_report,
+                       volume_done_fn *done, void *arg)
 {
+    (void)ret_report;
     answer_later(pool, NULL, done, arg);
 }
 

@@ -393,7 +393,7 @@ static bool close_pools(struct world *w)
         p->engine->ops = p->own_ops;
         volume_pool_settle(p->engine, call_done, w);
         if (!went_well(w, "settling")) return false;
-        volume_pool_check(p->engine, call_done, w);
+        volume_pool_check(p->engine, NULL, call_done, w);
         if (!went_well(w, "the check of a pool")) return false;
         volume_pool_close(take_ptr(&p->engine), call_done, w);
         if (!went_well(w, "closing")) return false;

@@ -707,7 +707,7 @@ static void call_settle(struct world *world, volume_done_fn *done, void *arg)
 
 static void call_check(struct world *world, volume_done_fn *done, void *arg)
 {
-    volume_pool_check(world->pool, done, arg);
+    volume_pool_check(world->pool, NULL, done, arg);
 }
 
 bool world_empty(struct world *world)

@@ -151,7 +151,7 @@ struct volume_pool_usage pool_rig_rest(struct pool_rig *r)
 
 bool pool_rig_is_exact(struct pool_rig *r)
 {
-    volume_pool_check(r->pool, pool_rig_done, r);
+    volume_pool_check(r->pool, NULL, pool_rig_done, r);
     return pool_rig_wait(r) == STATUS_OK;
 }
 

@@ -290,7 +290,7 @@ bool site_settle(struct site *site)
         struct waiting settle = {0}, compare = {0};
         volume_pool_settle(site->pools[i].engine, call_done, &settle);
         if (!wait_call(site, &settle, "settle") || !check_space(site, i)) return false;
-        volume_pool_check(site->pools[i].engine, call_done, &compare);
+        volume_pool_check(site->pools[i].engine, NULL, call_done, &compare);
         if (!wait_call(site, &compare, "check")) return false;
     }
     site_trace(site, "settled");

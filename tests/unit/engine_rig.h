@@ -175,7 +175,7 @@ static inline enum status delete_point(struct rig *r, unsigned n)
 
 static inline enum status check_pool(struct rig *r)
 {
-    volume_pool_check(r->pool, call_done, r);
+    volume_pool_check(r->pool, NULL, call_done, r);
     return finish(r);
 }
 
