@@ -22,11 +22,12 @@ static const struct cli_form forms[] = {
      .examples = {"tarn pool check main"},
      .note =
          "It reads the whole map while hosts and jobs go on, follows what they change meanwhile, "
-         "and judges all blocks as they are at one instant. Whether anything is kept that nothing "
-         "needs is judged where deletions and promotions have come to rest; the result counts the "
-         "leaves of the map where that could not be (unjudged_leaves), after five seconds of "
-         "looking again. Exit status: 0, nothing is wrong in what was judged; 1, the pool is "
-         "damaged, or failed."},
+         "and judges all blocks as they are at one instant. All stored tables, pages and leaves of "
+         "maps are read back through their checksums; data is not (tarn snapshot verify). Whether "
+         "anything is kept that nothing needs is judged where deletions and promotions have come "
+         "to rest. The result counts what could not be judged, after looking again for five "
+         "seconds (unjudged_leaves, unjudged_pages). Exit status: 0, nothing is wrong in what was "
+         "judged; 1, the pool is damaged, or failed."},
     {.id = "pool_set",
      .examples = {"tarn pool set main --warn 80"},
      .note =

@@ -732,15 +732,14 @@ static const struct {
 /* What is wrong fails the job; here all that was judged is right. */
 static void print_check(FILE *out, const json_t *result)
 {
-    long long leaves = json_integer_value(json_object_get(result, "leaves"));
     long long unjudged = json_integer_value(json_object_get(result, "unjudged_leaves"));
+    long long pages = json_integer_value(json_object_get(result, "unjudged_pages"));
     fprintf(out, "Clean: the allocation map and the block maps agree.\n");
-    if (unjudged > 0)
+    if (unjudged > 0 || pages > 0)
         fprintf(out,
-                "Not judged: whether %lld of %lld leaves of the maps keep what nothing needs. Their "
-                "sweep did not end,\nafter a deletion, in a promotion or under many writes; check "
-                "again later.\n",
-                unjudged, leaves);
+                "Not judged: whether %lld leaves of maps keep what nothing needs; %lld stored pages. "
+                "Check again later.\n",
+                unjudged, pages);
 }
 
 static void print_job_result(FILE *out, const struct cli_row *verb, const json_t *job)

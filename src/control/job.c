@@ -194,9 +194,10 @@ static struct err *end_write(struct catalog *catalog, void *arg)
 static json_t *json_check_report(const struct job *job)
 {
     const struct volume_check_report *report = &job->check_report;
-    return json_pack("{s:s, s:b, s:I, s:I}", "pool", job->row.object, "clean", 1, "leaves",
+    return json_pack("{s:s, s:b, s:I, s:I, s:I, s:I}", "pool", job->row.object, "clean", 1, "leaves",
                      (json_int_t)report->leaves, "unjudged_leaves",
-                     (json_int_t)report->unjudged_leaves);
+                     (json_int_t)report->unjudged_leaves, "pages", (json_int_t)report->pages,
+                     "unjudged_pages", (json_int_t)report->unjudged_pages);
 }
 
 static void step_end_store(struct op *op)

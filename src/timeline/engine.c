@@ -284,7 +284,7 @@ static bool is_quiet(const struct tl_pool *p)
            list_is_empty(&p->readers) && list_is_empty(&p->loads) && list_is_empty(&p->trims) &&
            map_writers_are_idle(p) && p->flusher.active == 0 &&
            p->ckpt.set.active == 0 && (!p->sweep.is_active || !tl_is_ok(p)) && !p->pump_is_posted &&
-           !p->trim_map_post && !p->sweep.is_posted && !pool_check_is_posted(p) && !p->base.refuse_is_posted &&
+           !p->trim_map_post && !p->sweep.is_posted && !pool_check_is_active(p) && !p->base.refuse_is_posted &&
            list_is_empty(&p->base.later) && list_is_empty(&p->base.gates) &&
            (p->ckpt.phase == CHECKPOINT_IDLE || !tl_is_ok(p));
 }

@@ -23,7 +23,7 @@ extern const struct volume_engine_ops timeline_ops;
 void pool_check(struct volume_pool *pool, struct volume_check_report *ret_report,
                 volume_done_fn *done, void *arg);
 void pool_check_free_node(struct list_node *node);
-bool pool_check_is_posted(const struct tl_pool *p); /* a turn of one is still to come */
+bool pool_check_is_active(const struct tl_pool *p); /* a turn or a read of one is still to come */
 /* What is published while a check walks: an INSERT or REMOVE that was applied; a leaf whose blob is about to
  * be replaced by one in `now`. */
 void pool_check_follow_record(const struct tl_disk *disk, const struct wal_record *r);

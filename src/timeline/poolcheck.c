@@ -7,22 +7,29 @@
  * read later as it is then.  So in the turn in which the last leaf is passed, `owned` is what all leaves hold
  * at that instant; everything else that may have a block is in memory, and is counted in that same turn.
  *
+ * What is in memory hides what a restart would meet, so what is stored of the metadata is read back too: tables
+ * and pages before the walk, and behind it the leaves that were in memory when it passed them.
+ *
  * Whether a leaf keeps what nothing needs is known only when the sweep has passed it (E29).  One for which
  * that is still to come is looked at again later, a bounded number of times; then the report says how many
  * were not judged. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "timeline/engine.h"
 #include "timeline/map.h"
+#include "timeline/stored.h"
 #include "timeline/tables.h"
 
 enum { WALK_BUDGET = 256, LATE_ROUNDS = 50, LATE_PAUSE_MS = 100 };
 
-/* A leaf whose sweep was still to come. */
-struct late_leaf {
-    uint64_t index;
-    uint32_t disk;
+struct leaf_list {
+    struct leaf_name {
+        uint64_t index;
+        uint32_t disk;
+    } * items;
+    uint64_t count, capacity;
 };
 
 struct pool_check {
@@ -42,9 +49,14 @@ struct pool_check {
     uint32_t disk_id;                /* disks below it are passed, those that have gone too */
     uint64_t leaf_index, own_blocks; /* of it: leaves below are passed, and have so many blocks */
     uint64_t *owned;                 /* one bit per block */
+    /* What is stored */
+    struct stored_piece next_piece; /* LEAF: the index is that in cached */
+    struct stored_read stored;
+    struct leaf_list cached; /* were not read by the walk */
+    bool has_walked;
     /* Behind it */
-    struct late_leaf *late;
-    uint64_t late_count, late_capacity, late_next, late_kept;
+    struct leaf_list late; /* their sweep was still to come */
+    uint64_t late_next, late_kept;
     unsigned rounds;
 };
 
@@ -53,8 +65,10 @@ static void pool_check_free(struct pool_check *c)
     list_remove(&c->link);
     rt_timer_cancel(c->pool->rt, &c->timer);
     err_free(c->error);
+    stored_fini(&c->stored);
     free(c->owned);
-    free(c->late);
+    free(c->cached.items);
+    free(c->late.items);
     free(c);
 }
 
@@ -63,10 +77,12 @@ void pool_check_free_node(struct list_node *node)
     pool_check_free(list_entry(node, struct pool_check, link));
 }
 
-bool pool_check_is_posted(const struct tl_pool *p)
+bool pool_check_is_active(const struct tl_pool *p)
 {
-    list_for_each (node, &p->checks)
-        if (list_entry(node, struct pool_check, link)->is_posted) return true;
+    list_for_each (node, &p->checks) {
+        const struct pool_check *c = list_entry(node, struct pool_check, link);
+        if (c->is_posted || c->stored.is_active) return true;
+    }
     return false;
 }
 
@@ -282,14 +298,14 @@ static bool check_all_needed(struct pool_check *c, const struct leaf *leaf)
     return true;
 }
 
-static void put_late(struct pool_check *c, const struct leaf *leaf)
+static void leaf_list_push(struct leaf_list *list, const struct leaf *leaf)
 {
-    if (c->late_count == c->late_capacity) {
-        c->late_capacity = c->late_capacity ? c->late_capacity * 2 : 64;
-        c->late = realloc(c->late, c->late_capacity * sizeof *c->late);
-        check(c->late != NULL);
+    if (list->count == list->capacity) {
+        list->capacity = list->capacity ? list->capacity * 2 : 64;
+        list->items = realloc(list->items, list->capacity * sizeof *list->items);
+        check(list->items != NULL);
     }
-    c->late[c->late_count++] = (struct late_leaf){.index = leaf->index, .disk = leaf->disk->id};
+    list->items[list->count++] = (struct leaf_name){.index = leaf->index, .disk = leaf->disk->id};
 }
 
 static void look_again(struct rt_message *message);
@@ -297,13 +313,13 @@ static void look_again(struct rt_message *message);
 static void late_leaf_loaded(struct leaf_waiter *waiter, enum status status)
 {
     struct pool_check *c = container_of(waiter, struct pool_check, waiter);
-    if (status != STATUS_OK) c->late[c->late_kept++] = c->late[c->late_next++];
+    if (status != STATUS_OK) c->late.items[c->late_kept++] = c->late.items[c->late_next++];
     post(c, look_again);
 }
 
 enum late { LATE_DONE, LATE_KEEP, LATE_WAIT };
 
-static enum late look_at_late(struct pool_check *c, const struct late_leaf *late)
+static enum late look_at_late(struct pool_check *c, const struct leaf_name *late)
 {
     struct tl_disk *disk = disk_by_id(c->pool, late->disk);
     if (!disk || map_leaf_is_absent(disk, late->index)) return LATE_DONE;
@@ -325,10 +341,10 @@ static void look_again_later(struct rt_timer *timer)
 static void end_round(struct pool_check *c)
 {
     struct tl_pool *p = c->pool;
-    c->late_count = c->late_kept;
+    c->late.count = c->late_kept;
     c->late_next = c->late_kept = 0;
-    if (c->error || c->late_count == 0 || c->rounds++ == LATE_ROUNDS) {
-        c->report.unjudged_leaves = c->late_count;
+    if (c->error || c->late.count == 0 || c->rounds++ == LATE_ROUNDS) {
+        c->report.unjudged_leaves = c->late.count;
         check_end(c);
         return;
     }
@@ -340,14 +356,14 @@ static void look_again(struct rt_message *message)
 {
     struct pool_check *c = container_of(message, struct pool_check, message);
     if (!goes_on(c)) return;
-    for (unsigned budget = WALK_BUDGET; budget > 0 && c->late_next < c->late_count; budget--) {
-        struct late_leaf late = c->late[c->late_next];
+    for (unsigned budget = WALK_BUDGET; budget > 0 && c->late_next < c->late.count; budget--) {
+        struct leaf_name late = c->late.items[c->late_next];
         enum late what = look_at_late(c, &late);
         if (what == LATE_WAIT) return;
         c->late_next++;
-        if (what == LATE_KEEP) c->late[c->late_kept++] = late;
+        if (what == LATE_KEEP) c->late.items[c->late_kept++] = late;
     }
-    if (c->late_next < c->late_count)
+    if (c->late_next < c->late.count)
         post(c, look_again);
     else
         end_round(c);
@@ -356,6 +372,7 @@ static void look_again(struct rt_message *message)
 /* ---- The walk -------------------------------------------------------------------------------- */
 
 static void walk(struct rt_message *message);
+static void verify(struct rt_message *message);
 
 static void pass_unreadable(struct pool_check *c)
 {
@@ -372,7 +389,7 @@ static void pass_leaf(struct pool_check *c, struct leaf *leaf)
         own(c, version_phys(v), 1, "data");
         c->own_blocks++;
     }
-    if (!check_all_needed(c, leaf)) put_late(c, leaf);
+    if (!check_all_needed(c, leaf)) leaf_list_push(&c->late, leaf);
     c->report.leaves++;
     c->leaf_index++;
 }
@@ -402,6 +419,7 @@ static bool next_leaf(struct pool_check *c, struct tl_disk *disk)
     struct leaf *leaf = map_leaf(disk, c->leaf_index);
     switch (leaf->state) {
     case LEAF_READY:
+        leaf_list_push(&c->cached, leaf);
         pass_leaf(c, leaf);
         return true;
     case LEAF_BROKEN:
@@ -443,10 +461,98 @@ static void walk(struct rt_message *message)
     }
     compare(c);
     c->is_walking = false;
+    c->has_walked = true;
+    post(c, verify);
+}
+
+/* ---- What is stored -------------------------------------------------------------------------- */
+
+static void name_piece(const struct stored_piece *piece, char *ret_text, size_t size)
+{
+    unsigned long long index = piece->index;
+    switch (piece->kind) {
+    case STORED_SYSTEM:
+        snprintf(ret_text, size, "the table of disks and snapshots");
+        break;
+    case STORED_BITMAP:
+        snprintf(ret_text, size, "page %llu of the bitmap", index);
+        break;
+    case STORED_DIR:
+        snprintf(ret_text, size, "directory page %llu of disk %u", index, piece->disk);
+        break;
+    case STORED_LEAF:
+        snprintf(ret_text, size, "leaf %llu of disk %u", index, piece->disk);
+        break;
+    }
+}
+
+static void piece_read(struct stored_read *read)
+{
+    struct pool_check *c = container_of(read, struct pool_check, stored);
+    char text[80];
+    name_piece(&read->piece, text, sizeof text);
+    switch (read->verdict) {
+    case STORED_GOOD:
+        c->report.pages++;
+        break;
+    case STORED_MOVED:
+        c->report.unjudged_pages++;
+        break;
+    case STORED_BAD:
+        WRONG(c, "%s is damaged where it is stored; the pool works on with what is in memory",
+              text);
+        break;
+    }
+    post(c, verify);
+}
+
+/* Tables and pages, of this instant; then what was cached when it was passed.  False: no more. */
+static bool next_piece(struct pool_check *c, struct stored_piece *ret_piece)
+{
+    struct stored_piece *next = &c->next_piece;
+    const struct tl_pool *p = c->pool;
+    while (next->kind == STORED_DIR && next->disk < p->disk_by_id_count) {
+        const struct tl_disk *disk = disk_by_id(p, next->disk);
+        if (disk && next->index < disk->dir_count) break;
+        next->disk++;
+        next->index = 0;
+    }
+    uint64_t count = 1;
+    if (next->kind == STORED_BITMAP) count = alloc_page_count(&p->alloc);
+    if (next->kind == STORED_DIR) count = next->disk < p->disk_by_id_count ? UINT64_MAX : 0;
+    if (next->kind == STORED_LEAF) count = c->cached.count;
+    if (next->index >= count) return false;
+    *ret_piece = *next;
+    if (next->kind == STORED_LEAF) {
+        ret_piece->disk = c->cached.items[next->index].disk;
+        ret_piece->index = c->cached.items[next->index].index;
+    }
+    next->index++;
+    return true;
+}
+
+static void verify(struct rt_message *message)
+{
+    struct pool_check *c = container_of(message, struct pool_check, message);
+    struct stored_piece piece;
+    if (!goes_on(c)) return;
+    for (unsigned budget = WALK_BUDGET; !c->error && budget > 0; budget--) {
+        if (next_piece(c, &piece)) {
+            if (stored_read(&c->stored, &piece, piece_read)) return;
+        } else if (c->next_piece.kind == STORED_LEAF) {
+            look_again(message);
+            return;
+        } else if (c->next_piece.kind == STORED_DIR && !c->has_walked) {
+            post(c, walk);
+            return;
+        } else {
+            c->next_piece = (struct stored_piece){.kind = c->next_piece.kind + 1};
+        }
+    }
     if (c->error)
         check_end(c);
     else
-        look_again(message);
+        post(c, verify);
 }
 
 void pool_check(struct volume_pool *pool, struct volume_check_report *ret_report,
@@ -458,6 +564,7 @@ void pool_check(struct volume_pool *pool, struct volume_check_report *ret_report
     *c = (struct pool_check){.pool = p, .ret_report = ret_report, .done = done, .arg = arg};
     c->owned = calloc((p->alloc.end + 63) / 64, sizeof *c->owned);
     check(c->owned != NULL);
+    stored_init(&c->stored, p);
     list_push_back(&p->checks, &c->link);
-    post(c, walk);
+    post(c, verify);
 }

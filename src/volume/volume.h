@@ -139,11 +139,14 @@ struct volume_check_report {
     /* Of them: whether they keep what no view needs could not be said, since the sweep of their disk, or
      * of the leaf, did not end while the check looked again and again. */
     uint64_t unjudged_leaves;
+    /* Stored metadata that was read back: tables, pages, and leaves that were in memory. */
+    uint64_t pages;
+    uint64_t unjudged_pages; /* more, which a checkpoint replaced whenever they were looked at */
 };
-/* Compares bitmap, map, and per-disk counters exhaustively, as they are at one instant near its end (E27), and
- * looks whether anything is kept that no view needs (E21).  It holds up nobody, and ends however much is
- * written meanwhile.  ret_report: NULL, or valid until done, and untouched when something is wrong
- * (BLOCK_CORRUPT) or the pool fails. */
+/* Compares bitmap, map, and per-disk counters exhaustively, as they are at one instant near its end (E27), looks
+ * whether anything is kept that no view needs (E21), and reads stored metadata back through its checksums.  It
+ * holds up nobody, and ends however much is written meanwhile.  ret_report: NULL, or valid until done, and
+ * untouched when something is wrong (BLOCK_CORRUPT) or the pool fails. */
 void volume_pool_check(struct volume_pool *pool, struct volume_check_report *ret_report,
                        volume_done_fn *done, void *arg);
 

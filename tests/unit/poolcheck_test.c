@@ -233,6 +233,78 @@ static void data_that_the_bitmap_does_not_have_is_found_under_writes(void)
     rig_destroy(&r);
 }
 
+/* ---- Damage where metadata is stored ----------------------------------------------------------- */
+
+/* Turns a bit of every stored piece of that kind, also of those that nothing names any more. */
+static unsigned spoil_all(struct rig *r, uint32_t magic)
+{
+    unsigned count = 0;
+    for (uint64_t block = 0; block < POOL_BYTES / BLOCK_BYTES; block++) {
+        uint8_t bytes[4];
+        sim_file_peek(r->node, POOL_PATH, block * BLOCK_BYTES, bytes, sizeof bytes);
+        if (load_le32(bytes) != magic) continue;
+        spoil(r, block);
+        count++;
+    }
+    return count;
+}
+
+static void checkpoint(struct rig *r)
+{
+    volume_pool_checkpoint(r->pool, call_done, r);
+    require(finish(r) == STATUS_OK);
+}
+
+/* In memory they are as they were: only a restart would meet it.  The next checkpoint writes them anew. */
+static void stored_points_that_are_damaged_are_found_under_writes(void)
+{
+    for (unsigned seed = 33; seed < 37; seed++) {
+        struct rig r;
+        struct scribe s;
+        create_wide(&r, seed);
+        for (unsigned i = 0; i < 20; i++)
+            require(cut(&r, 100 + i) == STATUS_OK);
+        checkpoint(&r);
+        scribe_begin(&s, &r, 0, 37);
+        expect_eq(check_pool(&r), STATUS_OK);
+        expect(spoil_all(&r, FORMAT_SYSTEM_MAGIC) > 0);
+        expect_eq(check_pool(&r), STATUS_BLOCK_CORRUPT);
+        checkpoint(&r);
+        expect_eq(check_pool(&r), STATUS_OK);
+        scribe_end(&s);
+        rig_destroy(&r);
+    }
+}
+
+static void stored_pages_and_cached_leaves_that_are_damaged_are_found_under_writes(void)
+{
+    static const uint32_t magics[] = {FORMAT_DIR_MAGIC, FORMAT_LEAF_MAGIC};
+    for (unsigned i = 0; i < countof(magics); i++) {
+        struct rig r;
+        struct scribe s;
+        struct volume *cold;
+        struct uuid disk = uuid_of(7);
+        struct volume_check_report report = {0};
+        rig_create(&r, 40 + i, 4 * GIB, 8 * MIB);
+        for (unsigned n = 0; n < 64; n++)
+            require(put(&r, (uint64_t)n * FORMAT_LEAF_BLOCKS, 1, 1) == STATUS_OK);
+        volume_disk_create(r.pool, &disk, 1 * GIB, call_done, &r);
+        require(finish(&r) == STATUS_OK);
+        checkpoint(&r);
+        require(volume_open(r.pool, &disk, NULL, VOLUME_READ_WRITE, &cold) == NULL);
+        struct volume *first = r.volume;
+        r.volume = cold; /* the host writes to the other disk only */
+        scribe_begin(&s, &r, 0, 37);
+        expect_eq(check_with_report(&r, &report), STATUS_OK);
+        expect(report.pages > 64 && report.unjudged_pages == 0);
+        expect(spoil_all(&r, magics[i]) > 0);
+        expect_eq(check_pool(&r), STATUS_BLOCK_CORRUPT);
+        scribe_end(&s);
+        volume_close(first);
+        rig_destroy(&r);
+    }
+}
+
 /* ---- What else goes on ----------------------------------------------------------------------- */
 
 static struct err *promote_error;
@@ -353,6 +425,8 @@ int main(void)
     run(a_leaf_that_is_damaged_is_found_under_writes);
     run(a_block_that_nobody_owns_is_found_under_writes);
     run(data_that_the_bitmap_does_not_have_is_found_under_writes);
+    run(stored_points_that_are_damaged_are_found_under_writes);
+    run(stored_pages_and_cached_leaves_that_are_damaged_are_found_under_writes);
     run(copies_of_a_promotion_under_way_are_no_finding);
     run(what_could_not_be_judged_is_counted);
     run(a_disk_that_goes_during_a_check_is_no_finding);
