@@ -51,11 +51,18 @@ static void equal_seeds_give_equal_traces(void)
     expect(a.trace_hash != c.trace_hash);
 }
 
+/* In one world of a hundred a host uses a disk in just the moment of its copy; whether one of these is it changes
+ * with any change of timing.  control_replace_test shows it. */
+static bool is_rare(unsigned row)
+{
+    return strstr(site_verb_name(row), "waiting for a disk in use") != NULL;
+}
+
 static void every_verb_of_the_walk_did_something(void)
 {
     for (unsigned v = 0; v < site_verb_count(); v++) {
         if (done[v] == 0) printf("# no %s\n", site_verb_name(v));
-        expect(done[v] > 0 || rows_scaled(100) < 100);
+        expect(done[v] > 0 || is_rare(v) || rows_scaled(100) < 100);
     }
 }
 
