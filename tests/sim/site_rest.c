@@ -71,6 +71,7 @@ static uint8_t *read_point(struct site *site, int point)
     const struct site_set *set = &site->sets[p->set];
     return read_view(site, p->name, site->disks[p->disk].pool, NULL, &p->uuid, p->view.sector_count,
                      set->phase < SITE_CREATED || p->is_becoming ||
+                         (set->is_undo && site->disks[p->disk].state == SITE_GOING) ||
                          (site->options.full && (set->is_undo || p->state == SITE_TRASHED)));
 }
 
