@@ -370,6 +370,8 @@ static bool reconcile_member(struct site *site, int point, const struct listing 
     /* The disk grew, and nobody knows on which side of the cut. */
     if (sectors > p->view.sector_count && sectors == site->disks[p->disk].new_sectors)
         model_view_grow(&p->view, sectors);
+    else if (sectors < p->view.sector_count && site->disks[p->disk].new_sectors == p->view.sector_count)
+        p->view.sector_count = sectors;
     else
         return site_fail(site, "snapshot %s has %u sectors, expected %u", p->name, sectors,
                          p->view.sector_count);
