@@ -156,6 +156,15 @@ static bool says_it_waits(struct rig *rig, const char *id, const char *pool, con
     return waits;
 }
 
+/* It waits on after a power cut and one more start without the pool. */
+static void expect_wait_over_power_cut(struct rig *rig, const char *id, const char *pool)
+{
+    rig_crash(rig, SIM_CRASH_POWER);
+    check(rig_boot(rig));
+    sim_run_for(rig->sim, 20 * RT_SECOND);
+    expect(says_it_waits(rig, id, pool, "missing"));
+}
+
 static bool refuses_cancel(struct rig *rig, const char *id)
 {
     return rig_fails(rig, "job_cancel", "{s:s}", "name", id) == STATUS_CONFLICT &&
@@ -211,10 +220,7 @@ static bool replace_waits(const char *path, const char *pool, uint64_t place, st
         expect(rig_do(rig, "job_resume", "{s:s}", "name", id));
         sim_run_for(rig->sim, RT_SECOND);
         expect_eq(wait_events(rig), 1);
-        rig_crash(rig, SIM_CRASH_POWER);
-        check(rig_boot(rig));
-        sim_run_for(rig->sim, 20 * RT_SECOND);
-        expect(says_it_waits(rig, id, pool, "missing"));
+        expect_wait_over_power_cut(rig, id, pool);
     }
     start_with(rig, path);
     if (there) expect_replaced(rig, id, place, before);
@@ -436,10 +442,7 @@ static bool split_waits(const char *verb, const uint8_t *content, uint64_t place
     if (waits) {
         expect(says_it_waits(rig, id, "q", "missing"));
         expect(refuses_cancel(rig, id));
-        rig_crash(rig, SIM_CRASH_POWER);
-        check(rig_boot(rig));
-        sim_run_for(rig->sim, 20 * RT_SECOND);
-        expect(says_it_waits(rig, id, "q", "missing"));
+        expect_wait_over_power_cut(rig, id, "q");
     }
     start_with(rig, "/pool2");
     if (there) {
@@ -487,10 +490,7 @@ static void split_of_two_waits_for(const char *verb, const char *path, const cha
     expect(find_job_of(rig, verb, id, state));
     expect(says_it_waits(rig, id, pool, "missing"));
     expect(refuses_cancel(rig, id));
-    rig_crash(rig, SIM_CRASH_POWER);
-    check(rig_boot(rig));
-    sim_run_for(rig->sim, 20 * RT_SECOND);
-    expect(says_it_waits(rig, id, pool, "missing"));
+    expect_wait_over_power_cut(rig, id, pool);
     start_with(rig, path);
     expect(rig_job_ends(rig, id, "done"));
     expect(rig_text_is(rig, "set_show", "two", "state", "broken"));
