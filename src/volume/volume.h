@@ -65,8 +65,7 @@ struct volume_pool_options {
     bool sparse;             /* create: do not write through; the file may be punched */
     uint64_t wal_bytes;      /* create: 0 = 1/16 of the pool, at most 1 GiB */
     uint64_t flush_after_ns; /* bound on un-flushed age; 0 = 200 ms (E5) */
-    bool
-        lock_at_once; /* open: one that another process holds is STATUS_LOCKED at once, not after 10 s (E15) */
+    bool lock_at_once;       /* open: STATUS_LOCKED at once, not after 10 s (E15) */
 };
 
 /* Makes a pool on a new file of size_bytes, or on an existing block device (size_bytes 0 or its
